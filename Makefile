@@ -1,0 +1,45 @@
+# The two commands of a newcomer are `make demo` and `make test`; `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test check bench sandbox torture lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+# Hashes are checked for every package; the project itself is installed in place, without its dependencies.
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Qaqpa needs Python 3.11 or newer: run make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY)  ## run the shipped sample through the real code path and verify the ledger
+	@$(BIN)/qaqpa demo
+
+test: $(READY)  ## run all tests
+	@$(BIN)/pytest -n auto
+
+check: $(READY)  ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY)  ## measure; writes build/bench.json
+	@$(BIN)/python -m tests.bench
+
+torture: $(READY)  ## kill -9 the demo at 50 random instants and compare what was received with the ledger
+	@QAQPA_KILLS=50 $(BIN)/pytest tests/torture -p no:xdist --timeout=1800
+
+lock:  ## make the lock anew (needs uv on the PATH)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade \
+		--all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt --quiet
+
+clean:  ## remove what was built or installed
+	rm -rf .venv build dist

@@ -1,0 +1,1 @@
+"""Adapters shipped with Qaqpa, one folder a third party."""

@@ -1,0 +1,71 @@
+"""Adapter for a debt-collection agency that takes one debtor at a time as JSON.
+
+Agencies publish no format, so this one is ours, to copy and change. It holds what a register of debtors needs to
+recover a debt (policy 1.1(15)) and has no place for relatives, employers, bank accounts or bureau reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from qaqpa.adapter import Operation, operation
+from qaqpa.errors import InvalidRequest
+from qaqpa.model.disclosure import Extract, Message, Reply, Report
+from qaqpa_adapters.demo_collector import wire
+
+HANDOVER = "handover"
+
+
+class DemoCollectorSettings(BaseModel):
+    """What the agency's papers say of us."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agency_code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    """The number under which the agency knows the operator."""
+
+
+class DemoCollector:
+    """One debtor in, one receipt out."""
+
+    name: ClassVar[str] = "demo_collector"
+    Settings: ClassVar[type[BaseModel]] = DemoCollectorSettings
+    operations: ClassVar[Mapping[str, Operation]] = MappingProxyType(
+        {
+            HANDOVER: operation(
+                HANDOVER,
+                endpoint=HANDOVER,
+                needs=wire.NEEDED,
+                uses=wire.FIELDS,
+                returns=("report.receipt",),
+                idempotent=True,  # the agency drops a message whose Idempotency-Key it has seen
+            )
+        }
+    )
+
+    def __init__(self, settings: DemoCollectorSettings) -> None:
+        self._settings = settings
+
+    def encode(self, operation: str, extract: Extract) -> Message:
+        """The debtor as JSON. Raises InvalidRequest when a field is missing without which a debt is nobody's."""
+        declared = self._declared(operation)
+        missing = sorted(path for path in declared.needs if extract.get(path) is None)
+        if missing:
+            raise InvalidRequest([f"{path}: the agency needs it" for path in missing])
+        body = wire.write(extract, agency_code=self._settings.agency_code)
+        return Message(body, wire.CONTENT_TYPE, declared.endpoint)
+
+    def decode(self, operation: str, reply: Reply) -> Report:
+        """The receipt. Raises Rejected (or a kind of it) or AnswerUnreadable."""
+        self._declared(operation)
+        return wire.read(reply)
+
+    def _declared(self, name: str) -> Operation:
+        found = self.operations.get(name)
+        if found is None:
+            raise InvalidRequest([f"operation: {self.name} offers {', '.join(sorted(self.operations))} only"])
+        return found

@@ -1,0 +1,374 @@
+"""A stand-in of the First Credit Bureau: its report, score and debt-burden services over SOAP 1.1.
+
+It checks calls as the bureau does, by itself and without any of the adapter's code, and counts and bills what it
+answers. It must be asked about synthetic persons only; whoever has a valid IIN has an invented credit history here.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import ClassVar, NoReturn
+
+from lxml import etree
+
+from qaqpa.model.identifiers import check_iin
+from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival, Examination, Sandbox
+from qaqpa_adapters.first_credit_bureau.sandbox_report import chance, debt_burden, node, root, score
+
+_SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
+_XML = "text/xml; charset=utf-8"
+_HEADER_PARTS = frozenset({"Culture", "Password", "SecurityToken", "UserId", "UserName", "Version"})
+_HEADER_NEEDED = frozenset({"Culture", "Password", "UserName"})
+"""What clients of the bureau send; the other three may be left out."""
+_ALMATY = timezone(timedelta(hours=5))
+_IIN_DOCUMENT = "14"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question(Examination):
+    """A call as the bureau understood it."""
+
+    path: str
+    status: int = 200
+    code: str | None = None
+    """The bureau's own code for what is wrong, or for a person it does not know."""
+    text: str = ""
+    report_code: str = ""
+
+
+class _RefusedError(Exception):
+    """The bureau says no. With `status` 200 `code` is the bureau's own, else HTTP or SOAP refuses."""
+
+    def __init__(self, code: str | None, problem: str, *, status: int = 200) -> None:
+        self.code, self.problem, self.status = code, problem, status
+        super().__init__(problem)
+
+
+class _Service(ABC):
+    """One of the three services."""
+
+    path: ClassVar[str]
+    namespace: ClassVar[str]
+    operation: ClassVar[str]
+    cultures: ClassVar[frozenset[str]] = frozenset({"ru-RU", "kk-KZ", "en-US"})
+    login, culture, unknown, no_report = "-1000", "-1", "-1", "-1"
+    """The codes for these four. The bureau's public papers give -1000 and -1017; -1 stands for the rest."""
+
+    def q(self, name: str) -> str:
+        """`name` in the service's namespace."""
+        return f"{{{self.namespace}}}{name}"
+
+    def answer(self, *children: etree._Element) -> etree._Element:
+        """The element in the SOAP body."""
+        return node(self.q(f"{self.operation}Response"), *children)
+
+    @abstractmethod
+    def iin(self, call: etree._Element) -> str | None:
+        """Who the call names, for the log, however wrong the rest of it."""
+
+    @abstractmethod
+    def check(self, call: etree._Element, iin: str | None) -> str:
+        """Raise _RefusedError unless the call is in order; returns the report code, where there is one."""
+
+    @abstractmethod
+    def refusal(self, code: str, text: str) -> etree._Element:
+        """The body that says no."""
+
+    @abstractmethod
+    def result(self, iin: str, question: Question, *, queries: int, sequence: int) -> etree._Element:
+        """The body that answers."""
+
+
+class _Report(_Service):
+    path = "/WebService2.0/Service.asmx"
+    namespace = "http://ws.creditinfo.com/"
+    operation = "GetReport"
+    login, culture, unknown, no_report = "1104", "1103", "1102", "1108"
+    report_codes = frozenset({"2", "4", "6", "7", "13"})
+
+    def iin(self, call: etree._Element) -> str | None:
+        return call.findtext(f"{self.q('doc')}/keyValue/idNumber")
+
+    def check(self, call: etree._Element, iin: str | None) -> str:
+        report_id = call.find(self.q("reportId"))
+        if report_id is not None and not (report_id.text or "").strip().isdigit():
+            raise _RefusedError(None, "reportId is not a number", status=500)
+        asked = call.find(f"{self.q('doc')}/keyValue")  # without a namespace, unlike everything around it
+        if asked is None:
+            raise _RefusedError("1101", "no doc/keyValue")
+        code = asked.findtext("reportImportCode") or ""
+        if code not in self.report_codes:
+            raise _RefusedError("1105", "unknown reportImportCode")
+        if asked.findtext("idNumberType") != _IIN_DOCUMENT:
+            raise _RefusedError("1107", "idNumberType is not 14")
+        _need_iin(iin, "1107")
+        if asked.findtext("ConsentConfirmed") != "1":
+            raise _RefusedError("1106", "consent is not confirmed")
+        return code
+
+    def refusal(self, code: str, text: str) -> etree._Element:
+        said = node("CigResultError", node("Errmessage", text=text, code=code))
+        return self.answer(node(self.q("GetReportResult"), said))
+
+    def result(self, iin: str, question: Question, *, queries: int, sequence: int) -> etree._Element:
+        found = node(
+            "CigResult",
+            node("DateTime", text=_now().isoformat(timespec="seconds")),
+            node("ReferenceId", text=str(sequence)),
+            node("ServiceName", text=self.operation),
+            node("ResultCode", text="0"),
+            node("UsageIdentity", text=f"SB{sequence}"),
+            node("Result", root(iin, queries=queries, report_code=question.report_code)),
+            Version="2.0",
+        )
+        return self.answer(node(self.q("GetReportResult"), found))
+
+
+class _Score(_Service):
+    path = "/ScoreService/ScoreService"
+    namespace = "http://score.ws.creditinfo.com/"
+    operation = "Score"
+
+    def _attributes(self, call: etree._Element) -> dict[str, str]:
+        pairs = call.iterfind(self.q("attributes"))
+        return {p.findtext(self.q("name")) or "": p.findtext(self.q("value")) or "" for p in pairs}
+
+    def iin(self, call: etree._Element) -> str | None:
+        return self._attributes(call).get("IIN")
+
+    def check(self, call: etree._Element, iin: str | None) -> str:
+        if not call.findtext(self.q("ScoreCard")):
+            raise _RefusedError("-1", "no ScoreCard")
+        _need_iin(iin, "-1")
+        if self._attributes(call).get("ConsentConfirmed") != "1":
+            raise _RefusedError("-1017", "consent is not confirmed")
+        return ""
+
+    def refusal(self, code: str, text: str) -> etree._Element:
+        return self.answer(self._return(ErrorCode=code, ErrorString=text))
+
+    def result(self, iin: str, question: Question, *, queries: int, sequence: int) -> etree._Element:
+        points, grade = score(iin)
+        said = self._return(
+            IdQuery=str(sequence),
+            ErrorCode="0",
+            ErrorString="Выполнено успешно",
+            Score=f"{points}.0",  # a whole number, written like this
+            RiskGrade=grade,
+        )
+        return self.answer(said)
+
+    def _return(self, **parts: str) -> etree._Element:
+        return node(self.q("return"), *(node(self.q(name), text=text) for name, text in parts.items()))
+
+
+class _DebtBurden(_Service):
+    path = "/Kdn2Service/KdnService"
+    namespace = "http://kdn2.ws.creditinfo.com/"
+    operation = "StorekdnReqV2"
+    cultures = frozenset({"RU"})
+
+    def iin(self, call: etree._Element) -> str | None:
+        return call.findtext(f"{self.q('applicationReq')}/{self.q('IIN')}")
+
+    def check(self, call: etree._Element, iin: str | None) -> str:
+        asked = call.find(self.q("applicationReq"))
+        if asked is None:
+            raise _RefusedError("-1", "no applicationReq")
+        _need_iin(iin, "-1")
+        for name in ("Lastname", "Firstname"):
+            if not asked.findtext(self.q(name)):
+                raise _RefusedError("-1", f"no {name}")
+        try:
+            datetime.strptime(asked.findtext(self.q("Birthdate")) or "", "%Y-%m-%d").replace(tzinfo=_ALMATY)
+        except ValueError:
+            raise _RefusedError("-1", "Birthdate is not yyyy-MM-dd") from None
+        if asked.findtext(self.q("consentConfirmed")) != "1":
+            raise _RefusedError("-1017", "consent is not confirmed")
+        return ""
+
+    def answer(self, *children: etree._Element) -> etree._Element:
+        return node(self.q("kdnReqResponse"), node(self.q("return"), *children))
+
+    def refusal(self, code: str, text: str) -> etree._Element:
+        return self.answer(*self._parts(errorCode=code, errorMessage=text))
+
+    def result(self, iin: str, question: Question, *, queries: int, sequence: int) -> etree._Element:
+        ratio, debt, income = debt_burden(iin)
+        today = _now().date().isoformat()
+        report = self._parts(
+            RequestId=str(sequence),
+            dateApplication=today,
+            IIN=iin,
+            kdn_score=str(ratio),
+            debt=str(debt),
+            income=str(income),
+        )
+        rest = self._parts(ReportDate=today, Id=str(sequence), errorCode="0", errorMessage="")
+        return self.answer(node(self.q("applicationReport"), *report), *rest)
+
+    def _parts(self, **parts: str) -> Iterator[etree._Element]:
+        return (node(self.q(name), text=text) for name, text in parts.items())
+
+
+_REPORT, _SCORE, _DEBT_BURDEN = _Report(), _Score(), _DebtBurden()
+_SERVICES: dict[str, _Service] = {service.path: service for service in (_REPORT, _SCORE, _DEBT_BURDEN)}
+
+
+class FirstCreditBureauSandbox(Sandbox[Question]):
+    """The bureau."""
+
+    paths = tuple(_SERVICES)
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        directory: Path | None = None,
+        log: Path | None = None,
+        delay: float = 0.5,
+        user: str = "qaqpa-sandbox",
+        password: str | None = None,
+        unknown_share: float = 0.05,
+        no_report_share: float = 0.025,
+    ) -> None:
+        """As Sandbox; a random password if None. The two shares say how many of all IINs answer 1102 and 1108."""
+        super().__init__(port=port, directory=directory, log=log, delay=delay)
+        self.user = user
+        self.password = secrets.token_urlsafe(24) if password is None else password
+        self.billed = 0
+        """Answers given that the bureau would put on the invoice: reports, scores, burdens; never a refusal."""
+        self.queries: Counter[str] = Counter()
+        """Accepted calls by IIN."""
+        self._unknown_below = unknown_share
+        self._no_report_below = unknown_share + no_report_share
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a gateway's configuration refers to."""
+        return {
+            "QAQPA_FCB_REPORT_URL": f"{self.url}{_REPORT.path}",
+            "QAQPA_FCB_SCORE_URL": f"{self.url}{_SCORE.path}",
+            "QAQPA_FCB_DEBT_BURDEN_URL": f"{self.url}{_DEBT_BURDEN.path}",
+            "QAQPA_FCB_CA": str(self.ca_file),
+            "QAQPA_FCB_NETWORKS": NETWORKS,
+            "QAQPA_FCB_USER": self.user,
+            "QAQPA_FCB_PASSWORD": self.password,
+        }
+
+    def examine(self, arrival: Arrival) -> Question:
+        """Check the call as the bureau does: form, login, culture, codes, person, consent."""
+        service = _SERVICES[arrival.path]
+        operation: str | None = None
+        iin: str | None = None
+        try:
+            envelope = _envelope(arrival)
+            call = _call(service, envelope, arrival.headers.get("soapaction", ""))
+            operation, iin = service.operation, service.iin(call)
+            self._check_header(service, envelope)
+            report_code = service.check(call, iin)
+        except _RefusedError as no:
+            return Question(
+                operation=operation,
+                iin=iin,
+                problem=no.problem if no.code is None else f"{no.code}: {no.problem}",
+                path=arrival.path,
+                status=no.status,
+                code=no.code,
+                text=no.problem,
+            )
+        code, text = self._whereabouts(service, iin or "")
+        return Question(operation=operation, iin=iin, path=arrival.path, code=code, text=text, report_code=report_code)
+
+    def act(self, examination: Question) -> None:
+        """Count the query, and bill it if there is something to give."""
+        self.queries[examination.iin or ""] += 1
+        self.billed += examination.code is None
+
+    def answer(self, examination: Question, *, about: str | None) -> Answer:
+        """A SOAP envelope; what is refused by HTTP itself gets a line of text."""
+        service, iin = _SERVICES[examination.path], examination.iin or ""
+        if examination.status == 500:
+            fault = node("faultcode", text="soap:Client"), node("faultstring", text=examination.text)
+            return _soap(500, node(f"{{{_SOAP}}}Fault", *fault))
+        if examination.status != 200:
+            return Answer(examination.status, examination.text.encode(), "text/plain; charset=utf-8")
+        if examination.code is not None and (about == iin or examination.problem is not None):
+            return _soap(200, service.refusal(examination.code, examination.text))
+        queries, sequence = self.queries[iin], 200_000_000 + self.billed
+        return _soap(200, service.result(about or iin, examination, queries=queries, sequence=sequence))
+
+    def _whereabouts(self, service: _Service, iin: str) -> tuple[str | None, str]:
+        place = chance(iin)
+        if place < self._unknown_below:
+            return service.unknown, "Субъект не найден"
+        if place < self._no_report_below:
+            return service.no_report, "Отчёт отсутствует"
+        return None, ""
+
+    def _check_header(self, service: _Service, envelope: etree._Element) -> None:
+        header = envelope.find(f"{{{_SOAP}}}Header/{service.q('CigWsHeader')}")
+        parts = Counter() if header is None else Counter(str(part.tag) for part in header)
+        needed, known = ({service.q(name) for name in names} for names in (_HEADER_NEEDED, _HEADER_PARTS))
+        if header is None or not needed <= parts.keys() <= known or parts.total() > len(parts):
+            raise _RefusedError(service.login, "CigWsHeader is missing, not whole, or not theirs")
+        given = (header.findtext(service.q("UserName")) or "", header.findtext(service.q("Password")) or "")
+        for one, other in zip(given, (self.user, self.password), strict=True):
+            if not hmac.compare_digest(one.encode(), other.encode()):
+                raise _RefusedError(service.login, "login refused")
+        if header.findtext(service.q("Culture")) not in service.cultures:
+            raise _RefusedError(service.culture, "unknown culture")
+
+
+def _envelope(arrival: Arrival) -> etree._Element:
+    if arrival.media_type != "text/xml":
+        raise _RefusedError(None, "SOAP 1.1 is text/xml", status=415)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
+    )
+    try:
+        found = etree.fromstring(arrival.body, parser)
+    except etree.XMLSyntaxError:
+        raise _RefusedError(None, "not well-formed XML", status=400) from None
+    if found.getroottree().docinfo.internalDTD is not None:
+        raise _RefusedError(None, "DOCTYPE refused", status=400)
+    if found.tag != f"{{{_SOAP}}}Envelope":
+        _fault("not a SOAP 1.1 envelope")
+    return found
+
+
+def _call(service: _Service, envelope: etree._Element, action: str) -> etree._Element:
+    if action.strip().strip('"') != service.namespace + service.operation:
+        _fault("the SOAPAction is not recognised")
+    body = envelope.find(f"{{{_SOAP}}}Body")
+    if body is None or len(body) != 1 or body[0].tag != service.q(service.operation):
+        _fault(f"the body does not hold one {service.operation} of this service's namespace")
+    return body[0]
+
+
+def _fault(problem: str) -> NoReturn:
+    raise _RefusedError(None, problem, status=500)
+
+
+def _need_iin(iin: str | None, code: str) -> None:
+    try:
+        check_iin(iin or "")
+    except ValueError:
+        raise _RefusedError(code, "not an IIN") from None
+
+
+def _now() -> datetime:
+    return datetime.now(_ALMATY)
+
+
+def _soap(status: int, content: etree._Element) -> Answer:
+    envelope = etree.Element(f"{{{_SOAP}}}Envelope", nsmap={"S": _SOAP})
+    etree.SubElement(envelope, f"{{{_SOAP}}}Body").append(content)
+    return Answer(status, etree.tostring(envelope, xml_declaration=True, encoding="UTF-8"), _XML)

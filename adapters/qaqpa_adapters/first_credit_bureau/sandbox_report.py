@@ -1,0 +1,338 @@
+"""Invented credit histories for the bureau's sandbox: everything follows from the IIN, nobody in it exists.
+
+Names of elements are the bureau's; values are made up. It holds no rule of the service itself.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from lxml import etree
+
+_CUT_OFF = date(2026, 10, 1)
+"""The bureau's knowledge ends here, so that a history is the same on every day."""
+
+_LONG_OVERDUE = 90
+
+_CENTURIES = {"1": 1800, "2": 1800, "3": 1900, "4": 1900, "5": 2000, "6": 2000}
+_SURNAMES = ("Ахметов", "Жұмабаев", "Нұрпейісов", "Оспанов", "Әбдіров", "Қалиев", "Ковалёв", "Кузнецов")
+_NAMES = {
+    "male": ("Ерлан", "Нұрлан", "Дәурен", "Асхат", "Сергей", "Виктор"),
+    "female": ("Айгүл", "Әсел", "Жанар", "Динара", "Ольга", "Марина"),
+}
+_FATHERS_NAMES = {
+    "male": ("Серікұлы", "Болатұлы", "Маратович", "Петрович"),
+    "female": ("Серікқызы", "Болатқызы", "Маратовна", "Петровна"),
+}
+_CITIES = ("Алматы", "Астана", "Шымкент", "Қарағанды", "Өскемен", "Ақтөбе")
+_STREETS = ("Абай даңғылы", "ул. Сатпаева", "Достық көшесі", "ул. Гоголя")
+_LENDERS = ("ТОО «МФО Пример»", "АО «Банк Образец»", "ЖШС «Үлгі несие»")
+_PURPOSES = ("Потребительские цели", "Приобретение товара", "На неотложные нужды")
+_MARITAL = ("Холост/не замужем", "Женат/замужем", "Разведён(а)")
+_KINDS = ("Займ", "Кредитная карта", "Микрокредит")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who does not exist."""
+
+    iin: str
+    surname: str
+    name: str
+    fathers_name: str
+    born: date
+    sex: str
+
+    @classmethod
+    def of(cls, iin: str) -> Person:
+        """The person whom the sandbox's bureau knows under `iin`; birth date and sex are those in the number."""
+        made = _random(iin, "person")
+        sex = "male" if int(iin[6]) % 2 else "female"
+        surname = made.choice(_SURNAMES) + ("" if sex == "male" else "а")
+        return cls(iin, surname, made.choice(_NAMES[sex]), made.choice(_FATHERS_NAMES[sex]), _born(iin), sex)
+
+
+def chance(iin: str) -> float:
+    """A number from 0 to 1 that is always the same for one IIN: decides whom the bureau does not know."""
+    return _random(iin, "known").random()
+
+
+def score(iin: str) -> tuple[int, str]:
+    """Score and risk grade."""
+    points = _random(iin, "score").randint(300, 850)
+    return points, "ABCDE"[min(4, (850 - points) // 110)]
+
+
+def debt_burden(iin: str) -> tuple[Decimal, Decimal, Decimal]:
+    """Ratio, monthly debt, monthly income; sums in tenge."""
+    made = _random(iin, "burden")
+    income = Decimal(made.randrange(120_000, 900_000, 500)).quantize(Decimal("0.01"))
+    debt = Decimal(made.randrange(0, int(income * 6 // 10), 100)).quantize(Decimal("0.01"))
+    return (debt / income).quantize(Decimal("0.0001")), debt, income
+
+
+def root(iin: str, *, queries: int, report_code: str) -> etree._Element:
+    """A whole `Root` about `iin`; `queries` is how often this sandbox was asked about them."""
+    person = Person.of(iin)
+    contracts = tuple(_contracts(iin))
+    existing = [contract for contract in contracts if not contract.repaid]
+    terminated = [contract for contract in contracts if contract.repaid]
+    return node(
+        "Root",
+        _header(person),
+        _details(person),
+        _addresses(person),
+        _documents(person),
+        node(
+            "ClassificationOfBorrower",
+            _leaf("BorrowerClassification", "Классификация заёмщика", "Физическое лицо", "1"),
+            _leaf("Resident", "Резидентство", "Резидент", "1"),
+            _leaf("Citizenship", "Гражданство", "Казахстан", "110"),
+        ),
+        node("NegativeData", *_negative(existing)),
+        node(
+            "SummaryInformation", _summary("ExistingContracts", existing), _summary("TerminatedContracts", terminated)
+        ),
+        node("ExistingContracts", *(contract.element() for contract in existing)),
+        node("TerminatedContracts", *(contract.element() for contract in terminated)),
+        node("InterconnectedSubjects"),
+        _queries(iin, queries),
+        node(
+            "PublicSources",
+            _leaf("WantedPersons", "Розыск", "не найден"),
+            _leaf("Bankruptcy", "Банкротство", "не найден"),
+        ),
+        node(
+            "Footer",
+            _leaf("ReportCode", "Вид отчёта", report_code),
+            _leaf("DateOfIssue", "Данные на", _day(_CUT_OFF)),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Contract:
+    code: str
+    number: str
+    kind: str
+    purpose: str
+    lender: str
+    started: date
+    ends: date
+    repaid: date | None
+    amount: Decimal
+    outstanding: Decimal
+    overdue: Decimal
+    days_overdue: int
+    worst: int
+
+    def element(self) -> etree._Element:
+        """As the bureau writes it. NumberOfOverdueInstalments holds days, whatever its name says."""
+        status = "Завершён" if self.repaid else ("Просрочка" if self.days_overdue else "Действующий")
+        return node(
+            "Contract",
+            _leaf("CodeOfContract", "Код контракта", self.code),
+            _leaf("AgreementNumber", "Номер договора", self.number),
+            _leaf("TypeOfFounding", "Вид финансирования", self.kind, "1"),
+            _leaf("PurposeOfCredit", "Цель кредита", self.purpose, "3"),
+            _leaf("ContractStatus", "Статус договора", status, "5" if self.repaid else "1"),
+            _leaf("CurrencyCode", "Код валюты", "KZT", "398"),
+            _leaf("DateOfCreditStart", "Дата начала", _day(self.started)),
+            _leaf("DateOfCreditEnd", "Дата окончания", _day(self.ends)),
+            _leaf("DateOfRealRepayment", "Фактическая дата погашения", _day(self.repaid)),
+            _leaf("LastUpdate", "Последнее обновление", _day(_CUT_OFF)),
+            node(
+                "Collateral",
+                _leaf("TypeOfGuarantee", "Вид обеспечения", "Без залога", "0"),
+                _leaf("ValueOfGuarantee", "Стоимость обеспечения", ""),
+            ),
+            _leaf("TotalAmount", "Общая сумма кредита", _money(self.amount)),
+            _leaf("OutstandingAmount", "Непогашенная сумма", _money(self.outstanding)),
+            _leaf("OverdueAmount", "Сумма просроченных взносов", _money(self.overdue)),
+            _leaf("NumberOfOverdueInstalments", "Количество дней просрочки", str(self.days_overdue)),
+            _leaf("NumberOfOverdueInstalmentsMax", "Максимальное количество дней просрочки", str(self.worst)),
+            _leaf("Fine", "Штраф", "0.00"),
+            _leaf("Penalty", "Пеня", _money(self.overdue / 100)),
+            _leaf("FinancialInstitution", "Кредитор", self.lender),
+            _leaf("SubjectRole", "Роль субъекта", "Заёмщик", "1"),
+            node("PaymentsCalendar", *self._years()),
+        )
+
+    def _years(self) -> Iterator[etree._Element]:
+        last = min(self.repaid or _CUT_OFF, _CUT_OFF)
+        for year in range(self.started.year, last.year + 1):
+            payments = []
+            for month in range(1, 13):
+                told = (self.started.year, self.started.month) <= (year, month) <= (last.year, last.month)
+                now = told and self.repaid is None and (year, month) == (last.year, last.month)
+                payments.append(
+                    node(
+                        "Payment",
+                        number=str(month),
+                        value=(str(self.days_overdue) if now else "0") if told else "-",
+                        overdue=(_money(self.overdue) if now else "0.00") if told else "-",
+                        fine="0.00" if told else "-",
+                        penalty="0.00" if told else "-",
+                    )
+                )
+            yield node("Year", *payments, title=str(year))
+
+
+def _contracts(iin: str) -> Iterator[_Contract]:
+    made = _random(iin, "contracts")
+    for index in range(made.randint(0, 4)):
+        started = _CUT_OFF - timedelta(days=made.randint(40, 900))
+        ends = started + timedelta(days=30 * made.choice((1, 6, 12, 24)))
+        amount = Decimal(made.randrange(30_000, 2_000_000, 5_000))
+        is_repaid = made.random() < 0.5
+        days = 0 if is_repaid or made.random() < 0.7 else made.randint(1, 120)
+        outstanding = Decimal(0) if is_repaid else (amount * made.randint(5, 95) / 100)
+        yield _Contract(
+            code=f"{made.randrange(10**9, 10**10)}",
+            number=f"SB-{made.randrange(10**5, 10**6)}/{index + 1}",
+            kind=made.choice(_KINDS),
+            purpose=made.choice(_PURPOSES),
+            lender=made.choice(_LENDERS),
+            started=started,
+            ends=ends,
+            repaid=min(ends, _CUT_OFF) if is_repaid else None,
+            amount=amount,
+            outstanding=outstanding,
+            overdue=outstanding * made.randint(5, 50) / 100 if days else Decimal(0),
+            days_overdue=days,
+            worst=max(days, made.choice((0, 0, 3, 17))),
+        )
+
+
+def _header(person: Person) -> etree._Element:
+    sex = ("Мужской", "M") if person.sex == "male" else ("Женский", "F")
+    return node(
+        "Header",
+        _leaf("FIUniqueNumberID", "Уникальный номер", f"{_random(person.iin, 'fi').randrange(10**7, 10**8)}"),
+        _leaf("IIN", "ИИН", person.iin),
+        _leaf("DateOfBirth", "Дата рождения", _day(person.born)),
+        _leaf("Gender", "Пол", *sex),
+        _leaf("Surname", "Фамилия", person.surname),
+        _leaf("Name", "Имя", person.name),
+        _leaf("FathersName", "Отчество", person.fathers_name),
+        _leaf("MatrialStatus", "Семейное положение", _random(person.iin, "family").choice(_MARITAL), "1"),
+    )
+
+
+def _details(person: Person) -> etree._Element:
+    made = _random(person.iin, "phones")
+    return node(
+        "SubjectDetails",
+        _leaf("HomePhone", "Домашний телефон", f"+7727{made.randrange(2 * 10**6, 4 * 10**6)}"),
+        _leaf("CellularPhone", "Сотовый телефон", f"+7700{made.randrange(10**6, 10**7)}"),
+        _leaf("OfficePhone", "Рабочий телефон", ""),
+        _leaf("Email", "E-mail", ""),
+    )
+
+
+def _addresses(person: Person) -> etree._Element:
+    made = _random(person.iin, "addresses")
+    return node(
+        "SubjectsAddress",
+        *(
+            node(
+                "Address",
+                _leaf("Street", "Улица", f"{made.choice(_STREETS)}, {made.randint(1, 200)}"),
+                _leaf("City", "Город", made.choice(_CITIES)),
+                _leaf("AddressInserted", "Дата записи", _day(_CUT_OFF - timedelta(days=made.randint(1, 700)))),
+                title=title,
+            )
+            for title in ("Адрес проживания", "Адрес прописки")
+        ),
+    )
+
+
+def _documents(person: Person) -> etree._Element:
+    made = _random(person.iin, "documents")
+    issued = _CUT_OFF - timedelta(days=made.randint(30, 3000))
+    return node(
+        "IdentificationDocuments",
+        node(
+            "Document",
+            _leaf("Name", "Вид документа", "Удостоверение личности", "7"),
+            _leaf("Number", "Номер", f"{made.randrange(10**8, 10**9)}"),
+            _leaf("DateOfIssuance", "Дата выдачи", _day(issued)),
+            _leaf("IssuanceLocation", "Кем выдан", "МВД РК"),
+            _leaf("DateOfExpiration", "Действителен до", _day(issued + timedelta(days=3652))),
+            rank="1",
+        ),
+    )
+
+
+def _negative(existing: list[_Contract]) -> Iterator[etree._Element]:
+    if any(contract.days_overdue > _LONG_OVERDUE for contract in existing):
+        yield node(
+            "NegativeStatus",
+            node(
+                "NegativeStatusOfContract",
+                _leaf("NegativeStatusOfContract", "Негативный статус договора", "Длительная просрочка", "3"),
+                _leaf("RegistrationDate", "Дата записи", _day(_CUT_OFF)),
+            ),
+            typeTitle="Текущие",
+        )
+
+
+def _summary(name: str, contracts: list[_Contract]) -> etree._Element:
+    role = node(
+        "SubjectRole",
+        _leaf("NumberOfContracts", "Количество договоров", str(len(contracts))),
+        _leaf("TotalOutstandingDebt", "Общая непогашенная сумма", _sum(c.outstanding for c in contracts)),
+        _leaf("TotalDebtOverdue", "Общая просроченная сумма", _sum(c.overdue for c in contracts)),
+        id="1",
+        title="Роль субъекта",
+        value="Заёмщик",
+    )
+    return node(name, role)
+
+
+def _queries(iin: str, asked_here: int) -> etree._Element:
+    made, count = _random(iin, "queries"), asked_here
+    leaves = []
+    for days in (30, 90, 120, 180, 360):
+        count += made.randint(0, 3)
+        leaves.append(_leaf(f"Days{days}", f"За {days} дней", str(count)))
+    return node("NumberOfQueries", *leaves)
+
+
+def node(name: str, *children: etree._Element, text: str | None = None, **attributes: str) -> etree._Element:
+    """An element; `name` may carry a namespace as `{uri}local`."""
+    made = etree.Element(name, dict(attributes))
+    made.text = text
+    made.extend(children)
+    return made
+
+
+def _leaf(name: str, title: str, value: str, code: str = "0") -> etree._Element:
+    return node(name, id=code, title=title, value=value)
+
+
+def _random(iin: str, part: str) -> random.Random:
+    return random.Random(f"fcb:{part}:{iin}")  # noqa: S311 - the same for one IIN, that is the point
+
+
+def _born(iin: str) -> date:
+    try:
+        return date(_CENTURIES[iin[6]] + int(iin[:2]), int(iin[2:4]), int(iin[4:6]))
+    except (KeyError, ValueError):  # a few old numbers hold a date that never was
+        return date(1980, 1, 1)
+
+
+def _day(day: date | None) -> str:
+    return "" if day is None else day.strftime("%d.%m.%Y")
+
+
+def _money(value: Decimal) -> str:
+    return f"{value:.2f}"
+
+
+def _sum(values: Iterator[Decimal]) -> str:
+    return _money(sum(values, Decimal(0)))

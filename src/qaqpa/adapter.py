@@ -1,0 +1,103 @@
+"""The contract of an adapter: a codec between our vocabulary and one third party's format, without I/O.
+
+An adapter declares its operations, turns an extract into a message and a reply into a report. It never sees more
+than the extract and opens no connection. It is found through the entry-point group `qaqpa.adapters`, made with the
+`[settings]` of its recipient, and held to the contract test-suite in `qaqpa.testing.contract`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel
+
+from qaqpa.model.disclosure import Extract, Message, Reply, Report
+from qaqpa.model.vocabulary import VOCABULARY, FieldPath
+
+GROUP = "qaqpa.adapters"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What an adapter can ask of its third party."""
+
+    name: str
+    endpoint: str
+    """Name of the address that the recipient's channel must give."""
+    needs: frozenset[FieldPath]
+    """Fields without which the message cannot be made."""
+    uses: frozenset[FieldPath]
+    """Fields that it can carry; a superset of `needs`. A route may pass no other (3.2: nothing excessive)."""
+    returns: frozenset[FieldPath]
+    """Fields of `report` that an answer may hold."""
+    idempotent: bool
+    """The third party treats a repeated message as one: only then may a message that perhaps left be sent again."""
+
+    def __post_init__(self) -> None:
+        unknown = (self.needs | self.uses | self.returns) - VOCABULARY.keys()
+        if unknown or not self.needs <= self.uses:
+            raise TypeError(f"operation {self.name}: not in the vocabulary, or needed but not used: {sorted(unknown)}")
+
+
+class Adapter(Protocol):
+    """One third party's format."""
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[BaseModel]]
+    """What `[settings]` of a recipient that uses it must hold; unknown keys are refused."""
+    operations: ClassVar[Mapping[str, Operation]]
+
+    def __init__(self, settings: Any) -> None:
+        """`settings` is an instance of `Settings`, its secrets resolved."""
+
+    def encode(self, operation: str, extract: Extract) -> Message:
+        """The message for `operation`. Raises InvalidRequest when a value cannot be written in their format."""
+
+    def decode(self, operation: str, reply: Reply) -> Report:
+        """What the reply says. Raises Rejected (or a kind of it) or AnswerUnreadable; never anything else."""
+
+
+def operation(
+    name: str,
+    *,
+    endpoint: str,
+    needs: Iterable[str],
+    uses: Iterable[str] = (),
+    returns: Iterable[str] = (),
+    idempotent: bool = False,
+) -> Operation:
+    """An operation from plain paths; `uses` adds to `needs`."""
+    needed = frozenset(FieldPath(path) for path in needs)
+    return Operation(
+        name=name,
+        endpoint=endpoint,
+        needs=needed,
+        uses=needed | {FieldPath(path) for path in uses},
+        returns=frozenset(FieldPath(path) for path in returns),
+        idempotent=idempotent,
+    )
+
+
+def find(names: Iterable[str]) -> tuple[dict[str, type[Adapter]], dict[str, str]]:
+    """Adapters by name, and for each name that cannot be used the reason. Only the named ones are loaded."""
+    found: dict[str, type[Adapter]] = {}
+    failed: dict[str, str] = {}
+    for name in sorted(set(names)):
+        points = list(entry_points(group=GROUP, name=name))
+        targets = {point.value for point in points}
+        if not points:
+            known = ", ".join(sorted({point.name for point in entry_points(group=GROUP)})) or "none"
+            failed[name] = f"no adapter of this name is installed (installed: {known})"
+        elif len(targets) > 1:
+            failed[name] = f"{len(targets)} installed packages offer an adapter of this name; remove one"
+        else:
+            loaded = points[0].load()
+            wanted = ("Settings", "operations", "encode", "decode")
+            if getattr(loaded, "name", None) != name or not all(hasattr(loaded, part) for part in wanted):
+                failed[name] = f"{points[0].value} is not an adapter named {name} (see qaqpa.adapter)"
+            else:
+                found[name] = loaded
+    return found, failed

@@ -1,0 +1,74 @@
+"""`qaqpa check`: every problem of the configuration, or the register of what it allows."""
+
+from __future__ import annotations
+
+import typer
+
+from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, setup
+from qaqpa.cli.render import LANGUAGE, out, print_json, table
+from qaqpa.gateway import Setup
+from qaqpa.policy import Route
+from qaqpa.policy.law import names_for
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(check)
+
+
+def check(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = False) -> None:
+    """Check the configuration: print every problem, or the register of routes, fields, clauses and guards."""
+    made = setup(config, home)
+    if as_json:
+        print_json({"routes": [_row(route) for route in made.policy.routes.values()], "unset": list(made.unset())})
+        return
+    _print_register(made)
+
+
+def _row(route: Route) -> dict[str, object]:
+    return {
+        "recipient": route.recipient.id,
+        "caller": route.caller,
+        "operation": route.operation.name,
+        "purpose": route.purpose,
+        "ground": route.ground.value,
+        "clauses": list(route.clauses),
+        "fields": {path: rule.transform or "as it is" for path, rule in route.fields.items()},
+        "guards": [*names_for(route.ground), *(guard.name for guard in route.guards)],
+        "returns": sorted(route.returns),
+    }
+
+
+def _print_register(made: Setup) -> None:
+    for recipient in made.policy.recipients.values():
+        routes = [route for route in made.policy.routes.values() if route.recipient.id == recipient.id]
+        agreement = recipient.agreement
+        ends = f"until {agreement.expires_on}" if agreement and agreement.expires_on else "without end"
+        held = f"agreement {agreement.number} {ends}" if agreement else "no agreement"
+        out.print(f"[bold]{recipient.id}[/]  {recipient.name.in_language(LANGUAGE)}, {recipient.kind}, {held}")
+        register = table("operation", "caller", "purpose · ground", "clauses", "fields that leave", "guards", "returns")
+        for route in routes:
+            register.add_row(
+                route.operation.name,
+                route.caller,
+                f"{route.purpose}\n{route.ground.value}",
+                "\n".join(route.clauses),
+                "\n".join(
+                    path + (f" [dim]as {rule.transform}[/]" if rule.transform else "")
+                    for path, rule in route.fields.items()
+                ),
+                "\n".join(
+                    [f"[dim]{name}[/]" for name in names_for(route.ground)] + [guard.name for guard in route.guards]
+                ),
+                f"{len(route.returns)} field{'s' if len(route.returns) != 1 else ''}",
+            )
+        out.print(register)
+        out.print()
+    out.print("[dim]Guards in grey are law's own: no configuration can remove them.[/]")
+    unset = list(made.unset())
+    if unset:
+        out.print("\n[yellow]Not set yet[/]: nothing can be sent to these recipients until it is.")
+        for recipient_id, what in unset:
+            out.print(f"  {recipient_id}: {what}")
+    count = len(made.policy.routes)
+    out.print(f"\n[green]No problems.[/] {count} routes to {len(made.policy.recipients)} recipients.")

@@ -1,0 +1,140 @@
+"""`qaqpa demo`: the jobs of scoring and collections on synthetic people, and what came of them."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from qaqpa.cli.options import CONFIG, ConfigFolder, Json
+from qaqpa.cli.options import run as run_async
+from qaqpa.cli.render import err, out, print_json, table
+from qaqpa.demo import AT_ONCE, Summary
+from qaqpa.demo import run as run_demo
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(demo)
+
+
+def demo(
+    people: Annotated[int, typer.Option(min=10, help="How many synthetic applicants.")] = 200,
+    home: Annotated[Path | None, typer.Option(help="Keep database, keys and logs here; thrown away if absent.")] = None,
+    config: ConfigFolder = CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Run the shipped sample: real sockets, TLS and disk, synthetic people. Ends by itself."""
+    if home is not None:
+        home.mkdir(parents=True, exist_ok=True)
+        _demo(config, home, people, as_json=as_json)
+        return
+    with tempfile.TemporaryDirectory(prefix="qaqpa-demo-") as folder:
+        _demo(config, Path(folder), people, as_json=as_json)
+
+
+def _demo(config: Path, home: Path, people: int, *, as_json: bool) -> None:
+    columns = (TextColumn("scoring and collections"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        summary = run_async(
+            lambda: run_demo(
+                config, home, count=people, progress=lambda done, total: bar.update(task, completed=done, total=total)
+            )
+        )
+    if as_json:
+        print_json(_as_data(summary))
+    else:
+        _print(summary)
+
+
+def _milliseconds(values: list[float]) -> dict[str, float]:
+    if len(values) < 2:
+        return {}
+    cuts = statistics.quantiles(values, n=20)
+    return {"p50": round(cuts[9], 2), "p95": round(cuts[18], 2)}
+
+
+def _as_data(summary: Summary) -> dict[str, object]:
+    found = summary.verified
+    return {
+        "people": summary.people,
+        "left": [
+            {"recipient": key[0], "operation": key[1], "clauses": key[2].split(", "), "fields": key[3], "count": count}
+            for key, count in sorted(summary.left.items())
+        ],
+        "withheld": dict(sorted(summary.withheld.items())),
+        "cut": dict(sorted(summary.cut.items())),
+        "refused": [
+            {"result": key[0], "reason": key[1], "clause": key[2], "count": count}
+            for key, count in sorted(summary.refused.items())
+        ],
+        "malformed": dict(summary.malformed),
+        "third_party_failed": dict(summary.failed),
+        "added_ms": _milliseconds(summary.added_ms),
+        "third_party_ms": _milliseconds(summary.wire_ms),
+        "received": summary.received,
+        "ledger": {"size": found.size, "root": found.root.hex(), "kinds": found.kinds} if found else None,
+        "verified": found is not None,
+        "seconds": round(summary.seconds, 2),
+    }
+
+
+def _print(summary: Summary) -> None:
+    out.print(f"\n[bold]What left[/], of {summary.people} synthetic people, and under which clause")
+    left = table("to", "operation", "clauses", "fields", "times")
+    for (recipient, operation, clauses, fields), count in sorted(summary.left.items()):
+        left.add_row(recipient, operation, clauses, _names(fields), str(count))
+    out.print(left)
+
+    out.print("\n[bold]What was withheld[/]: handed in, but no clause lets it pass")
+    out.print("  " + _grouped(summary.withheld), soft_wrap=True)
+    out.print("[bold]What was cut from answers[/]: came back, but the purpose does not need it")
+    out.print("  " + _grouped(summary.cut), soft_wrap=True)
+
+    out.print("\n[bold]What was refused, and why[/]: a refusal entry each, and not a byte left")
+    refused = table("result", "reason", "clause", "times")
+    for (result, reason, clause), count in sorted(summary.refused.items()):
+        colour = "red" if result == "deny" else "yellow"
+        refused.add_row(f"[{colour}]{result}[/]", reason, clause, str(count))
+    for problem, count in sorted(summary.malformed.items()):
+        refused.add_row("[yellow]malformed[/]", problem, "", str(count))
+    out.print(refused)
+
+    out.print("\n[bold]What the third party did not serve[/]: it left, the caller got an error, the ledger says so")
+    out.print("  " + (", ".join(f"{code} ×{count}" for code, count in sorted(summary.failed.items())) or "nothing"))
+    for note, count in summary.notes.items():
+        out.print(f"[bold]Said beside a permit[/] ×{count}: {note}")
+
+    added, wire = _milliseconds(summary.added_ms), _milliseconds(summary.wire_ms)
+    out.print(
+        f"\n[bold]Time[/] added by the gateway: median {added['p50']} ms, 95% under {added['p95']} ms "
+        f"(third party: {wire['p50']} ms; {AT_ONCE} at once, two durable ledger entries each)"
+    )
+    if summary.verified is None:
+        return
+    found = summary.verified
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
+    out.print(f"[bold]Ledger[/] {found.size} entries ({kinds})")
+    out.print(f"  root {found.root.hex()}")
+    out.print(
+        f"  third parties received {summary.received} requests, the ledger holds {found.kinds['intent']} intents, "
+        f"{len(found.open_intents)} open"
+    )
+    out.print(f"[green]verified[/] in {summary.seconds:.1f} s")
+
+
+def _names(fields: tuple[str, ...]) -> str:
+    return ", ".join(fields) if len(fields) <= 6 else f"{', '.join(fields[:5])} and {len(fields) - 5} more"
+
+
+def _grouped(counts: dict[str, int]) -> str:
+    groups: dict[str, list[str]] = {}
+    for path in sorted(counts):
+        group, _, rest = path.partition(".")
+        groups.setdefault(group, []).append(rest)
+    return "; ".join(f"[bold]{group}[/]: {', '.join(names)}" for group, names in groups.items()) or "nothing"

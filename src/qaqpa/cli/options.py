@@ -1,0 +1,75 @@
+"""Options that commands share, and the way from them to an open gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from qaqpa.config.references import resolve
+from qaqpa.errors import InvalidRequest, NotConfigured, NotFound
+from qaqpa.gateway import Gateway, Setup, load_setup
+from qaqpa.store import SqliteStore
+from qaqpa.store.sqlite import parse_url
+
+Result = TypeVar("Result")
+
+ConfigFolder = Annotated[
+    Path, typer.Option("--config", envvar="QAQPA_CONFIG", help="Folder of the configuration.", show_default=True)
+]
+Home = Annotated[
+    Path, typer.Option("--home", envvar="QAQPA_HOME", help="Folder of database, keyring and keys.", show_default=True)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Caller = Annotated[str, typer.Option("--caller", envvar="QAQPA_CALLER", help="Who asks: a name in callers.toml.")]
+Document = Annotated[str, typer.Argument(help="File with the JSON document, or - for standard input.")]
+
+CONFIG = Path("config")
+HOME = Path("var")
+
+
+def setup(config: Path, home: Path) -> Setup:
+    """The configuration, checked. Raises ConfigError or NotConfigured."""
+    if not config.is_dir():
+        raise NotConfigured(
+            f"there is no configuration folder {config}: run in the folder that holds config/, or give --config"
+        )
+    return load_setup(config, home=home)
+
+
+@asynccontextmanager
+async def opened(config: Path, home: Path) -> AsyncIterator[Gateway]:
+    """An open gateway."""
+    async with Gateway.open(setup(config, home)) as gateway:
+        yield gateway
+
+
+def run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Run one asynchronous command."""
+    return asyncio.run(work())
+
+
+def read_document(name: str) -> bytes:
+    """The bytes of a file, or of standard input for `-`. Raises InvalidRequest."""
+    if name == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InvalidRequest([f"{name} cannot be read: {error.strerror}"]) from None
+
+
+def existing_store(config: Path, home: Path) -> SqliteStore:
+    """The store without keys, for reading what is public; never makes one. Raises NotFound."""
+    made = setup(config, home)
+    value = resolve(made.config.gateway.store.url, what="store.url", home=home)
+    url = parse_url(value, home)
+    path = str(url.database).removeprefix("file:").partition("?")[0]
+    if not Path(path).exists():
+        raise NotFound(f"there is no ledger at {path}; the first disclosure or consent makes one")
+    return SqliteStore(url)

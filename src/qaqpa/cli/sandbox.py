@@ -1,0 +1,102 @@
+"""`qaqpa sandbox`: stand-ins of the third parties, for trying and testing. Real TLS servers on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from contextlib import AsyncExitStack
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qaqpa.cli.options import HOME, Home, Json, run
+from qaqpa.cli.render import err, out, print_json
+from qaqpa.errors import NotFound
+from qaqpa.testing.faults import Fault
+from qaqpa.testing.sandbox import Sandbox
+
+GROUP = "qaqpa.sandboxes"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(sandbox)
+
+
+def sandbox(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Recipients to stand in for; all that are installed when absent.")
+    ] = None,
+    home: Home = HOME,
+    fault: Annotated[Fault, typer.Option(help="What every answer suffers from.")] = Fault.NONE,
+    attached: Annotated[
+        bool,
+        typer.Option(
+            "--attached",
+            help="End when standard input closes, and obey lines `NAME FAULT TIMES` on it; for programs.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run stand-ins of the third parties until interrupted, and say how a gateway finds them.
+
+    Certificates and call logs are written to HOME/sandbox, and shell lines that point a gateway at the stand-ins
+    to HOME/sandbox/env. They hold synthetic people only; never send real data to them.
+    """
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    for name in names or ():
+        if name not in found:
+            raise NotFound(f"there is no sandbox {name} (there are: {', '.join(sorted(found))})")
+
+    async def work() -> None:
+        async with AsyncExitStack() as stack:
+            running: dict[str, Sandbox[Any]] = {}
+            for name in sorted(names or found):
+                folder = home / "sandbox" / name
+                folder.mkdir(parents=True, exist_ok=True)
+                made: Sandbox[Any] = found[name].load()(directory=folder.resolve(), log=folder / "calls.jsonl")
+                made.fault = fault
+                running[name] = await stack.enter_async_context(made)
+            environment = {key: value for made in running.values() for key, value in made.environment.items()}
+            _announce(home, running, environment, as_json=as_json)
+            if attached:
+                await _obey(running)
+            else:
+                await asyncio.Event().wait()
+
+    run(work)
+
+
+def _announce(home: Path, running: dict[str, Sandbox[Any]], environment: dict[str, str], *, as_json: bool) -> None:
+    lines = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in environment.items())
+    env_file = home / "sandbox" / "env"
+    env_file.touch(mode=0o600)
+    env_file.write_text(lines)
+    if as_json:
+        print_json(environment)
+        sys.stdout.flush()
+        return
+    for name, made in running.items():
+        out.print(f"[green]{name}[/] at {made.url}")
+    out.print(f"In another terminal: [bold]. {env_file}[/], then qaqpa disclose ... Ctrl-C ends this.")
+
+
+async def _obey(running: dict[str, Sandbox[Any]]) -> None:
+    """Faults on command; the end of standard input is the end, so that a killed parent leaves nothing behind."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    try:
+        while line := (await reader.readline()).decode().split():
+            try:
+                name, fault, times = line
+                running[name].fail_next(Fault(fault), int(times))
+            except (ValueError, KeyError):
+                err.print("a line is: NAME FAULT TIMES")
+            sys.stdout.write("ok\n")
+            sys.stdout.flush()
+    finally:
+        transport.close()

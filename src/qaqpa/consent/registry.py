@@ -1,0 +1,117 @@
+"""Record consents, find a subject's, withdraw. Each change and its ledger entry share one transaction.
+
+Who gave a consent, the contract and the evidence stand sealed in the ledger entry; the registry's own table
+holds terms that tell nothing about the person.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row
+
+from qaqpa.errors import InvalidRequest, NotFound
+from qaqpa.ledger import Ledger, entries
+from qaqpa.ledger.entries import Kind
+from qaqpa.ledger.ledger import Clock
+from qaqpa.model.consent import Consent, ConsentRequest, ConsentStatus, ConsentTerms
+from qaqpa.model.identifiers import ConsentId, SubjectId, uuid7
+from qaqpa.model.words import timestamp
+
+AHEAD = timedelta(minutes=5)
+"""How far ahead of ours the clock may be that dated a consent; one given later than that is not given yet."""
+
+_COLUMNS = "id, subject, terms, withdrawal_asked_at, withdrawn_at"
+_BY_ID = f"SELECT {_COLUMNS} FROM consents WHERE id = ?"  # noqa: S608 - constants only
+_BY_SUBJECT = f"SELECT {_COLUMNS} FROM consents WHERE subject = ?"  # noqa: S608 - constants only
+_ADD = "INSERT INTO consents (id, subject, terms) VALUES (?, ?, ?)"
+_ASK = "UPDATE consents SET withdrawal_asked_at = ? WHERE id = ?"
+_WITHDRAW = (
+    "UPDATE consents SET withdrawal_asked_at = coalesce(withdrawal_asked_at, ?1), withdrawn_at = ?1 WHERE id = ?2"
+)
+
+
+def _consent(row: Row[*tuple[Any, ...]]) -> Consent:
+    return Consent(
+        id=ConsentId(row[0]),
+        subject=SubjectId(row[1]),
+        terms=ConsentTerms.model_validate_json(row[2]),
+        withdrawal_asked_at=None if row[3] is None else datetime.fromisoformat(row[3]),
+        withdrawn_at=None if row[4] is None else datetime.fromisoformat(row[4]),
+    )
+
+
+class Consents:
+    """The registry on a store and its ledger."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._store = ledger.store
+        self._clock = clock
+
+    async def record(self, request: ConsentRequest, *, caller: str) -> Consent:
+        """Record a consent. Raises InvalidRequest for one dated in the future or expired before it began."""
+        now = self._clock()
+        if request.given_at > now + AHEAD:
+            raise InvalidRequest(["given_at: lies in the future; record a consent when it has been given"])
+        if request.expires_at is not None and request.expires_at <= request.given_at:
+            raise InvalidRequest(["expires_at: lies before given_at"])
+        subject = await self._ledger.subjects.ensure(request.subject.iin)
+        consent = Consent(ConsentId(uuid7()), subject.id, request.terms)
+        terms = consent.terms.model_dump(mode="json", exclude_none=True)
+        public = entries.consent(consent.id, terms, request.evidence.method.value, subject.id, at=now)
+        public["caller"] = caller
+        private = {
+            "iin": request.subject.iin,
+            "contract": request.contract,
+            "evidence": request.evidence.model_dump(mode="json", exclude_none=True),
+        }
+        draft = self._ledger.draft_about(Kind.CONSENT, consent.id, public, subject, private)
+
+        def unit(connection: Connection) -> None:
+            connection.exec_driver_sql(_ADD, (consent.id, subject.id, orjson.dumps(terms).decode()))
+            self._ledger.append(connection, draft)
+
+        await self._store.write(unit)
+        return consent
+
+    async def get(self, consent_id: str) -> Consent:
+        """The consent with this id. Raises NotFound."""
+        row = await self._store.read(lambda connection: connection.exec_driver_sql(_BY_ID, (consent_id,)).first())
+        if row is None:
+            raise NotFound("no consent with this id is on record")
+        return _consent(row)
+
+    async def of_subject(self, subject: SubjectId) -> tuple[Consent, ...]:
+        """Every consent of a subject, in force or not."""
+        rows = await self._store.read(lambda connection: connection.exec_driver_sql(_BY_SUBJECT, (subject,)).all())
+        return tuple(_consent(row) for row in rows)
+
+    async def withdraw(self, consent_id: str, *, duties_met: bool, caller: str) -> Consent:
+        """Withdraw a consent, or note that it is asked for while duties under the contract are open (7.1(3)).
+
+        A pending withdrawal takes effect when this is called again with `duties_met`. Saying the same twice
+        changes nothing and enters nothing.
+        """
+        consent = await self.get(consent_id)
+        if consent.withdrawn_at is not None or (consent.withdrawal_asked_at is not None and not duties_met):
+            return consent
+        now = self._clock()
+        state = ConsentStatus.WITHDRAWN if duties_met else ConsentStatus.WITHDRAWAL_PENDING
+        subject = await self._ledger.subjects.by_id(consent.subject)
+        public = entries.withdrawal(consent.id, state.value, caller, subject.id, at=now)
+        # The request names the state too: a withdrawal may be pending first and take effect later.
+        draft = self._ledger.draft_about(Kind.WITHDRAWAL, f"{consent.id}:{state.value}", public, subject, {})
+        at = timestamp(now)
+
+        def unit(connection: Connection) -> Consent:
+            current = _consent(connection.exec_driver_sql(_BY_ID, (consent.id,)).one())
+            if current.withdrawn_at is not None or (current.withdrawal_asked_at is not None and not duties_met):
+                return current  # another process was faster
+            connection.exec_driver_sql(_WITHDRAW if duties_met else _ASK, (at, consent.id))
+            self._ledger.append(connection, draft)
+            return _consent(connection.exec_driver_sql(_BY_ID, (consent.id,)).one())
+
+        return await self._store.write(unit)

@@ -1,0 +1,266 @@
+"""The demonstration: the jobs of scoring and collections on synthetic people, through the real code path.
+
+Stand-ins of the third parties run in a process of their own; everything between them and the ledger is what
+production runs: sockets, TLS, disk. It returns what happened, counted; it prints nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from qaqpa.errors import Blocked, ThirdPartyError, UsageError
+from qaqpa.gateway import Gateway, load_setup
+from qaqpa.ledger import Keyring
+from qaqpa.ledger.verify import Verified, verify
+from qaqpa.model.consent import ConsentRequest
+from qaqpa.model.disclosure import Disclosure
+from qaqpa.model.request import DisclosureRequest, parse
+from qaqpa.testing.people import Person, people
+
+Progress = Callable[[int, int], None]
+SANDBOXES = ("first-credit-bureau", "demo-collector")
+AT_ONCE = 4
+
+KINDS = (
+    *("good",) * 12, "two", "pending", "none", "expired", "not_yet_given", "withdrawn", "other_purpose",
+    "other_recipient", "other_operator", "without_field", "old", "wrong_check_digit", "unknown_field", "unnamed",
+)  # fmt: skip
+"""What is the matter with an applicant, in turn."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What happened, counted."""
+
+    people: int = 0
+    left: Counter[tuple[str, str, str, tuple[str, ...]]] = field(default_factory=Counter)
+    """By recipient, operation, clauses, fields."""
+    withheld: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
+    refused: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By result, reason, clause."""
+    malformed: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    """Disclosures that the third party did not serve, by code."""
+    notes: Counter[str] = field(default_factory=Counter)
+    added_ms: list[float] = field(default_factory=list)
+    wire_ms: list[float] = field(default_factory=list)
+    verified: Verified | None = None
+    received: int = 0
+    """Requests that the stand-ins say they got."""
+    seconds: float = 0.0
+
+
+def consents_for(person: Person, kind: str, *, operator: Mapping[str, str], now: datetime) -> Iterator[dict[str, Any]]:
+    """The consents that an applicant of this kind has given, as a caller hands them in."""
+    if kind == "none":
+        return
+    given = now - timedelta(days={"expired": 400, "old": 200}.get(kind, 3))
+    if kind == "not_yet_given":
+        given = now + timedelta(minutes=4)
+    consent: dict[str, Any] = {
+        "subject": {"iin": person.iin},
+        "operator": dict(operator),
+        "given_at": given.isoformat(),
+        "expires_at": (given + timedelta(days=365)).isoformat(),
+        "purposes": ["cession" if kind == "other_purpose" else "application_review"],
+        "third_parties": ["pension_center" if kind == "other_recipient" else "credit_bureau"],
+        "cross_border": False,
+        "publication": False,
+        "fields": ["contact"] if kind == "without_field" else ["identity"],
+        "contract": person.data["contract"]["number"],
+        "policy": "2025-01",
+        "evidence": {"method": "otp", "reference": f"otp-{person.iin[:6]}"},
+    }
+    if kind == "other_operator":
+        consent["operator"] = {"name": "ТОО «Другая организация»", "bin": "190540000222"}
+    if kind == "two":
+        yield {
+            **consent,
+            "given_at": (given - timedelta(days=30)).isoformat(),
+            "third_parties": ["first-credit-bureau"],
+        }
+    yield consent
+
+
+def requests_for(person: Person, kind: str) -> Iterator[dict[str, Any]]:
+    """What scoring asks about an applicant."""
+    data = dict(person.data)
+    if kind == "wrong_check_digit":
+        wrong = person.iin[:11] + str((int(person.iin[11]) + 1) % 10)
+        data["identity"] = {**data["identity"], "iin": wrong}
+    if kind == "unknown_field":
+        data["hobbies"] = ["chess"]
+    if kind == "unnamed":
+        data["identity"] = {key: value for key, value in data["identity"].items() if key != "last_name"}
+    for operation in ("score", "credit_report", "debt_burden"):
+        yield {
+            "recipient": "first-credit-bureau",
+            "operation": operation,
+            "purpose": "application_review",
+            "data": data,
+        }
+
+
+def handovers_for(number: int, person: Person, today: date) -> dict[str, Any]:
+    """What collections asks about a debtor; each third one has something that forbids it."""
+    facts = {
+        "number": person.data["contract"]["number"],
+        "days_overdue": 0 if number % 6 == 4 else 95,
+        "breach_notified_on": (today - timedelta(days=60)).isoformat(),
+        "settlement_steps_done": number % 6 != 1,
+        "restructuring_pending": False,
+        "collector_clause": True,
+    }
+    if number % 9 == 7:
+        del facts["breach_notified_on"]
+    return {
+        "recipient": "demo-collector",
+        "operation": "handover",
+        "purpose": "debt_collection",
+        "data": person.data,
+        "facts": {"contract": facts},
+    }
+
+
+class Stands:
+    """The stand-ins in their own process, which ends with this one."""
+
+    def __init__(self, process: asyncio.subprocess.Process, environment: dict[str, str], home: Path) -> None:
+        self._process = process
+        self.environment = environment
+        self._home = home
+
+    async def fail_next(self, name: str, fault: str, times: int = 1) -> None:
+        """Let the next answers of one stand-in suffer from a fault."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise UsageError("the sandboxes are not attached")
+        self._process.stdin.write(f"{name} {fault} {times}\n".encode())
+        await self._process.stdin.drain()
+        await self._process.stdout.readline()
+
+    def received(self) -> int:
+        """How many requests reached them, by their own logs."""
+        logs = (self._home / "sandbox" / name / "calls.jsonl" for name in SANDBOXES)
+        return sum(path.read_bytes().count(b"\n") for path in logs if path.exists())
+
+
+@asynccontextmanager
+async def stands(home: Path) -> AsyncIterator[Stands]:
+    """Start the stand-ins and stop them."""
+    command = (sys.executable, "-m", "qaqpa", "sandbox", *SANDBOXES, "--home", str(home), "--attached", "--json")
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        text = b""
+        while not text.rstrip().endswith(b"}"):
+            line = await process.stdout.readline() if process.stdout else b""
+            if not line:
+                raise UsageError("the sandboxes did not start; run `qaqpa sandbox` to see why")
+            text += line
+        yield Stands(process, orjson.loads(text), home)
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()
+
+
+async def run(config: Path, home: Path, *, count: int, progress: Progress) -> Summary:
+    """The whole demonstration in `home`. Raises QaqpaError when anything but the expected goes wrong."""
+    started = time.perf_counter()
+    summary = Summary(people=count)
+    async with stands(home) as third_parties:
+        setup = load_setup(config, home=home, environ={**os.environ, **third_parties.environment})
+        keyring = home / setup.config.gateway.keys.keyring
+        if not keyring.exists():
+            Keyring.create(keyring)
+        async with Gateway.open(setup) as gateway:
+            await _jobs(gateway, third_parties, summary, count, progress)
+        summary.received = third_parties.received()
+    with gateway.store.snapshot() as connection:
+        summary.verified = verify(connection)
+    summary.seconds = time.perf_counter() - started
+    return summary
+
+
+async def _jobs(gateway: Gateway, third_parties: Stands, summary: Summary, count: int, progress: Progress) -> None:
+    now = datetime.now(UTC)
+    applicants = people(count, today=now.date())
+    operator = {"name": gateway.policy.operator.name, "bin": gateway.policy.operator.bin}
+    debtors = applicants[: max(1, count // 10)]
+    total = count * 4 + len(debtors)
+    done = 0
+
+    def tick(steps: int = 1) -> None:
+        nonlocal done
+        done += steps
+        progress(done, total)
+
+    kinds = [KINDS[number % len(KINDS)] for number in range(count)]
+    for person, kind in zip(applicants, kinds, strict=True):
+        for document in consents_for(person, kind, operator=operator, now=now):
+            consent = await gateway.record_consent("loan-scoring", parse(ConsentRequest, document))
+            if kind in {"withdrawn", "pending"}:
+                await gateway.withdraw_consent("loan-scoring", consent.id, duties_met=kind == "withdrawn")
+        tick()
+
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(caller: str, document: dict[str, Any]) -> None:
+        async with slots:
+            await _ask(gateway, summary, caller, document)
+        tick()
+
+    asked = (
+        ask("loan-scoring", document)
+        for person, kind in zip(applicants, kinds, strict=True)
+        for document in requests_for(person, kind)
+    )
+    await asyncio.gather(*asked)
+    # A bureau that errs: an answer about somebody else, one cut short, one that never comes whole.
+    for fault in ("wrong_subject", "truncated", "server_error"):
+        await third_parties.fail_next("first-credit-bureau", fault)
+        await _ask(gateway, summary, "loan-scoring", next(requests_for(applicants[0], "good")))
+    handovers = (ask("collections", handovers_for(number, person, now.date())) for number, person in enumerate(debtors))
+    await asyncio.gather(*handovers)
+
+
+async def _ask(gateway: Gateway, summary: Summary, caller: str, document: dict[str, Any]) -> None:
+    started = time.perf_counter()
+    try:
+        request = parse(DisclosureRequest, document)
+        disclosure = await gateway.disclose(caller, request)
+    except Blocked as error:
+        for reason in error.decision.reasons:
+            for what in reason.findings or (reason.guard,):
+                summary.refused[error.decision.result.value, what, reason.clause] += 1
+    except ThirdPartyError as error:
+        summary.failed[error.code] += 1
+    except UsageError as error:
+        summary.malformed[str(error)] += 1
+    else:
+        _count(summary, disclosure, (time.perf_counter() - started) * 1000)
+
+
+def _count(summary: Summary, disclosure: Disclosure, total_ms: float) -> None:
+    decision = disclosure.decision
+    asked = decision.asked
+    summary.left[asked.recipient, asked.operation, ", ".join(decision.clauses), disclosure.extract.fields] += 1
+    summary.withheld.update(disclosure.extract.withheld)
+    summary.cut.update(disclosure.outcome.cut)
+    summary.notes.update(note.message.en for note in decision.notes)
+    summary.wire_ms.append(disclosure.wire_ms)
+    summary.added_ms.append(total_ms - disclosure.wire_ms)

@@ -1,0 +1,365 @@
+"""Every error that Qaqpa raises: one tree, each with a stable code, an HTTP status and an exit code.
+
+A message says what to do next and never holds a personal value. Foreign exceptions are mapped where
+they arise; none but these crosses a module's border.
+
+    QaqpaError
+    ├── UsageError                      exit 2: the request or the installation is wrong
+    │   ├── ConfigError                 config_invalid          every problem at once
+    │   ├── NotConfigured               not_configured          a value only the third party's papers hold
+    │   ├── InvalidRequest              request_invalid
+    │   ├── NotAllowed                  not_allowed             exit 1: the caller lacks the role
+    │   ├── NotFound                    not_found
+    │   └── DuplicateRequest            request_duplicate       the same Idempotency-Key again
+    ├── Blocked                         nothing left: the decision says why
+    │   ├── Denied                      denied                  exit 1
+    │   └── Gap                         gap                     exit 3
+    ├── ThirdPartyError                 exit 4
+    │   ├── NotSent                     not_sent                surely no byte of the message left
+    │   │   ├── ConnectFailed           connect_failed
+    │   │   ├── AddressRefused          address_refused
+    │   │   ├── PeerRefused             peer_refused            certificate, host name or key pin
+    │   │   ├── CircuitOpen             circuit_open
+    │   │   └── RateLimited             rate_limited
+    │   ├── Unsettled                   unsettled               it left, or may have; nobody knows what came of it
+    │   │   ├── AnswerTimeout           answer_timeout
+    │   │   ├── ConnectionLost          connection_lost
+    │   │   ├── ThirdPartyFault         third_party_fault       HTTP 5xx
+    │   │   ├── AnswerTooLarge          answer_too_large
+    │   │   └── AnswerUnreadable        answer_unreadable
+    │   ├── WrongSubject                wrong_subject           an answer about somebody else
+    │   └── Rejected                    third_party_rejected    they answered no, with a code of theirs
+    │       ├── SubjectNotFound         subject_not_found
+    │       ├── NoReport                no_report
+    │       ├── ManySubjects            many_subjects
+    │       ├── CredentialsRefused      credentials_refused
+    │       ├── RightsRefused           rights_refused
+    │       ├── ConsentRefused          consent_refused
+    │       └── RequestRefused          request_refused
+    ├── StoreError                      exit 5: the ledger cannot be written or read; nothing leaves
+    │   ├── StoreUnavailable            store_unavailable
+    │   ├── SchemaMismatch              schema_mismatch
+    │   ├── ClockSetBack                clock_set_back
+    │   └── KeyringError                keyring_error
+    └── VerificationFailed              verification_failed     exit 6
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from qaqpa.model.decision import Decision
+
+
+class QaqpaError(Exception):
+    """The root. `code` is stable; `status` is the HTTP status; `exit_code` is the command line's."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 2
+
+    disclosure: str | None = None
+    """The disclosure (intent) that this error concludes, where one was made."""
+
+
+# --- usage -----------------------------------------------------------------------------------------
+
+
+class UsageError(QaqpaError):
+    """The request or the installation is wrong; nothing was decided and nothing left."""
+
+    code = "usage"
+    status = 400
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong with the configuration: where, and what to do."""
+
+    file: str
+    line: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
+
+
+class ConfigError(UsageError):
+    """The configuration is refused; `problems` holds every reason, not only the first."""
+
+    code = "config_invalid"
+    status = 500
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class NotConfigured(UsageError):
+    """A reference (`env:` or `file:`) that is needed now points at nothing."""
+
+    code = "not_configured"
+    status = 503
+
+
+class InvalidRequest(UsageError):
+    """The request is not of the form that the contract asks for; `problems` name paths, never values."""
+
+    code = "request_invalid"
+    status = 400
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class NotAllowed(UsageError):
+    """The caller's roles do not include this."""
+
+    code = "not_allowed"
+    status = 403
+    exit_code = 1
+
+
+class NotFound(UsageError):
+    """What the request names does not exist."""
+
+    code = "not_found"
+    status = 404
+
+
+class DuplicateRequest(UsageError):
+    """This Idempotency-Key was used before; the first disclosure stands and nothing is sent again."""
+
+    code = "request_duplicate"
+    status = 409
+
+
+# --- blocked by a decision -------------------------------------------------------------------------
+
+
+class Blocked(QaqpaError):
+    """The decision does not permit; a refusal entry is in the ledger and nothing left."""
+
+    code = "blocked"
+    status = 403
+    exit_code = 1
+
+    def __init__(self, decision: Decision, *, refusal: str) -> None:
+        self.decision = decision
+        self.refusal = refusal
+        """Id of the refusal entry."""
+        super().__init__("; ".join(f"{r.guard}: {r.message.en}" for r in decision.reasons))
+
+
+class Denied(Blocked):
+    """A guard says no (policy 3.4(2): default deny)."""
+
+    code = "denied"
+
+
+class Gap(Blocked):
+    """What is needed to decide is missing; the caller can supply it and ask again."""
+
+    code = "gap"
+    status = 422
+    exit_code = 3
+
+
+# --- third party -----------------------------------------------------------------------------------
+
+
+class ThirdPartyError(QaqpaError):
+    """The third party, or the way to it, failed."""
+
+    code = "third_party"
+    status = 502
+    exit_code = 4
+
+
+class NotSent(ThirdPartyError):
+    """Surely not sent: no connection to the third party carried a byte of the message."""
+
+    code = "not_sent"
+    status = 503
+
+
+class ConnectFailed(NotSent):
+    """No connection could be made."""
+
+    code = "connect_failed"
+
+
+class AddressRefused(NotSent):
+    """The third party's name points to an address that its configuration does not allow."""
+
+    code = "address_refused"
+
+
+class PeerRefused(NotSent):
+    """The peer did not prove that it is the third party: certificate, host name or key pin."""
+
+    code = "peer_refused"
+
+
+class CircuitOpen(NotSent):
+    """Too many failures in a row; the third party is left alone for a while."""
+
+    code = "circuit_open"
+
+
+class RateLimited(NotSent):
+    """The recipient's limit is reached; ask again later."""
+
+    code = "rate_limited"
+    status = 429
+
+
+class Unsettled(ThirdPartyError):
+    """The message left, or may have left, and what came of it is not known."""
+
+    code = "unsettled"
+
+
+class AnswerTimeout(Unsettled):
+    """No whole answer within the time allowed."""
+
+    code = "answer_timeout"
+    status = 504
+
+
+class ConnectionLost(Unsettled):
+    """The connection broke after the message may have been written."""
+
+    code = "connection_lost"
+
+
+class ThirdPartyFault(Unsettled):
+    """The third party answered with a server error."""
+
+    code = "third_party_fault"
+
+
+class AnswerTooLarge(Unsettled):
+    """The answer is larger than the recipient's configuration allows."""
+
+    code = "answer_too_large"
+
+
+class AnswerUnreadable(Unsettled):
+    """The answer is not of the third party's format: truncated, hostile or changed."""
+
+    code = "answer_unreadable"
+
+
+class WrongSubject(ThirdPartyError):
+    """The answer is about another person than the one asked about; it is kept from the caller."""
+
+    code = "wrong_subject"
+
+
+class Rejected(ThirdPartyError):
+    """The third party received the message and answered no."""
+
+    code = "third_party_rejected"
+
+    def __init__(self, message: str, *, their_code: str | None = None) -> None:
+        self.their_code = their_code
+        """The third party's own code, e.g. `1102`; a code, never its free text."""
+        super().__init__(message)
+
+
+class SubjectNotFound(Rejected):
+    """The third party knows no such person."""
+
+    code = "subject_not_found"
+    status = 404
+
+
+class NoReport(Rejected):
+    """The person is known, the report asked for does not exist."""
+
+    code = "no_report"
+    status = 404
+
+
+class ManySubjects(Rejected):
+    """Several persons match."""
+
+    code = "many_subjects"
+
+
+class CredentialsRefused(Rejected):
+    """Our login at the third party does not work; the operator must mend it."""
+
+    code = "credentials_refused"
+
+
+class RightsRefused(Rejected):
+    """Our login works but may not ask for this."""
+
+    code = "rights_refused"
+
+
+class ConsentRefused(Rejected):
+    """The third party wants the subject's consent confirmed."""
+
+    code = "consent_refused"
+
+
+class RequestRefused(Rejected):
+    """The third party refuses the form of the request: culture, report code, document, redirect, 4xx."""
+
+    code = "request_refused"
+
+
+# --- store and ledger ------------------------------------------------------------------------------
+
+
+class StoreError(QaqpaError):
+    """The ledger or its keys cannot be used; nothing leaves until they can."""
+
+    code = "store"
+    status = 503
+    exit_code = 5
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be read or written: full, read-only, locked, gone."""
+
+    code = "store_unavailable"
+
+
+class SchemaMismatch(StoreError):
+    """The database's schema is not this version's; `qaqpa migrate` upgrades it."""
+
+    code = "schema_mismatch"
+
+
+class ClockSetBack(StoreError):
+    """The clock shows a time before the ledger's last entry, so no date can be trusted."""
+
+    code = "clock_set_back"
+
+
+class KeyringError(StoreError):
+    """The keyring is missing, unreadable, readable by others, or belongs to another database."""
+
+    code = "keyring_error"
+
+
+class VerificationFailed(QaqpaError):
+    """The ledger is not what it was; `index` is the first entry found wrong, where one is."""
+
+    code = "verification_failed"
+    exit_code = 6
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        self.index = index
+        super().__init__(message)

@@ -1,0 +1,91 @@
+"""What callers see: decisions, disclosures and errors as JSON. The command line and the service say the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qaqpa.errors import Blocked, ConfigError, InvalidRequest, QaqpaError, Rejected
+from qaqpa.model.consent import Consent
+from qaqpa.model.decision import Decision, GuardResult
+from qaqpa.model.disclosure import Disclosure
+from qaqpa.model.words import Language, timestamp
+
+Answer = dict[str, Any]
+
+
+def guard_answer(guard: GuardResult, language: Language) -> Answer:
+    """One guard's result."""
+    answer: Answer = {
+        "guard": guard.guard,
+        "clause": guard.clause,
+        "result": guard.result.value,
+        "message": guard.message.in_language(language),
+    }
+    if guard.instrument:
+        answer["instrument"] = guard.instrument
+    if guard.findings:
+        answer["findings"] = list(guard.findings)
+    if guard.missing:
+        answer["missing"] = list(guard.missing)
+    return answer
+
+
+def decision_answer(decision: Decision, language: Language) -> Answer:
+    """A decision with every guard's result."""
+    return {
+        "result": decision.result.value,
+        "at": timestamp(decision.at),
+        "caller": decision.asked.caller,
+        "recipient": decision.asked.recipient,
+        "operation": decision.asked.operation,
+        "purpose": decision.asked.purpose,
+        "policy": decision.policy,
+        "ground": decision.ground.value if decision.ground else None,
+        "clauses": list(decision.clauses),
+        "fields": list(decision.fields),
+        "consent": decision.consent,
+        "guards": [guard_answer(guard, language) for guard in decision.guards],
+        "reasons": [guard_answer(guard, language) for guard in decision.reasons],
+        "notes": [guard_answer(guard, language) for guard in decision.notes],
+    }
+
+
+def disclosure_answer(disclosure: Disclosure, language: Language) -> Answer:
+    """A disclosure that was delivered, with its report."""
+    return {
+        "disclosure": disclosure.id,
+        "decision": decision_answer(disclosure.decision, language),
+        "sent": list(disclosure.extract.fields),
+        "withheld": list(disclosure.extract.withheld),
+        "report": disclosure.report,
+        "cut": list(disclosure.outcome.cut),
+        "ledger": {"intent": disclosure.intent_index, "outcome": disclosure.outcome_index},
+    }
+
+
+def consent_answer(consent: Consent, status: str) -> Answer:
+    """A consent on record; who gave it is not said."""
+    return {
+        "consent": consent.id,
+        "status": status,
+        "terms": consent.terms.model_dump(mode="json", exclude_none=True),
+        "withdrawal_asked_at": consent.withdrawal_asked_at and timestamp(consent.withdrawal_asked_at),
+        "withdrawn_at": consent.withdrawn_at and timestamp(consent.withdrawn_at),
+    }
+
+
+def error_answer(error: QaqpaError, language: Language) -> Answer:
+    """An error with its stable code and every reason (RFC 9457 members, our extensions)."""
+    answer: Answer = {"code": error.code, "status": error.status, "detail": str(error)}
+    if error.disclosure is not None:
+        answer["disclosure"] = error.disclosure
+    if isinstance(error, Blocked):
+        answer["detail"] = " ".join(reason.message.in_language(language) for reason in error.decision.reasons)
+        answer["refusal"] = error.refusal
+        answer["decision"] = decision_answer(error.decision, language)
+        answer["reasons"] = answer["decision"]["reasons"]
+    elif isinstance(error, ConfigError | InvalidRequest):
+        answer["problems"] = [str(problem) for problem in error.problems]
+    elif isinstance(error, Rejected) and error.their_code is not None:
+        answer["their_code"] = error.their_code
+    return answer

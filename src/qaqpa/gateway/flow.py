@@ -1,0 +1,152 @@
+"""The flow: one disclosure from request to outcome, in the order that the policy demands.
+
+    route · decide · minimise · encode · intend · seal · send · decode · conclude
+
+A lawyer should be able to follow `disclose` line by line. It holds no rule of its own: rules stand in
+`policy` and the configuration, and each step's type is made only by the step before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
+
+from qaqpa.adapter import Adapter
+from qaqpa.errors import (
+    AnswerUnreadable,
+    Denied,
+    Gap,
+    NotSent,
+    Rejected,
+    RequestRefused,
+    ThirdPartyError,
+    ThirdPartyFault,
+    WrongSubject,
+)
+from qaqpa.ledger import Ledger
+from qaqpa.minimise import Context, cut_report, minimise
+from qaqpa.model.decision import Asked, Decision, Result
+from qaqpa.model.disclosure import Disclosure, Intent, Outcome, Reply, Report
+from qaqpa.model.identifiers import CallerId, RecipientId
+from qaqpa.model.request import DisclosureRequest
+from qaqpa.model.words import OutcomeResult
+from qaqpa.policy import Facts, Policy, decide
+from qaqpa.seal import RecipientKey, seal
+from qaqpa.transport import Transport
+
+
+class FactsSource(Protocol):
+    """Gathers what a decision needs to know."""
+
+    async def __call__(self, asked: Asked, request: DisclosureRequest) -> Facts:
+        """Facts about `request`, at this moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What the flow works with."""
+
+    policy: Policy
+    facts: FactsSource
+    ledger: Ledger
+    transport: Transport
+    adapters: Mapping[str, Adapter]
+    """By recipient."""
+    keys: Mapping[str, RecipientKey | None]
+    """By recipient; None where its seal is TLS alone."""
+
+    async def disclose(
+        self, caller: CallerId, request: DisclosureRequest, idempotency_key: str | None = None
+    ) -> Disclosure:
+        """Disclose what `request` asks, if the policy permits.
+
+        Raises Denied or Gap (nothing left), StoreError (nothing left), NotSent (nothing left), Unsettled (unknown),
+        Rejected or WrongSubject (it left, and the answer serves nobody).
+        """
+        # Which clause lets this caller ask this? 3.4(2): if none, the decision below is deny.
+        asked = request_asks(caller, request)
+        route = self.policy.find(asked)
+        facts = await self.facts(asked, request)
+
+        # Every guard of law and of the operator. Not permitted: the refusal is entered and nothing leaves.
+        decision = decide(self.policy, route, facts)
+        if route is None or not decision.permits:
+            return await self._refuse(decision, request)
+        self.transport.require(asked.recipient)
+
+        # 3.2: only what the purpose needs, in the recipient's own format.
+        data = request.data.model_dump(mode="json", exclude_none=True)
+        confirmed = decision.consent is not None
+        extract = minimise(data, route.fields, consent_confirmed=confirmed, context=Context(facts.now.date()))
+        adapter, operation = self.adapters[asked.recipient], route.operation
+        message = adapter.encode(operation.name, extract)
+
+        # The ledger first. From here on the disclosure exists, whatever happens.
+        intent = await self.ledger.intend(
+            decision,
+            extract,
+            message,
+            request.iin,
+            seal=route.recipient.seal.kind,
+            stated=request.facts.model_dump(mode="json", exclude_none=True),
+            idempotency_key=idempotency_key,
+        )
+        reply: Reply | None = None
+        try:
+            sealed = seal(intent, self.keys[asked.recipient], idempotent=operation.idempotent)
+            sent_at = perf_counter()
+            reply = await self.transport.send(sealed)
+            wire_ms = (perf_counter() - sent_at) * 1000
+            report = read_answer(adapter, operation.name, reply, request.iin)
+        except ThirdPartyError as error:
+            await self._conclude_failure(intent, reply, error)
+            raise
+        # 3.2 again: the caller gets from the answer what its purpose needs.
+        answer, returned, cut = cut_report(report.data, route.returns)
+        outcome = Outcome(OutcomeResult.DELIVERED, "ok", reply, report.reference, returned=returned, cut=cut)
+        concluded = await self.ledger.conclude(intent, outcome)
+        return Disclosure(intent.id, decision, extract, answer, outcome, intent.index, concluded, wire_ms)
+
+    async def _refuse(self, decision: Decision, request: DisclosureRequest) -> Disclosure:
+        stated = request.facts.model_dump(mode="json", exclude_none=True)
+        known = self.policy.known(decision.asked)
+        refusal = await self.ledger.refuse(decision, known, request.iin, stated=stated)
+        raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
+
+    async def _conclude_failure(self, intent: Intent, reply: Reply | None, error: ThirdPartyError) -> None:
+        their_code = error.their_code if isinstance(error, Rejected) else None
+        error.disclosure = intent.id
+        await self.ledger.conclude(intent, Outcome(result_of(error), error.code, reply, their_code=their_code))
+
+
+def request_asks(caller: CallerId, request: DisclosureRequest) -> Asked:
+    """What is asked, in the terms in which routes are found."""
+    return Asked(caller, RecipientId(request.recipient), request.operation, request.purpose)
+
+
+def read_answer(adapter: Adapter, operation: str, reply: Reply, iin: str) -> Report:
+    """The report in `reply`. An answer about another person is kept from the caller (WrongSubject)."""
+    if 300 <= reply.status < 400:
+        raise RequestRefused("the recipient answered with a redirect, which is never followed; correct its address")
+    try:
+        report = adapter.decode(operation, reply)
+    except AnswerUnreadable:
+        if reply.status >= 500:
+            raise ThirdPartyFault(f"the recipient answered with HTTP {reply.status}") from None
+        raise
+    if report.about is not None and report.about != iin:
+        raise WrongSubject("the answer is about another person; it was kept back, and the recipient must be told")
+    return report
+
+
+def result_of(error: ThirdPartyError) -> OutcomeResult:
+    """What the ledger says of a disclosure that ended with `error`; in doubt, unknown."""
+    if isinstance(error, NotSent):
+        return OutcomeResult.NOT_SENT
+    if isinstance(error, Rejected):
+        return OutcomeResult.REJECTED
+    if isinstance(error, WrongSubject):
+        return OutcomeResult.DELIVERED
+    return OutcomeResult.UNKNOWN

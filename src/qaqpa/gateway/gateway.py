@@ -1,0 +1,223 @@
+"""The gateway as callers inside the process see it: open it, ask it, close it.
+
+async with Gateway.open(load_setup(Path("config"), home=Path("var"))) as gateway:
+    disclosure = await gateway.disclose("loan-scoring", request)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from qaqpa import log
+from qaqpa.config.models import Role
+from qaqpa.consent import Consents
+from qaqpa.errors import InvalidRequest, NotAllowed, NotConfigured, NotFound, QaqpaError
+from qaqpa.gateway.flow import Flow, request_asks
+from qaqpa.gateway.setup import Equipped, Setup, equip
+from qaqpa.ledger import Keyring, Ledger, entries
+from qaqpa.ledger.entries import Kind
+from qaqpa.minimise import present
+from qaqpa.model.consent import Consent, ConsentRequest
+from qaqpa.model.decision import Asked, Decision
+from qaqpa.model.disclosure import Disclosure
+from qaqpa.model.identifiers import CallerId
+from qaqpa.model.request import DisclosureRequest
+from qaqpa.model.words import timestamp
+from qaqpa.policy import Facts, decide
+from qaqpa.store import SqliteStore
+from qaqpa.store.sqlite import parse_url
+from qaqpa.transport import Transport
+
+Result = TypeVar("Result")
+_log = log.get("gateway")
+
+MAX_IDEMPOTENCY_KEY = 255
+
+
+def utc_now() -> datetime:
+    """The machine's clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """Why a recipient gets nothing."""
+
+    recipient: str
+    since: str
+    person: str
+    reason: str
+
+
+class Gateway:
+    """One process's door. Made by `open`; safe for many tasks of one event loop."""
+
+    def __init__(self, setup: Setup, store: SqliteStore, ledger: Ledger, clock: Callable[[], datetime]) -> None:
+        self.setup = setup
+        self.policy = setup.policy
+        self.ledger = ledger
+        self.store = store
+        self.consents = Consents(ledger, clock)
+        self._clock = clock
+        self.unready: dict[str, str] = {}
+        """Recipients that cannot be sent to, and why."""
+        equipped: dict[str, Equipped] = {}
+        for recipient in setup.config.recipients.values():
+            try:
+                equipped[recipient.id] = equip(setup, recipient)
+            except NotConfigured as error:
+                self.unready[recipient.id] = str(error)
+        self.transport = Transport({name: each.line for name, each in equipped.items()})
+        self.flow = Flow(
+            policy=self.policy,
+            facts=self._facts,
+            ledger=ledger,
+            transport=self.transport,
+            adapters={name: each.adapter for name, each in equipped.items()},
+            keys={name: each.key for name, each in equipped.items()},
+        )
+        self._running: set[asyncio.Task[Any]] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> AsyncIterator[Gateway]:
+        """Open store, ledger and channels. Raises StoreError, NotConfigured."""
+        keyring = Keyring.load(setup.home / setup.resolve(setup.config.gateway.keys.keyring, "keys.keyring"))
+        store = SqliteStore(parse_url(setup.resolve(setup.config.gateway.store.url, "store.url"), setup.home))
+        tolerance = setup.config.gateway.ledger.clock_tolerance_s
+        ledger = Ledger(store, keyring, clock, clock_tolerance_s=tolerance)
+        try:
+            store.open(ledger)
+            ledger.open()
+            gateway = cls(setup, store, ledger, clock)
+            versions = [
+                {"id": version.id, "from": version.effective.isoformat(), "sha256": version.sha256}
+                for version in setup.config.versions
+            ]
+            await ledger.record_policy(versions, setup.config.digest)
+            try:
+                yield gateway
+            finally:
+                await gateway._drain()
+                await gateway.transport.close()
+        finally:
+            store.close()
+
+    # --- disclosures -----------------------------------------------------------------------------
+
+    async def disclose(
+        self, caller: str, request: DisclosureRequest, *, idempotency_key: str | None = None
+    ) -> Disclosure:
+        """One disclosure, whole (see `Flow.disclose`). It goes on to its outcome even if the caller goes away."""
+        self._require(caller, Role.DISCLOSE)
+        if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY:
+            raise InvalidRequest([f"Idempotency-Key: must have 1 to {MAX_IDEMPOTENCY_KEY} characters"])
+        return await self._unbroken(self._logged(CallerId(caller), request, idempotency_key))
+
+    async def decide(self, caller: str, request: DisclosureRequest) -> Decision:
+        """What would be decided; nothing is sent and nothing is entered."""
+        self._require(caller, Role.DISCLOSE)
+        asked = request_asks(CallerId(caller), request)
+        return decide(self.policy, self.policy.find(asked), await self._facts(asked, request))
+
+    async def _logged(self, caller: CallerId, request: DisclosureRequest, key: str | None) -> Disclosure:
+        try:
+            disclosure = await self.flow.disclose(caller, request, key)
+        except QaqpaError as error:
+            _log.info("not disclosed", code=error.code, disclosure=error.disclosure)
+            raise
+        _log.info("disclosed", disclosure=disclosure.id, recipient=disclosure.decision.asked.recipient)
+        return disclosure
+
+    async def _unbroken(self, work: Coroutine[Any, Any, Result]) -> Result:
+        # An intent that is durable must be concluded: cancelling the caller must not cancel the work.
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _drain(self) -> None:
+        if self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _facts(self, asked: Asked, request: DisclosureRequest) -> Facts:
+        subject = await self.ledger.subjects.find(request.iin)
+        consents = () if subject is None else await self.consents.of_subject(subject.id)
+        if request.consent is not None:
+            consents = tuple(consent for consent in consents if consent.id == request.consent)
+        return Facts(
+            now=self._clock(),
+            asked=asked,
+            present=present(request.data.model_dump(mode="json", exclude_none=True)),
+            contract=request.facts.contract,
+            consents=consents,
+            suspended=await self._is_suspended(asked.recipient),
+        )
+
+    def _require(self, caller: str, role: Role) -> None:
+        """A known caller without the role is stopped here; one that is unknown meets default deny in the decision."""
+        known = self.setup.config.callers.get(caller)
+        if known is not None and role not in known.roles:
+            raise NotAllowed(f"caller {caller} lacks the role {role.value}; roles stand in callers.toml")
+
+    # --- consents --------------------------------------------------------------------------------
+
+    async def record_consent(self, caller: str, request: ConsentRequest) -> Consent:
+        """Record a consent, durable with its entry when this returns."""
+        self._require(caller, Role.CONSENTS)
+        return await self._unbroken(self.consents.record(request, caller=self._name(caller)))
+
+    async def withdraw_consent(self, caller: str, consent_id: str, *, duties_met: bool) -> Consent:
+        """Withdraw, or note a pending withdrawal (7.1(3))."""
+        self._require(caller, Role.CONSENTS)
+        work = self.consents.withdraw(consent_id, duties_met=duties_met, caller=self._name(caller))
+        return await self._unbroken(work)
+
+    def _name(self, caller: str) -> str:
+        if caller not in self.setup.config.callers:
+            raise NotAllowed("this caller stands not in callers.toml; `qaqpa check` lists the callers")
+        return caller
+
+    # --- recipients ------------------------------------------------------------------------------
+
+    async def _is_suspended(self, recipient: str) -> bool:
+        query = "SELECT 1 FROM suspensions WHERE recipient = ?"
+        return await self.store.read(lambda c: c.exec_driver_sql(query, (recipient,)).first()) is not None
+
+    async def suspensions(self) -> dict[str, Suspension]:
+        """Suspended recipients."""
+        query = "SELECT recipient, since, person, reason FROM suspensions"
+        rows = await self.store.read(lambda connection: connection.exec_driver_sql(query).all())
+        return {row[0]: Suspension(row[0], row[1], row[2], row[3]) for row in rows}
+
+    async def suspend(self, recipient: str, *, person: str, reason: str) -> None:
+        """Send nothing to `recipient` from now on (5.5). Raises NotFound."""
+        await self._control("suspend", recipient, person, reason)
+
+    async def resume(self, recipient: str, *, person: str, reason: str) -> None:
+        """Send to `recipient` again. Raises NotFound."""
+        await self._control("resume", recipient, person, reason)
+
+    async def _control(self, act: str, recipient: str, person: str, reason: str) -> None:
+        if recipient not in self.policy.recipients:
+            known = ", ".join(sorted(self.policy.recipients))
+            raise NotFound(f"there is no recipient {recipient} (there are: {known})")
+        now = self._clock()
+
+        def also(connection: Connection) -> None:
+            connection.exec_driver_sql("DELETE FROM suspensions WHERE recipient = ?", (recipient,))
+            if act == "suspend":
+                connection.exec_driver_sql(
+                    "INSERT INTO suspensions (recipient, since, person, reason) VALUES (?, ?, ?, ?)",
+                    (recipient, timestamp(now), person, reason),
+                )
+
+        public = entries.control(act, recipient, person, reason, at=now)
+        await self._unbroken(self.ledger.record(Kind.CONTROL, public, also=also))

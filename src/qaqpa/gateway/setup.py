@@ -1,0 +1,163 @@
+"""From a configuration folder to what a gateway is made of. Every problem is found at once, before it opens."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+
+from qaqpa import adapter as adapters
+from qaqpa.adapter import Adapter
+from qaqpa.config import Config, Source, load
+from qaqpa.config.load import RECIPIENTS
+from qaqpa.config.models import JweSeal, RecipientFile
+from qaqpa.config.references import is_reference, missing, resolve
+from qaqpa.errors import ConfigError, NotConfigured
+from qaqpa.policy import Policy, compile_policy
+from qaqpa.seal import RecipientKey, load_key
+from qaqpa.transport.https import Addresses, Https
+from qaqpa.transport.limits import Breaker, Limits
+from qaqpa.transport.transport import Line
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A configuration that has no problems."""
+
+    config: Config
+    policy: Policy
+    adapters: Mapping[str, type[Adapter]]
+    home: Path
+    """Where relative paths of the configuration begin: database, keyring, keys."""
+    environ: Mapping[str, str]
+
+    def resolve(self, value: str, what: str) -> str:
+        """A configured value, its reference read. Raises NotConfigured."""
+        return resolve(value, what=what, home=self.home, environ=self.environ)
+
+    def unset(self) -> Iterator[tuple[str, str]]:
+        """Recipient and what it still lacks: values that only the third party's papers hold."""
+        for recipient in self.config.recipients.values():
+            for key, value in _values(recipient):
+                lack = missing(value, home=self.home, environ=self.environ)
+                if lack is not None:
+                    yield recipient.id, f"{key}: {lack}"
+
+
+def load_setup(folder: Path, *, home: Path, environ: Mapping[str, str] = os.environ) -> Setup:
+    """Read, check and compile the configuration in `folder`. Raises ConfigError with every problem."""
+    config, source = load(folder)
+    found, failed = adapters.find(recipient.adapter for recipient in config.recipients.values())
+    for recipient in config.recipients.values():
+        if recipient.adapter in failed:
+            source.problem(_file(recipient), ("adapter",), failed[recipient.adapter])
+        else:
+            _check_settings(recipient, found[recipient.adapter], source)
+    policy = compile_policy(config, found, source)
+    if source.problems:
+        raise ConfigError(source.problems)
+    return Setup(config, policy, found, home, environ)
+
+
+def _file(recipient: RecipientFile) -> str:
+    return f"{RECIPIENTS}/{recipient.id}.toml"
+
+
+def _check_settings(recipient: RecipientFile, adapter: type[Adapter], source: Source) -> None:
+    """The settings must be the adapter's, and its secrets references."""
+    fields = adapter.Settings.model_fields
+    for name, value in recipient.settings.items():
+        if (
+            name in fields
+            and fields[name].annotation is SecretStr
+            and not (isinstance(value, str) and is_reference(value))
+        ):
+            source.problem(
+                _file(recipient), ("settings", name), "a secret is never written here: refer to it as env: or file:"
+            )
+    try:
+        # References stand for text here; numbers and choices are checked again when they are read.
+        adapter.Settings.model_validate(recipient.settings)
+    except ValidationError as error:
+        for found in error.errors(include_url=False, include_input=False):
+            at = recipient.settings.get(str(found["loc"][0])) if found["loc"] else None
+            if not (isinstance(at, str) and is_reference(at)):
+                source.problem(_file(recipient), ("settings", *found["loc"]), found["msg"])
+
+
+def _values(recipient: RecipientFile) -> Iterator[tuple[str, str]]:
+    channel = recipient.channel
+    yield from ((f"channel.endpoints.{name}", value) for name, value in channel.endpoints.items())
+    if channel.ca is not None:
+        yield "channel.ca", channel.ca
+    if channel.client_certificate is not None:
+        yield "channel.client_certificate", channel.client_certificate
+    if isinstance(recipient.seal, JweSeal):
+        yield "seal.key", recipient.seal.key
+    yield from ((f"settings.{name}", value) for name, value in recipient.settings.items() if isinstance(value, str))
+
+
+@dataclass(frozen=True, slots=True)
+class Equipped:
+    """A recipient that can be sent to."""
+
+    adapter: Adapter
+    key: RecipientKey | None
+    line: Line
+
+
+def equip(setup: Setup, recipient: RecipientFile) -> Equipped:
+    """Read the recipient's references and make what sending takes. Raises NotConfigured, naming the recipient."""
+    try:
+        settings: dict[str, Any] = {
+            name: setup.resolve(value, f"settings.{name}") if isinstance(value, str) else value
+            for name, value in recipient.settings.items()
+        }
+        adapter_type = setup.adapters[recipient.adapter]
+        seal = recipient.seal
+        key_path = str(setup.home / setup.resolve(seal.key, "seal.key")) if isinstance(seal, JweSeal) else ""
+        return Equipped(
+            adapter=adapter_type(adapter_type.Settings.model_validate(settings)),
+            key=load_key(seal, key_path),
+            line=Line(
+                channel=Https(recipient.channel, _addresses(setup, recipient)),
+                limits=Limits(recipient.id, recipient.limits),
+                breaker=Breaker(recipient.id, recipient.breaker),
+                retry=recipient.retry,
+            ),
+        )
+    except ValidationError as error:
+        names = ", ".join(str(found["loc"][0]) for found in error.errors(include_url=False, include_input=False))
+        raise NotConfigured(f"{recipient.id}: settings do not fit the adapter: {names}") from None
+    except NotConfigured as error:
+        raise NotConfigured(f"{recipient.id}: {error}") from None
+
+
+def _addresses(setup: Setup, recipient: RecipientFile) -> Addresses:
+    channel = recipient.channel
+
+    def path(value: str | None, what: str) -> str | None:
+        return None if value is None else str(setup.home / setup.resolve(value, what))
+
+    networks: list[str] = []
+    for value in channel.private_networks:
+        # Unset adds no network: the narrow reading.
+        if missing(value, home=setup.home, environ=setup.environ) is None:
+            networks += setup.resolve(value, "channel.private_networks").split(",")
+    try:
+        parsed = tuple(ipaddress.ip_network(text.strip()) for text in networks)
+    except ValueError:
+        raise NotConfigured("channel.private_networks: a network is written as 10.0.0.0/8") from None
+    return Addresses(
+        endpoints={
+            name: setup.resolve(value, f"channel.endpoints.{name}") for name, value in channel.endpoints.items()
+        },
+        networks=parsed,
+        ca=path(channel.ca, "channel.ca"),
+        client_certificate=path(channel.client_certificate, "channel.client_certificate"),
+    )

@@ -1,0 +1,225 @@
+"""The ledger: what may be sent, what came of it, what was refused. The only maker of an `Intent`.
+
+Every method returns when its entry is durable. If it cannot be, it raises StoreError, and nothing leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from qaqpa.errors import ClockSetBack, DuplicateRequest, KeyringError
+from qaqpa.ledger import entries
+from qaqpa.ledger.canonical import canonical
+from qaqpa.ledger.entries import AUTHORISING, Draft, Kind, Public
+from qaqpa.ledger.keyring import Keyring
+from qaqpa.ledger.merkle import Frontier, leaf_hash
+from qaqpa.ledger.subjects import Subject, Subjects
+from qaqpa.model.decision import Asked, Decision
+from qaqpa.model.disclosure import Extract, Intent, Json, Message, Outcome
+from qaqpa.model.identifiers import DisclosureId, SubjectId, uuid7
+from qaqpa.model.words import SealKind
+from qaqpa.store import Store
+
+Clock = Callable[[], datetime]
+"""Says the time, aware."""
+
+_READ_TREE = "SELECT size, frontier, last_time FROM tree WHERE id = 1"
+_ADD_TREE = "INSERT INTO tree (id, size, frontier, root, last_time) VALUES (1, ?, ?, ?, ?)"
+_SET_TREE = "UPDATE tree SET size = ?, frontier = ?, root = ?, last_time = ? WHERE id = 1"
+_ADD_ENTRY = "INSERT INTO entries (idx, request, kind, subject, body, leaf) VALUES (?, ?, ?, ?, ?, ?)"
+_FIND_KEY = "SELECT disclosure FROM idempotency WHERE key = ?"
+_ADD_KEY = "INSERT INTO idempotency (key, disclosure) VALUES (?, ?)"
+
+
+class _Appending:
+    """What one transaction of the writer appends. It lives in the writer's thread only."""
+
+    def __init__(self, connection: Connection) -> None:
+        row = connection.exec_driver_sql(_READ_TREE).first()
+        self.is_new = row is None
+        self.frontier = Frontier() if row is None else Frontier.from_bytes(row[0], row[1])
+        self.last_time = "" if row is None else str(row[2])
+        self.rows: list[tuple[int, str, str, str | None, bytes, bytes]] = []
+
+    def add(self, draft: Draft) -> int:
+        index = self.frontier.size
+        leaf = leaf_hash(draft.body)
+        self.frontier.append(leaf)
+        self.rows.append((index, draft.request, draft.kind.value, draft.subject, draft.body, leaf))
+        self.last_time = max(self.last_time, draft.time)
+        return index
+
+    def flush(self, connection: Connection) -> None:
+        connection.exec_driver_sql(_ADD_ENTRY, self.rows)
+        frontier = self.frontier
+        state = (frontier.size, frontier.to_bytes(), frontier.root(), self.last_time)
+        connection.exec_driver_sql(_ADD_TREE if self.is_new else _SET_TREE, state)
+
+
+class Ledger:
+    """The append-only disclosure log on a store."""
+
+    def __init__(self, store: Store, keyring: Keyring, clock: Clock, *, clock_tolerance_s: float) -> None:
+        self.store = store
+        self.subjects = Subjects(store, keyring)
+        self._keyring = keyring
+        self._clock = clock
+        self._tolerance = timedelta(seconds=clock_tolerance_s)
+        self._appending: _Appending | None = None
+
+    # --- around the writer's transactions --------------------------------------------------------
+
+    def begin(self, connection: Connection) -> None:
+        """Forget what a rolled-back transaction had appended; the tree is read again when needed."""
+        self._appending = None
+
+    def flush(self, connection: Connection) -> None:
+        """Write the entries of this transaction, and the tree that they make."""
+        if self._appending is not None:
+            self._appending.flush(connection)
+            self._appending = None
+
+    def append(self, connection: Connection, draft: Draft) -> int:
+        """Add an entry to the transaction of `connection` and return its index. Raises ClockSetBack."""
+        if self._appending is None:
+            self._appending = _Appending(connection)
+        if draft.kind in AUTHORISING and self._appending.last_time:
+            behind = datetime.fromisoformat(self._appending.last_time) - datetime.fromisoformat(draft.time)
+            if behind > self._tolerance:
+                raise ClockSetBack(
+                    f"the clock is {behind.total_seconds():.0f} s behind the ledger's last entry: set the clock right; "
+                    "until then nothing is sent, because no date can be trusted"
+                )
+        return self._appending.add(draft)
+
+    def open(self) -> None:
+        """Bind keyring and database to each other. Raises KeyringError when they do not belong together."""
+        with self.store.snapshot() as connection:
+            row = connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'keyring'").first()
+            used = connection.exec_driver_sql("SELECT 1 FROM subject_keys LIMIT 1").first()
+        if row is not None and row[0] != self._keyring.id:
+            raise KeyringError(
+                "the keyring belongs to another database: restore the one that this database was kept with"
+            )
+        if row is None and used is not None:
+            raise KeyringError("the database holds subjects but does not say whose keyring wrapped their keys")
+
+    def _bind(self, connection: Connection) -> None:
+        connection.exec_driver_sql(
+            "INSERT INTO meta (name, value) VALUES ('keyring', ?) ON CONFLICT (name) DO NOTHING", (self._keyring.id,)
+        )
+        row = connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'keyring'").one()
+        if row[0] != self._keyring.id:
+            raise KeyringError("another keyring was bound to this database meanwhile")
+
+    # --- the flow --------------------------------------------------------------------------------
+
+    async def intend(
+        self,
+        decision: Decision,
+        extract: Extract,
+        message: Message,
+        iin: str,
+        *,
+        seal: SealKind,
+        stated: Mapping[str, Json],
+        idempotency_key: str | None = None,
+    ) -> Intent:
+        """Make the intent durable. `stated` are the caller's facts, kept sealed.
+
+        Raises DuplicateRequest for an Idempotency-Key of this caller's that was used before, StoreError otherwise.
+        """
+        subject = await self.subjects.ensure(iin)
+        disclosure = DisclosureId(uuid7())
+        public = entries.intent(disclosure, decision, extract, message, subject.id, seal=seal, at=self._clock())
+        private = {"iin": iin, "sent": subject.digest(message.body), "stated": stated}
+        draft = self._draft(Kind.INTENT, disclosure, public, subject, private)
+        key = None if idempotency_key is None else self._keyring.blind_request(decision.asked.caller, idempotency_key)
+
+        def unit(connection: Connection) -> int:
+            if key is not None:
+                used = connection.exec_driver_sql(_FIND_KEY, (key,)).first()
+                if used is not None:
+                    error = DuplicateRequest(
+                        f"this Idempotency-Key was used for disclosure {used[0]}; nothing was sent again"
+                    )
+                    error.disclosure = used[0]
+                    raise error
+                connection.exec_driver_sql(_ADD_KEY, (key, disclosure))
+            return self.append(connection, draft)
+
+        index = await self.store.write(unit)
+        return Intent(disclosure, index, subject.id, decision, message)
+
+    async def conclude(self, intended: Intent, ended: Outcome) -> int:
+        """Record what came of an intent; returns the entry's index."""
+        subject = await self.subjects.by_id(intended.subject)
+        public = entries.outcome(intended, ended, at=self._clock())
+        private = {
+            "received": subject.digest(ended.reply.body) if ended.reply is not None else None,
+            "reference": ended.reference,
+            "their_code": ended.their_code,
+        }
+        draft = self._draft(Kind.OUTCOME, intended.id, public, subject, private)
+        return await self.store.write(lambda connection: self.append(connection, draft))
+
+    async def refuse(self, decision: Decision, known: Asked, iin: str, *, stated: Mapping[str, Json]) -> str:
+        """Record a refusal; returns the entry's id. `known` is what was asked, in names of the configuration."""
+        if decision.permits:
+            raise TypeError("a decision that permits is not refused")
+        subject = await self.subjects.ensure(iin)
+        public = entries.refusal(decision, known, subject.id, at=self._clock())
+        draft = self._draft(Kind.REFUSAL, public["id"], public, subject, {"iin": iin, "stated": stated})
+        await self.store.write(lambda connection: self.append(connection, draft))
+        return str(public["id"])
+
+    # --- everything else that is entered ---------------------------------------------------------
+
+    def draft_about(
+        self, kind: Kind, request: str, public: Public, subject: Subject, private: Mapping[str, Json]
+    ) -> Draft:
+        """An entry about a person, for a transaction that changes more than the ledger."""
+        return self._draft(kind, request, public, subject, private)
+
+    async def record(
+        self, kind: Kind, public: Public, *, also: Callable[[Connection], None] | None = None
+    ) -> int | None:
+        """Enter something about no person; `also` changes other tables in the same transaction."""
+        draft = self._draft(kind, str(public["id"]), public, None, None)
+
+        def unit(connection: Connection) -> int:
+            if also is not None:
+                also(connection)
+            return self.append(connection, draft)
+
+        return await self.store.write(unit)
+
+    async def record_policy(self, versions: list[dict[str, str]], config: str) -> None:
+        """Enter the policy in use, unless the latest such entry says the same; binds the keyring on first use."""
+        public = entries.policy(versions, config, at=self._clock())
+        draft = self._draft(Kind.POLICY, str(public["id"]), public, None, None)
+
+        def unit(connection: Connection) -> None:
+            self._bind(connection)
+            row = connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'config'").first()
+            if row is None or row[0] != config:
+                connection.exec_driver_sql(
+                    "INSERT INTO meta (name, value) VALUES ('config', ?) "
+                    "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    (config,),
+                )
+                self.append(connection, draft)
+
+        await self.store.write(unit)
+
+    def _draft(
+        self, kind: Kind, request: str, public: Public, subject: Subject | None, private: Mapping[str, Json] | None
+    ) -> Draft:
+        body = dict(public)
+        if subject is not None and private is not None:
+            body["sealed"] = subject.seal(public, private)
+        owner = None if subject is None else SubjectId(subject.id)
+        return Draft(kind, request, owner, str(public["time"]), canonical(body))

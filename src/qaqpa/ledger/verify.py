@@ -1,0 +1,74 @@
+"""Verify the ledger: hash every body again, rebuild the tree, compare. Reads only what is stored, needs no key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy import Connection
+
+from qaqpa.errors import VerificationFailed
+from qaqpa.ledger.canonical import is_canonical
+from qaqpa.ledger.entries import Kind
+from qaqpa.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
+
+Progress = Callable[[int, int], None]
+"""Entries done, entries in all."""
+
+_EVERY = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found in a ledger that verifies."""
+
+    size: int
+    root: bytes
+    kinds: dict[str, int]
+    open_intents: tuple[str, ...]
+    """Disclosures without an outcome: being sent now, or cut off by a crash."""
+
+
+def verify(connection: Connection, progress: Progress | None = None) -> Verified:
+    """Check every entry of one snapshot. Raises VerificationFailed with the first bad index."""
+    row = connection.exec_driver_sql("SELECT size, frontier, root FROM tree WHERE id = 1").first()
+    size, frontier, root = (0, b"", EMPTY_ROOT) if row is None else (int(row[0]), bytes(row[1]), bytes(row[2]))
+    tree = Frontier()
+    kinds: dict[str, int] = {}
+    open_intents: dict[str, int] = {}
+    for index, request, kind, subject, body, leaf in connection.exec_driver_sql(
+        "SELECT idx, request, kind, subject, body, leaf FROM entries ORDER BY idx"
+    ):
+        if index != tree.size:
+            raise VerificationFailed(f"entry {tree.size} is missing: the next one is {index}", index=tree.size)
+        if leaf_hash(body) != leaf:
+            raise VerificationFailed(f"entry {index} was changed: its body does not have its leaf hash", index=index)
+        if not is_canonical(body):
+            raise VerificationFailed(f"entry {index} is not canonical JSON: Qaqpa did not write it", index=index)
+        _check_columns(index, orjson.loads(body), request, kind, subject, open_intents)
+        tree.append(leaf)
+        kinds[kind] = kinds.get(kind, 0) + 1
+        if progress is not None and tree.size % _EVERY == 0:
+            progress(tree.size, size)
+    if tree.size != size:
+        raise VerificationFailed(f"the tree has {size} entries, {tree.size} are there", index=min(size, tree.size))
+    if tree.root() != root or tree.to_bytes() != frontier:
+        raise VerificationFailed("the entries do not make the root that is stored: the past was changed")
+    if progress is not None:
+        progress(size, size)
+    return Verified(size, root, kinds, tuple(open_intents))
+
+
+def _check_columns(
+    index: int, entry: dict[str, object], request: str, kind: str, subject: str | None, open_intents: dict[str, int]
+) -> None:
+    """The columns beside the body must say what the body says; each outcome concludes one intent before it."""
+    if entry.get("kind") != kind or entry.get("subject") != subject:
+        raise VerificationFailed(f"entry {index}: its columns do not say what its body says", index=index)
+    if kind == Kind.INTENT:
+        if entry.get("id") != request:
+            raise VerificationFailed(f"entry {index}: its columns do not say what its body says", index=index)
+        open_intents[request] = index
+    elif kind == Kind.OUTCOME and (entry.get("intent") != request or open_intents.pop(request, None) is None):
+        raise VerificationFailed(f"entry {index} concludes an intent that is not open before it", index=index)

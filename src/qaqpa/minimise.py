@@ -1,0 +1,146 @@
+"""Cut data to what a route's clause allows (policy 3.2): an allow-list by dotted path, never a block-list.
+
+Pure: the same walk cuts what goes out (route fields, transformed where the route says so) and what comes
+back (route returns). What is cut is named, so that the ledger and the caller can say what was withheld.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from qaqpa.config.models import FieldRule
+from qaqpa.model.disclosure import Extract, Json
+from qaqpa.model.vocabulary import VOCABULARY, FieldPath
+
+REGIONS = (
+    "Астана", "Алматы облысы", "Алматинская", "Алматы", "Шымкент", "Абай", "Акмолинская", "Ақмола", "Актюбинская",
+    "Ақтөбе", "Атырау", "Восточно-Казахстанская", "Шығыс Қазақстан", "Жамбыл", "Жетісу", "Жетысу",
+    "Западно-Казахстанская", "Батыс Қазақстан", "Караганд", "Қарағанды", "Костанай", "Қостанай", "Кызылорд",
+    "Қызылорда", "Мангистау", "Маңғыстау", "Павлодар", "Северо-Казахстанская", "Солтүстік Қазақстан",
+    "Туркестан", "Түркістан", "Улытау", "Ұлытау",
+)  # fmt: skip
+"""Regions and cities of republican significance as addresses begin with them; the longer name first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What transforms need beside the value."""
+
+    today: date
+    pseudonym_key: bytes | None = None
+    """Random per handover, so that pseudonyms of two handovers cannot be joined."""
+
+
+def _mask(value: str, _size: int, _context: Context) -> str:
+    return value[:1] + "***"
+
+
+def _year_of(value: str, _size: int, _context: Context) -> str:
+    return value[:4]
+
+
+def _age_band(value: str, size: int, context: Context) -> str:
+    born = date.fromisoformat(value[:10])
+    age = context.today.year - born.year - ((context.today.month, context.today.day) < (born.month, born.day))
+    low = age - age % size
+    return f"{low}-{low + size - 1}"
+
+
+def _region_of(value: str, _size: int, _context: Context) -> str | None:
+    # An address that does not begin with a region we know stays behind: its first word may be a street.
+    head = value.removeprefix("Республика Казахстан").lstrip(", ").removeprefix("г.").lstrip()
+    return next((region for region in REGIONS if head.casefold().startswith(region.casefold())), None)
+
+
+def _bucket(value: str | int, size: int, _context: Context) -> str:
+    low = int(Decimal(value) // size) * size
+    return f"{low}-{low + size - 1}"
+
+
+def _pseudonym(value: str, _size: int, context: Context) -> str:
+    if context.pseudonym_key is None:
+        raise TypeError("a pseudonym needs the key of its handover")
+    return hmac.new(context.pseudonym_key, value.encode(), hashlib.sha256).hexdigest()[:24]
+
+
+Transform = Callable[[Json, int, Context], Json]
+TRANSFORMS: Mapping[str, tuple[Transform, frozenset[type]]] = {
+    "mask": (_mask, frozenset({str})),
+    "year_of": (_year_of, frozenset({date})),
+    "age_band": (_age_band, frozenset({date})),
+    "region_of": (_region_of, frozenset({str})),
+    "bucket": (_bucket, frozenset({Decimal, int})),
+    "pseudonym": (_pseudonym, frozenset({str})),
+}
+"""Each transform and the types of field that it makes sense for; None from one withholds the field."""
+
+
+class _Cut:
+    """One walk over one tree."""
+
+    def __init__(self, change: Callable[[FieldPath, Json], Json]) -> None:
+        self.change = change
+        self.kept: set[FieldPath] = set()
+        self.dropped: set[FieldPath] = set()
+
+    def walk(self, node: Json, path: str) -> Json:
+        if isinstance(node, Mapping):
+            inner = {key: self.walk(value, f"{path}.{key}" if path else key) for key, value in node.items()}
+            return {key: value for key, value in inner.items() if value is not None} or None
+        if isinstance(node, list | tuple) and any(isinstance(item, Mapping) for item in node):
+            return [item for item in (self.walk(each, path) for each in node) if item is not None] or None
+        if node is None:
+            return None
+        # A name outside the vocabulary may itself be personal: it is dropped and not repeated.
+        known = FieldPath(path) if path in VOCABULARY else FieldPath("unknown")
+        changed = self.change(known, node)
+        (self.dropped if changed is None else self.kept).add(known)
+        return changed
+
+
+def present(data: Mapping[str, Json]) -> frozenset[FieldPath]:
+    """Paths of the fields that `data` holds."""
+    cut = _Cut(lambda _path, _value: None)
+    cut.walk(data, "")
+    return frozenset(cut.dropped)
+
+
+def minimise(
+    data: Mapping[str, Json],
+    rules: Mapping[FieldPath, FieldRule],
+    *,
+    consent_confirmed: bool,
+    context: Context,
+) -> Extract:
+    """What of `data` (nested groups, JSON values) the route's `rules` let through."""
+
+    def pass_or_withhold(path: FieldPath, value: Json) -> Json:
+        rule = rules.get(path)
+        if rule is None or rule.transform is None:
+            return value if rule is not None else None
+        transform, _ = TRANSFORMS[rule.transform]
+        return transform(value, rule.size or 0, context)
+
+    cut = _Cut(pass_or_withhold)
+    kept = cut.walk(data, "") or {}
+    return Extract(
+        data=kept,
+        fields=tuple(sorted(cut.kept)),
+        # A field of a list may be passed for one item and withheld for another; it counts as passed.
+        withheld=tuple(sorted(cut.dropped - cut.kept)),
+        consent_confirmed=consent_confirmed,
+    )
+
+
+def cut_report(
+    report: Mapping[str, Json], returns: frozenset[FieldPath]
+) -> tuple[Mapping[str, Json], tuple[FieldPath, ...], tuple[FieldPath, ...]]:
+    """The answer as the route returns it, the paths in it, and the paths cut from it."""
+    cut = _Cut(lambda path, value: value if path in returns else None)
+    kept = cut.walk(report, "report") or {}
+    return kept, tuple(sorted(cut.kept)), tuple(sorted(cut.dropped - cut.kept))

@@ -1,0 +1,88 @@
+"""A decision and its parts: every guard's result, not only the first failure. The zero value is deny."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from qaqpa.model.identifiers import CallerId, ConsentId, RecipientId
+from qaqpa.model.vocabulary import FieldPath
+from qaqpa.model.words import Ground, Words
+
+
+class Result(StrEnum):
+    """Of a guard or of a decision."""
+
+    DENY = "deny"
+    GAP = "gap"
+    """What is needed to decide is missing: it blocks too, but the caller can mend it."""
+    PERMIT = "permit"
+
+
+@dataclass(frozen=True, slots=True)
+class GuardResult:
+    """What one guard says of one request."""
+
+    guard: str
+    clause: str
+    message: Words
+    """Why it blocks; where it permits, what was found."""
+    result: Result = Result.DENY
+    instrument: str | None = None
+    """Law behind the clause, e.g. `94-V art. 8(2)`."""
+    missing: tuple[str, ...] = ()
+    """Facts or fields that a gap waits for."""
+    findings: tuple[str, ...] = ()
+    """Stable codes of what a blocking guard found, e.g. `consent_expired`."""
+    note: bool = False
+    """The message of a permitting guard is worth saying to the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which route was asked for. Names not known to the configuration are recorded as `unknown`."""
+
+    caller: CallerId
+    recipient: RecipientId
+    operation: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Permit, deny or gap, with every reason, the clauses and the policy version in force."""
+
+    asked: Asked
+    at: datetime
+    guards: tuple[GuardResult, ...]
+    clauses: tuple[str, ...] = ()
+    ground: Ground | None = None
+    policy: str | None = None
+    """Version of the policy in force at `at`; None when none is."""
+    fields: tuple[FieldPath, ...] = ()
+    consent: ConsentId | None = None
+    """The consent that covers the route, where its ground is consent."""
+
+    @property
+    def result(self) -> Result:
+        """Permit only if there are guards and all permit; one deny outweighs any gap."""
+        results = {guard.result for guard in self.guards}
+        if Result.DENY in results or not results:  # an empty set of guards has checked nothing
+            return Result.DENY
+        return Result.GAP if Result.GAP in results else Result.PERMIT
+
+    @property
+    def permits(self) -> bool:
+        """Whether data may leave."""
+        return self.result is Result.PERMIT
+
+    @property
+    def reasons(self) -> tuple[GuardResult, ...]:
+        """The guards that block."""
+        return tuple(guard for guard in self.guards if guard.result is not Result.PERMIT)
+
+    @property
+    def notes(self) -> tuple[GuardResult, ...]:
+        """Permitting guards that have something to say, e.g. a withdrawal that is pending."""
+        return tuple(guard for guard in self.guards if guard.result is Result.PERMIT and guard.note)

@@ -1,0 +1,11 @@
+"""The policy as code and config: routes, guards, and the one function that decides.
+
+Pure: facts come in, a decision goes out. What law always demands stands in `law`, what the operator adds in CEL
+guards of the configuration; both are evaluated whole, so a refusal names every reason.
+"""
+
+from qaqpa.policy.compile import Policy, Route, compile_policy
+from qaqpa.policy.decide import decide
+from qaqpa.policy.facts import Facts
+
+__all__ = ["Facts", "Policy", "Route", "compile_policy", "decide"]

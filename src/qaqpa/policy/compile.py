@@ -1,0 +1,253 @@
+"""From configuration to policy: routes that can be decided, and every reason why the configuration cannot be one.
+
+What cannot be checked by shape is checked here, at load: vocabulary, clauses, purposes, agreements, operations, CEL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from qaqpa.adapter import Adapter, Operation
+from qaqpa.config.load import CALLERS, CLAUSES, GUARDS, POLICY, RECIPIENTS, Source
+from qaqpa.config.models import (
+    CallerConfig,
+    ClauseConfig,
+    Config,
+    FieldRule,
+    OperatorConfig,
+    PolicyVersion,
+    RecipientFile,
+    Role,
+    RouteConfig,
+)
+from qaqpa.minimise import TRANSFORMS
+from qaqpa.model.decision import Asked
+from qaqpa.model.identifiers import CallerId, RecipientId
+from qaqpa.model.vocabulary import VOCABULARY, FieldPath
+from qaqpa.model.words import GROUND_CLAUSE, Ground
+from qaqpa.policy import law
+from qaqpa.policy.guards import Guard, compile_guard
+
+ADVERTISING = "1.1(17)"
+OTHER_PURPOSES = "1.1(24)"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What one caller may do at one recipient for one purpose, on which ground, with which fields."""
+
+    caller: str
+    recipient: RecipientFile
+    operation: Operation
+    purpose: str
+    ground: Ground
+    service: str | None
+    clauses: tuple[str, ...]
+    fields: Mapping[FieldPath, FieldRule]
+    guards: tuple[Guard, ...]
+    returns: frozenset[FieldPath]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that a decision is made from, beside the facts."""
+
+    operator: OperatorConfig
+    versions: tuple[PolicyVersion, ...]
+    clauses: Mapping[str, ClauseConfig]
+    callers: Mapping[str, CallerConfig]
+    recipients: Mapping[str, RecipientFile]
+    purposes: Mapping[str, str]
+    """Clause by purpose."""
+    routes: Mapping[Asked, Route]
+
+    def find(self, asked: Asked) -> Route | None:
+        """The route for exactly what is asked; None means denied (3.4(2))."""
+        return self.routes.get(asked)
+
+    def version_on(self, day: date) -> str | None:
+        """Id of the version in force on `day` (9.2)."""
+        return next((version.id for version in reversed(self.versions) if version.effective <= day), None)
+
+    def known(self, asked: Asked) -> Asked:
+        """`asked` with names that the configuration does not know replaced: a made-up name may be personal."""
+        operations = {route.operation.name for route in self.routes.values()}
+        return Asked(
+            caller=CallerId(asked.caller if asked.caller in self.callers else "unknown"),
+            recipient=RecipientId(asked.recipient if asked.recipient in self.recipients else "unknown"),
+            operation=asked.operation if asked.operation in operations else "unknown",
+            purpose=asked.purpose if asked.purpose in self.purposes else "unknown",
+        )
+
+
+def compile_policy(config: Config, adapters: Mapping[str, type[Adapter]], source: Source) -> Policy:
+    """The policy; problems are noted on `source`, and routes that have any are left out."""
+    purposes = _purposes(config, source)
+    _check_clauses(config, source)
+    _check_versions(config, source)
+    guards = _guards(config, source)
+    routes: dict[Asked, Route] = {}
+    for recipient in config.recipients.values():
+        for number, route in enumerate(recipient.routes):
+            draft = _Draft(config, source, recipient, route, number, purposes)
+            compiled = draft.compile(adapters.get(recipient.adapter), guards)
+            asked = Asked(CallerId(route.caller), RecipientId(recipient.id), route.operation, route.purpose)
+            if asked in routes:
+                draft.problem("", "a route for the same caller, operation and purpose stands above")
+            elif compiled is not None:
+                routes[asked] = compiled
+    return Policy(
+        operator=config.gateway.operator,
+        versions=config.versions,
+        clauses=config.clauses,
+        callers=config.callers,
+        recipients=config.recipients,
+        purposes=purposes,
+        routes=routes,
+    )
+
+
+def _purposes(config: Config, source: Source) -> dict[str, str]:
+    purposes: dict[str, str] = {}
+    for clause, text in config.clauses.items():
+        key = ("clauses", clause, "purpose")
+        if clause.startswith("1.1(") != (text.purpose is not None):
+            source.problem(CLAUSES, key, "every clause 1.1(n) names its purpose, and no other clause does")
+        elif text.purpose in purposes:
+            source.problem(CLAUSES, key, f"is the purpose of {purposes[text.purpose]} already")
+        elif text.purpose is not None:
+            purposes[text.purpose] = clause
+    return purposes
+
+
+def _check_clauses(config: Config, source: Source) -> None:
+    cited = {field.clause for field in VOCABULARY.values()} | set(law.CLAUSES)
+    for clause in sorted(cited - config.clauses.keys()):
+        source.problem(CLAUSES, ("clauses",), f"clause {clause} is missing: the vocabulary or law's own guards cite it")
+
+
+def _check_versions(config: Config, source: Source) -> None:
+    for field in ("effective", "id"):
+        values = [getattr(version, field) for version in config.versions]
+        if len(set(values)) != len(values):
+            name = "from" if field == "effective" else field
+            source.problem(POLICY, ("versions",), f"two versions have the same {name}")
+
+
+def _guards(config: Config, source: Source) -> dict[str, Guard]:
+    guards: dict[str, Guard] = {}
+    for name, guard in config.guards.items():
+        if guard.clause not in config.clauses:
+            source.problem(GUARDS, ("guards", name, "clause"), f"clause {guard.clause} does not exist")
+        if guard.effective and guard.until and guard.until < guard.effective:
+            source.problem(GUARDS, ("guards", name, "until"), "lies before its from")
+        try:
+            guards[name] = compile_guard(name, guard)
+        except ValueError as error:
+            source.problem(GUARDS, ("guards", name, "when"), str(error))
+    return guards
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """One route while it is checked."""
+
+    config: Config
+    source: Source
+    recipient: RecipientFile
+    route: RouteConfig
+    number: int
+    purposes: Mapping[str, str]
+
+    def problem(self, key: str, message: str) -> None:
+        where = ("routes", self.number, key) if key else ("routes", self.number)
+        self.source.problem(f"{RECIPIENTS}/{self.recipient.id}.toml", where, message)
+
+    def compile(self, adapter: type[Adapter] | None, guards: Mapping[str, Guard]) -> Route | None:
+        before = len(self.source.problems)
+        self._check_caller()
+        self._check_ground()
+        fields = self._fields()
+        operation = adapter.operations.get(self.route.operation) if adapter else None
+        if adapter is not None and operation is None:
+            known = ", ".join(sorted(adapter.operations))
+            self.problem("operation", f"adapter {adapter.name} has no such operation (it has: {known})")
+        if operation is not None:
+            self._check_operation(operation, fields)
+        # A guard that exists but does not compile has been reported where it stands.
+        for name in self.route.guards:
+            if name not in self.config.guards:
+                self.problem("guards", f"guard {name} does not exist")
+        if operation is None or len(self.source.problems) > before:
+            return None
+        return Route(
+            caller=self.route.caller,
+            recipient=self.recipient,
+            operation=operation,
+            purpose=self.route.purpose,
+            ground=self.route.ground,
+            service=self.route.service,
+            clauses=self.route.clauses,
+            fields=fields,
+            guards=tuple(guards[name] for name in self.route.guards if name in guards),
+            returns=frozenset(FieldPath(path) for path in self.route.returns),
+        )
+
+    def _check_caller(self) -> None:
+        caller = self.config.callers.get(self.route.caller)
+        if caller is None:
+            self.problem("caller", f"{self.route.caller} is no caller of {CALLERS}")
+        elif Role.DISCLOSE not in caller.roles:
+            self.problem("caller", f"{self.route.caller} lacks the role disclose in {CALLERS}")
+
+    def _check_ground(self) -> None:
+        route = self.route
+        if self.recipient.agreement is None:  # 2.3(4)
+            self.problem("", "the recipient has no [agreement], so it may have no route (2.3(4))")
+        for clause in route.clauses:
+            if clause not in self.config.clauses:
+                self.problem("clauses", f"clause {clause} does not exist")
+        purpose_clause = self.purposes.get(route.purpose)
+        if purpose_clause is None:
+            self.problem("purpose", f"the policy has no purpose {route.purpose}")
+        elif purpose_clause not in route.clauses:
+            self.problem("clauses", f"must cite {purpose_clause}, the clause of its purpose")
+        if GROUND_CLAUSE[route.ground] not in route.clauses:
+            self.problem("clauses", f"must cite {GROUND_CLAUSE[route.ground]}, the clause of its ground")
+        if purpose_clause == ADVERTISING:
+            self.problem("purpose", "no personal data leaves for advertising (3.4(4))")
+        if (purpose_clause == OTHER_PURPOSES) != (route.instrument is not None):
+            self.problem("instrument", "goes with the purpose of 1.1(24), which must cite what sets it")
+        if (route.ground is Ground.SERVICE) != (route.service is not None):
+            self.problem("service", "goes with the ground service, which must name it")
+
+    def _fields(self) -> dict[FieldPath, FieldRule]:
+        fields: dict[FieldPath, FieldRule] = {}
+        for rule in self.route.fields:
+            path = FieldPath(rule.path)
+            known = VOCABULARY.get(path)
+            if known is None or path.startswith("report."):
+                self.problem("fields", f"{rule.path} is no field of the vocabulary that a caller may pass")
+            elif path in fields:
+                self.problem("fields", f"{rule.path} stands twice")
+            elif rule.transform is not None and known.type not in TRANSFORMS[rule.transform][1]:
+                self.problem("fields", f"{rule.path} cannot be passed as {rule.transform}: it is {known.type.__name__}")
+            fields[path] = rule
+        return fields
+
+    def _check_operation(self, operation: Operation, fields: Mapping[FieldPath, FieldRule]) -> None:
+        for path in sorted(operation.needs - fields.keys()):
+            self.problem("fields", f"{path} is missing: the operation {operation.name} cannot do without it")
+        for path in sorted((fields.keys() & VOCABULARY.keys()) - operation.uses):
+            self.problem("fields", f"{path} is not used by {operation.name}: passing it would be excessive (3.2)")
+        for name in self.route.returns:
+            if name not in operation.returns:
+                self.problem("returns", f"{name} is not among what {operation.name} answers")
+        if operation.endpoint not in self.recipient.channel.endpoints:
+            self.source.problem(
+                f"{RECIPIENTS}/{self.recipient.id}.toml",
+                ("channel", "endpoints"),
+                f"has no address named {operation.endpoint}, which the operation {operation.name} is sent to",
+            )

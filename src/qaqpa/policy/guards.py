@@ -1,0 +1,84 @@
+"""Named conditions in CEL: type-checked when the configuration loads, evaluated whole for each request.
+
+An expression that errors, or whose variable is absent, is a gap; it never passes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from cel_expr_python import cel
+
+from qaqpa.config.models import GuardConfig
+from qaqpa.model.decision import GuardResult, Result
+from qaqpa.model.words import Words
+from qaqpa.policy.facts import VARIABLES
+
+_NAMES = re.compile("|".join(rf"(?<![\w.]){re.escape(name)}(?![\w.])" for name in VARIABLES))
+ENVIRONMENT = cel.NewEnv(variables=VARIABLES)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A compiled guard."""
+
+    name: str
+    config: GuardConfig
+    expression: cel.Expression
+    needs: tuple[str, ...]
+    """Variables that the expression names."""
+
+    def in_force(self, day: date) -> bool:
+        """Whether it applies on `day`."""
+        begun = self.config.effective is None or self.config.effective <= day
+        return begun and (self.config.until is None or day <= self.config.until)
+
+    def speaks_of(self, prefix: str) -> bool:
+        """Whether the expression names a variable that begins with `prefix`."""
+        return any(name.startswith(prefix) for name in self.needs)
+
+    def evaluate(self, activation: cel.Activation, values: Mapping[str, Any]) -> GuardResult:
+        """Permit on true, deny on false, gap on anything else."""
+        value = self.expression.eval(activation)
+        missing: tuple[str, ...] = ()
+        if value.type() == cel.Type.BOOL:
+            holds = value.plain_value() is True
+            result = Result.PERMIT if holds else Result.DENY
+            message = self.config.expect if holds else self.config.otherwise
+        else:
+            missing = tuple(name for name in self.needs if name not in values)
+            result, message = Result.GAP, _lacking(missing) if missing else _UNDECIDABLE
+        return GuardResult(self.name, self.config.clause, message, result, self.config.instrument, missing)
+
+
+_UNDECIDABLE = Words(
+    en="The guard's expression fails on these facts; correct the facts or ask the operator to correct the guard.",
+    ru="Выражение условия не вычисляется на этих фактах; исправьте факты или сообщите оператору.",
+    kk="Шарт өрнегі бұл деректерде есептелмейді; деректерді түзетіңіз немесе операторға хабарлаңыз.",
+)
+
+
+def _lacking(names: tuple[str, ...]) -> Words:
+    listed = ", ".join(names)
+    return Words(
+        en=f"Cannot be decided without: {listed}. State it and ask again.",
+        ru=f"Нельзя решить без: {listed}. Укажите и повторите запрос.",
+        kk=f"Мынасыз шешу мүмкін емес: {listed}. Көрсетіп, сұрауды қайталаңыз.",
+    )
+
+
+def compile_guard(name: str, config: GuardConfig) -> Guard:
+    """Raises ValueError with what CEL says against the expression."""
+    try:
+        expression = ENVIRONMENT.compile(config.when)
+    except RuntimeError as error:
+        first_line = str(error).partition("\n")[0].removeprefix("INVALID_ARGUMENT: ERROR: <input>:")
+        known = ", ".join(sorted(VARIABLES)) if "undeclared reference" in first_line else ""
+        raise ValueError(f"CEL: {first_line}" + (f" (known: {known})" if known else "")) from None
+    if expression.return_type() != cel.Type.BOOL:
+        raise ValueError(f"must be true or false, but its type is {expression.return_type().name()}")
+    return Guard(name, config, expression, tuple(dict.fromkeys(_NAMES.findall(config.when))))

@@ -1,0 +1,205 @@
+"""HTTPS to one recipient: its addresses pinned, its peer proved, nothing followed, nothing taken from the environment.
+
+Whether a message surely did not leave is never inferred from the class of an exception: httpx-aiohttp reports a server
+that hung up after the request was written as a connect time-out. A trace notes when a connection was handed to
+the request; before that nothing was written, after that everything is doubtful.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from qaqpa.config.models import HttpsChannel
+from qaqpa.errors import (
+    AddressRefused,
+    AnswerTimeout,
+    AnswerTooLarge,
+    ConnectFailed,
+    ConnectionLost,
+    NotConfigured,
+    PeerRefused,
+    ThirdPartyError,
+)
+from qaqpa.model.disclosure import Reply, Sealed
+from qaqpa.transport.peer import AddressForbidden, CheckedResolver, Network, tls_context
+
+USER_AGENT = "qaqpa"
+_KEEPALIVE_S = 4.0  # shorter than servers keep theirs, so that a request is not written into a closing connection
+
+
+@dataclass(slots=True)
+class _Wire:
+    """What one attempt has done to the wire."""
+
+    has_connection: bool = False
+
+
+_wire: ContextVar[_Wire] = ContextVar("qaqpa_wire")
+
+
+async def _connection_ready(_session: aiohttp.ClientSession, _context: SimpleNamespace, _params: object) -> None:
+    wire = _wire.get(None)
+    if wire is not None:
+        wire.has_connection = True
+
+
+def _trace() -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(_connection_ready)
+    trace.on_connection_reuseconn.append(_connection_ready)
+    return trace
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """A channel's configuration with every reference read."""
+
+    endpoints: Mapping[str, str]
+    networks: tuple[Network, ...]
+    ca: str | None
+    client_certificate: str | None
+
+
+def pinned_url(name: str, text: str, resolver: CheckedResolver) -> httpx.URL:
+    """The URL of an endpoint. Raises NotConfigured for anything but https to a host that may be asked."""
+    try:
+        parts = urlsplit(text)
+        plain = parts.scheme == "https" and parts.hostname and not parts.username and not parts.fragment
+        parts.port  # noqa: B018 - raises ValueError when it is none
+    except ValueError:
+        plain = None
+    if not plain or parts.hostname is None:
+        raise NotConfigured(f"channel.endpoints.{name} must be https://host[:port]/path without user or fragment")
+    try:
+        ipaddress.ip_address(parts.hostname)
+    except ValueError:
+        return httpx.URL(text)
+    # An address instead of a name is never resolved, so it is checked here, once.
+    try:
+        resolver.check(parts.hostname)
+    except AddressForbidden:
+        raise NotConfigured(
+            f"channel.endpoints.{name} is a private or loopback address that channel.private_networks does not list"
+        ) from None
+    return httpx.URL(text)
+
+
+class Https:
+    """The channel to one recipient."""
+
+    def __init__(
+        self, config: HttpsChannel, addresses: Addresses, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        """`transport` replaces the wire in tests (a mock); everything else is the same."""
+        self._config = config
+        self._resolver = CheckedResolver(addresses.networks)
+        self._urls = {name: pinned_url(name, url, self._resolver) for name, url in addresses.endpoints.items()}
+        self._tls = tls_context(addresses.ca, config.key_pins, addresses.client_certificate)
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+
+    def _open(self) -> httpx.AsyncClient:
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                transport=self._transport or AiohttpTransport(client=self._session),
+                follow_redirects=False,
+                trust_env=False,
+                headers={"user-agent": USER_AGENT, "accept-encoding": "identity"},
+                timeout=httpx.Timeout(
+                    connect=self._config.connect_timeout_s,
+                    read=self._config.answer_timeout_s,
+                    write=self._config.answer_timeout_s,
+                    pool=None,  # limits above decide how many run at once
+                ),
+            )
+        return self._client
+
+    def _session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            resolver=self._resolver, ssl=self._tls, limit=0, keepalive_timeout=_KEEPALIVE_S, use_dns_cache=False
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[_trace()],
+            auto_decompress=False,
+            max_line_size=8190,
+        )
+
+    async def close(self) -> None:
+        """Close idle connections."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def send(self, sealed: Sealed) -> Reply:
+        """Send once and return the whole answer. Raises a kind of NotSent or Unsettled."""
+        wire = _Wire()
+        token = _wire.set(wire)
+        limit_s = self._config.connect_timeout_s + self._config.answer_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._exchange(sealed)
+        except ThirdPartyError:
+            raise
+        except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise self._mapped(error, wire) from error
+        finally:
+            _wire.reset(token)
+
+    async def _exchange(self, sealed: Sealed) -> Reply:
+        headers = {**sealed.headers, "content-type": sealed.content_type}
+        if sealed.idempotent:
+            headers["idempotency-key"] = sealed.intent.id
+        url = self._urls[sealed.intent.message.endpoint]
+        async with self._open().stream("POST", url, content=sealed.body, headers=headers) as response:
+            largest = self._config.max_answer_bytes
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > largest:
+                    raise AnswerTooLarge(f"the answer is larger than channel.max_answer_bytes ({largest})")
+            return Reply(response.status_code, bytes(body), response.headers.get("content-type", ""))
+
+    def _mapped(self, error: BaseException, wire: _Wire) -> ThirdPartyError:
+        causes = _causes(error)
+        timed_out = any(isinstance(cause, TimeoutError | httpx.TimeoutException) for cause in causes)
+        if wire.has_connection:
+            # In doubt it left (a response may have been lost on the way back).
+            if timed_out and not any(isinstance(cause, aiohttp.ServerDisconnectedError) for cause in causes):
+                return AnswerTimeout(f"no whole answer within {self._config.answer_timeout_s:g} s")
+            return ConnectionLost("the connection broke after the message may have been sent")
+        if any(isinstance(cause, AddressForbidden) for cause in causes):
+            return AddressRefused(
+                "the recipient's name points to a private, loopback or reserved address that "
+                "channel.private_networks does not list; nothing was sent"
+            )
+        if any(isinstance(cause, aiohttp.ClientSSLError | ssl.SSLError) for cause in causes):
+            return PeerRefused(
+                "the peer did not prove that it is the recipient (certificate, host name or key pin); nothing was sent"
+            )
+        return ConnectFailed("no connection could be made" + (" in time" if timed_out else "") + "; nothing was sent")
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in found:
+        found.append(following)
+        inner = getattr(following, "os_error", None)
+        if isinstance(inner, BaseException):
+            found.append(inner)
+        following = following.__cause__ or following.__context__
+    return found

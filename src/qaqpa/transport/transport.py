@@ -1,0 +1,132 @@
+"""Send a sealed message to its recipient: turnstile, breaker, attempts. One door for every channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from qaqpa import log
+from qaqpa.config.models import Retry
+from qaqpa.errors import (
+    AddressRefused,
+    CircuitOpen,
+    NotConfigured,
+    NotSent,
+    PeerRefused,
+    RateLimited,
+    ThirdPartyError,
+    Unsettled,
+)
+from qaqpa.model.disclosure import Reply, Sealed
+from qaqpa.transport.limits import Breaker, BreakerState, Limits
+
+_log = log.get("transport")
+_SERVER_ERROR = 500
+
+
+class Channel(Protocol):
+    """One way to one recipient."""
+
+    async def send(self, sealed: Sealed) -> Reply:
+        """Send once. Raises a kind of NotSent or Unsettled."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A recipient's channel with what guards it."""
+
+    channel: Channel
+    limits: Limits
+    breaker: Breaker
+    retry: Retry
+
+
+def may_retry(error: BaseException, *, idempotent: bool) -> bool:
+    """Whether a message may be tried again: it surely did not leave, or a repeated one counts as one."""
+    if isinstance(error, CircuitOpen | RateLimited | PeerRefused | AddressRefused):
+        return False  # waiting changes nothing, or is not ours to do
+    return isinstance(error, NotSent) or (idempotent and isinstance(error, Unsettled))
+
+
+class Transport:
+    """Lines by recipient. Nothing else in Qaqpa can reach a third party."""
+
+    def __init__(self, lines: Mapping[str, Line]) -> None:
+        self._lines = lines
+
+    def require(self, recipient: str) -> None:
+        """Raises NotConfigured when there is no line to `recipient`."""
+        if recipient not in self._lines:
+            raise NotConfigured(f"{recipient}: its channel is not configured; `qaqpa check` says what is missing")
+
+    def breaker_state(self, recipient: str) -> BreakerState | None:
+        """The breaker's state; None where there is no line."""
+        line = self._lines.get(recipient)
+        return None if line is None else line.breaker.state
+
+    async def send(self, sealed: Sealed) -> Reply:
+        """Send and return the answer, whatever its status. Raises ThirdPartyError.
+
+        If one attempt may have left, the error is a kind of Unsettled even when a later attempt surely did not.
+        """
+        recipient = sealed.intent.decision.asked.recipient
+        line = self._lines[recipient]
+        doubt: Unsettled | None = None
+
+        def log_retry(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome is not None else None
+            code = error.code if isinstance(error, ThirdPartyError) else None
+            _log.warning("retry", recipient=recipient, intent=sealed.intent.id, attempt=state.attempt_number, code=code)
+
+        attempts = AsyncRetrying(
+            stop=stop_after_attempt(line.retry.attempts),
+            wait=wait_random_exponential(multiplier=line.retry.first_wait_s, max=line.retry.longest_wait_s),
+            retry=retry_if_exception(lambda error: may_retry(error, idempotent=sealed.idempotent)),
+            before_sleep=log_retry,
+            reraise=True,
+        )
+        try:
+            async for attempt in attempts:
+                with attempt:
+                    try:
+                        return await self._attempt(line, sealed)
+                    except Unsettled as error:
+                        doubt = error
+                        raise
+        except NotSent as error:
+            if doubt is not None:
+                raise doubt from error
+            raise
+        raise AssertionError("unreachable: every attempt returns or raises")
+
+    async def _attempt(self, line: Line, sealed: Sealed) -> Reply:
+        line.breaker.enter()
+        try:
+            async with line.limits.turn():
+                reply = await line.channel.send(sealed)
+        except RateLimited:
+            line.breaker.left()
+            raise
+        except ThirdPartyError:
+            line.breaker.failed()
+            raise
+        except BaseException:
+            line.breaker.left()
+            raise
+        # A server error is an answer that says nothing: for the breaker the recipient is broken.
+        if reply.status >= _SERVER_ERROR:
+            line.breaker.failed()
+        else:
+            line.breaker.succeeded()
+        return reply
+
+    async def close(self) -> None:
+        """Close every channel."""
+        for line in self._lines.values():
+            await line.channel.close()

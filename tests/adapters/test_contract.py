@@ -1,0 +1,129 @@
+"""Every shipped adapter keeps the contract, and the contract notices one that does not.
+
+A new adapter is held to it by one more class here.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, ClassVar
+
+import pytest
+from test_first_credit_bureau import DEBT_ANSWER, REPORT_ANSWER, SCORE_ANSWER, SETTINGS
+
+from qaqpa.errors import AnswerUnreadable, InvalidRequest
+from qaqpa.model.disclosure import Extract, Message, Reply, Report
+from qaqpa.model.vocabulary import FieldPath
+from qaqpa.testing.contract import AdapterContract
+from qaqpa.testing.people import people
+from qaqpa_adapters.first_credit_bureau import FirstCreditBureau
+
+PERSON = people(1, today=date(2026, 11, 23))[0]
+
+
+def example(*names: str) -> Extract:
+    identity = PERSON.data["identity"]
+    fields = tuple(FieldPath(f"identity.{name}") for name in sorted(names))
+    return Extract({"identity": {name: identity[name] for name in names}}, fields, withheld=(), consent_confirmed=True)
+
+
+class TestFirstCreditBureau(AdapterContract):
+    adapter = FirstCreditBureau(SETTINGS)
+    examples: ClassVar = {
+        "credit_report": example("iin"),
+        "score": example("iin"),
+        "debt_burden": example("iin", "last_name", "first_name", "middle_name", "birth_date"),
+    }
+    replies: ClassVar = {
+        "credit_report": Reply(200, REPORT_ANSWER, "text/xml; charset=utf-8"),
+        "score": Reply(200, SCORE_ANSWER, "text/xml; charset=utf-8"),
+        "debt_burden": Reply(200, DEBT_ANSWER, "text/xml; charset=utf-8"),
+    }
+
+
+class Careless(FirstCreditBureau):
+    """Adapters with one fault each, to be caught."""
+
+
+class Templated(Careless):
+    def encode(self, operation: str, extract: Extract) -> Message:
+        good = super().encode(operation, example("iin", "last_name", "first_name", "birth_date"))
+        body = good.body.replace(PERSON.iin.encode(), str(extract.get("identity.iin")).encode())
+        return Message(body, good.content_type, good.endpoint, good.headers)
+
+
+class Remembering(Careless):
+    seen = b""
+
+    def encode(self, operation: str, extract: Extract) -> Message:
+        good = super().encode(operation, extract)
+        self.seen += str(extract.get("identity.last_name")).encode()
+        return Message(good.body + b"<!--" + self.seen + b"-->", good.content_type, good.endpoint, good.headers)
+
+
+class Forgiving(Careless):
+    def encode(self, operation: str, extract: Extract) -> Message:
+        try:
+            return super().encode(operation, extract)
+        except InvalidRequest:
+            return super().encode(operation, TestFirstCreditBureau.examples[operation])
+
+
+class Gullible(Careless):
+    def decode(self, operation: str, reply: Reply) -> Report:
+        try:
+            return super().decode(operation, reply)
+        except AnswerUnreadable:
+            return Report(data={})
+
+
+class Talkative(Careless):
+    def decode(self, operation: str, reply: Reply) -> Report:
+        try:
+            return super().decode(operation, reply)
+        except AnswerUnreadable:
+            raise AnswerUnreadable(f"cannot read {reply.body!r}") from None
+
+
+class Chaining(Careless):
+    def decode(self, operation: str, reply: Reply) -> Report:
+        try:
+            return super().decode(operation, reply)
+        except AnswerUnreadable:
+            raise AnswerUnreadable("cannot read") from ValueError(reply.body.decode("utf-8", "replace"))
+
+
+class Leaky(Careless):
+    def decode(self, operation: str, reply: Reply) -> Report:
+        if not reply.body:
+            raise ValueError("empty")
+        return super().decode(operation, reply)
+
+
+class Generous(Careless):
+    def decode(self, operation: str, reply: Reply) -> Report:
+        good = super().decode(operation, reply)
+        return Report(data={**good.data, "receipt": "r"}, about=good.about, reference=good.reference)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "test"),
+    [
+        (Templated, "test_every_value_comes_from_the_extract_and_hostile_characters_stay_data"),
+        (Remembering, "test_encoding_is_pure"),
+        (Forgiving, "test_a_missing_field_that_is_needed_is_an_invalid_request"),
+        (Gullible, "test_an_answer_of_another_form_is_refused"),
+        (Gullible, "test_an_answer_with_another_status_is_refused"),
+        (Talkative, "test_an_answer_of_another_form_is_refused"),
+        (Talkative, "test_flipped_bits_do_no_harm"),
+        (Chaining, "test_flipped_bits_do_no_harm"),
+        (Leaky, "test_an_answer_of_another_form_is_refused"),
+        (Generous, "test_a_good_reply_gives_only_what_is_declared"),
+        (Careless, "test_no_module_does_io_or_reaches_above_the_model"),
+    ],
+)
+def test_the_contract_notices(faulty: type[Any], test: str) -> None:
+    held = type("Held", (TestFirstCreditBureau,), {"adapter": faulty(SETTINGS)})
+    with pytest.raises((Exception, pytest.fail.Exception)):
+        getattr(held(), test)()
+    getattr(TestFirstCreditBureau(), test)()

@@ -1,0 +1,190 @@
+"""A whole installation for a test: configuration, home, third parties on real sockets, a clock that can be set."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import io
+import json
+import shutil
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qaqpa.cli import main
+from qaqpa.gateway import Gateway, load_setup
+from qaqpa.ledger import Keyring
+from qaqpa.ledger.read import entries_of
+from qaqpa.ledger.verify import Verified, verify
+from qaqpa.model.consent import Consent, ConsentRequest
+from qaqpa.model.request import DisclosureRequest, parse
+from qaqpa.testing.people import Person, people
+from qaqpa_adapters.demo_collector.sandbox import DemoCollectorSandbox
+from qaqpa_adapters.first_credit_bureau.sandbox import FirstCreditBureauSandbox
+
+ROOT = Path(__file__).parent.parent
+TODAY = datetime.now(UTC).date()
+PEOPLE = people(8, today=TODAY)
+DEBTOR_FACTS = {
+    "days_overdue": 95,
+    "breach_notified_on": (TODAY - timedelta(days=60)).isoformat(),
+    "settlement_steps_done": True,
+    "restructuring_pending": False,
+    "collector_clause": True,
+}
+
+
+class Clock:
+    """The machine's clock, moved by `offset`."""
+
+    def __init__(self) -> None:
+        self.offset = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.offset
+
+
+@dataclass
+class Ran:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class House:
+    """An installation in a folder of its own."""
+
+    home: Path
+    config: Path
+    fcb: FirstCreditBureauSandbox
+    collector: DemoCollectorSandbox
+    environ: dict[str, str]
+    clock: Clock = field(default_factory=Clock)
+
+    @asynccontextmanager
+    async def gateway(self) -> AsyncIterator[Gateway]:
+        setup = load_setup(self.config, home=self.home, environ=self.environ)
+        async with Gateway.open(setup, clock=self.clock) as gateway:
+            yield gateway
+
+    async def cli(self, *arguments: str, stdin: str | None = None) -> Ran:
+        """Run a command in this process, in a thread, so that the sandboxes go on serving."""
+        return await asyncio.to_thread(run_cli, *arguments, stdin=stdin)
+
+    def edit(self, file: str, *replacements: tuple[str, str]) -> None:
+        """Change a configuration file; each text must stand in it."""
+        path = self.config / file
+        text = path.read_text()
+        for old, new in replacements:
+            assert old in text, f"{old!r} does not stand in {file}"
+            text = text.replace(old, new)
+        path.write_text(text)
+
+    def write(self, name: str, document: Any) -> str:
+        path = self.home / name
+        path.write_text(document if isinstance(document, str) else json.dumps(document))
+        return str(path)
+
+    def entries(self, store: Gateway, kind: str | None = None) -> list[dict[str, Any]]:
+        with store.store.snapshot() as connection:
+            return [entry.content for entry in entries_of(connection, kind=kind)]
+
+    def verified(self, gateway: Gateway) -> Verified:
+        with gateway.store.snapshot() as connection:
+            return verify(connection)
+
+    def received(self) -> int:
+        return len(self.fcb.calls) + len(self.collector.calls)
+
+
+def run_cli(*arguments: str, stdin: str | None = None) -> Ran:
+    """The command line with its streams caught; only one may run at a time."""
+    out, err = io.StringIO(), io.StringIO()
+    old = sys.stdin
+    if stdin is not None:
+        sys.stdin = io.TextIOWrapper(io.BytesIO(stdin.encode()))
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
+            main(list(arguments))
+    finally:
+        sys.stdin = old
+    code = stop.value.code
+    return Ran(int(code or 0), out.getvalue(), err.getvalue())
+
+
+def consent_document(person: Person, now: datetime, **changes: Any) -> dict[str, Any]:
+    """A consent that covers every bureau route."""
+    return {
+        "subject": {"iin": person.iin},
+        "operator": {"name": "ТОО «Микрофинансовая организация»", "bin": "230340000017"},
+        "given_at": (now - timedelta(days=1)).isoformat(),
+        "expires_at": (now + timedelta(days=364)).isoformat(),
+        "purposes": ["application_review"],
+        "third_parties": ["credit_bureau"],
+        "cross_border": False,
+        "publication": False,
+        "fields": ["identity"],
+        "contract": "MK-1",
+        "policy": "2025-01",
+        "evidence": {"method": "otp", "reference": "otp-1"},
+    } | changes
+
+
+def request_document(person: Person, **changes: Any) -> dict[str, Any]:
+    """A request of scoring that every guard permits once a consent is on record."""
+    document: dict[str, Any] = {
+        "recipient": "first-credit-bureau",
+        "operation": "credit_report",
+        "purpose": "application_review",
+        "data": copy.deepcopy(person.data),
+    }
+    return document | changes
+
+
+def handover_document(person: Person, facts: Mapping[str, Any] = DEBTOR_FACTS, **changes: Any) -> dict[str, Any]:
+    """A request of collections that every guard permits."""
+    document: dict[str, Any] = {
+        "recipient": "demo-collector",
+        "operation": "handover",
+        "purpose": "debt_collection",
+        "data": copy.deepcopy(person.data),
+        "facts": {"contract": dict(facts)},
+    }
+    return document | changes
+
+
+async def give_consent(house: House, gateway: Gateway, person: Person, **changes: Any) -> Consent:
+    """Record a consent as scoring does."""
+    request = parse(ConsentRequest, consent_document(person, house.clock(), **changes))
+    return await gateway.record_consent("loan-scoring", request)
+
+
+def request(document: Mapping[str, Any]) -> DisclosureRequest:
+    """A request as the gateway takes it."""
+    return parse(DisclosureRequest, dict(document))
+
+
+@asynccontextmanager
+async def built(folder: Path) -> AsyncIterator[House]:
+    """A house with its third parties running."""
+    home, config = folder / "home", folder / "config"
+    home.mkdir()
+    shutil.copytree(ROOT / "config", config)
+    fcb = FirstCreditBureauSandbox(directory=folder / "fcb", unknown_share=0, no_report_share=0)
+    collector = DemoCollectorSandbox(directory=folder / "collector")
+    async with fcb, collector:
+        Keyring.create(home / "keyring.json")
+        yield House(home, config, fcb, collector, {**fcb.environment, **collector.environment})
