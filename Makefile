@@ -32,7 +32,7 @@ check: $(READY)  ## ruff, mypy --strict, import-linter
 	@$(BIN)/lint-imports
 
 bench: $(READY)  ## measure; writes build/bench.json
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python tests/bench
 
 torture: $(READY)  ## kill -9 the demo at 50 random instants and compare what was received with the ledger
 	@QAQPA_KILLS=50 $(BIN)/pytest tests/torture -p no:xdist --timeout=1800

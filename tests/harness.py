@@ -106,8 +106,11 @@ class House:
         with gateway.store.snapshot() as connection:
             return verify(connection)
 
-    def received(self) -> int:
-        return len(self.fcb.calls) + len(self.collector.calls)
+    async def reached(self, stand: FirstCreditBureauSandbox | DemoCollectorSandbox, calls: int = 1) -> None:
+        """Wait until a third party has been called so often."""
+        async with asyncio.timeout(10):
+            while len(stand.calls) < calls:  # noqa: ASYNC110 - the stand-in keeps a list, not an event
+                await asyncio.sleep(0.005)
 
 
 def run_cli(*arguments: str, stdin: str | None = None) -> Ran:

@@ -233,7 +233,8 @@ async def _jobs(gateway: Gateway, third_parties: Stands, summary: Summary, count
     # A bureau that errs: an answer about somebody else, one cut short, one that never comes whole.
     for fault in ("wrong_subject", "truncated", "server_error"):
         await third_parties.fail_next("first-credit-bureau", fault)
-        await _ask(gateway, summary, "loan-scoring", next(requests_for(applicants[0], "good")))
+        report = next(each for each in requests_for(applicants[0], "good") if each["operation"] == "credit_report")
+        await _ask(gateway, summary, "loan-scoring", report)
     handovers = (ask("collections", handovers_for(number, person, now.date())) for number, person in enumerate(debtors))
     await asyncio.gather(*handovers)
 

@@ -89,10 +89,11 @@ class _Cut:
         self.dropped: set[FieldPath] = set()
 
     def walk(self, node: Json, path: str) -> Json:
-        if isinstance(node, Mapping):
+        # JSON values: plain dictionaries and lists, as pydantic dumps them.
+        if isinstance(node, dict):
             inner = {key: self.walk(value, f"{path}.{key}" if path else key) for key, value in node.items()}
             return {key: value for key, value in inner.items() if value is not None} or None
-        if isinstance(node, list | tuple) and any(isinstance(item, Mapping) for item in node):
+        if isinstance(node, list | tuple) and any(isinstance(item, dict) for item in node):
             return [item for item in (self.walk(each, path) for each in node) if item is not None] or None
         if node is None:
             return None

@@ -26,11 +26,12 @@ from qaqpa.errors import (
     WrongSubject,
 )
 from qaqpa.ledger import Ledger
-from qaqpa.minimise import Context, cut_report, minimise
+from qaqpa.minimise import Context, cut_report, minimise, present
 from qaqpa.model.decision import Asked, Decision, Result
 from qaqpa.model.disclosure import Disclosure, Intent, Outcome, Reply, Report
 from qaqpa.model.identifiers import CallerId, RecipientId
 from qaqpa.model.request import DisclosureRequest
+from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult
 from qaqpa.policy import Facts, Policy, decide
 from qaqpa.seal import RecipientKey, seal
@@ -40,8 +41,8 @@ from qaqpa.transport import Transport
 class FactsSource(Protocol):
     """Gathers what a decision needs to know."""
 
-    async def __call__(self, asked: Asked, request: DisclosureRequest) -> Facts:
-        """Facts about `request`, at this moment."""
+    async def __call__(self, asked: Asked, request: DisclosureRequest, handed_in: frozenset[FieldPath]) -> Facts:
+        """Facts about `request`, at this moment; `handed_in` are the fields that it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class Flow:
         # Which clause lets this caller ask this? 3.4(2): if none, the decision below is deny.
         asked = request_asks(caller, request)
         route = self.policy.find(asked)
-        facts = await self.facts(asked, request)
+        data = request.data.model_dump(mode="json", exclude_none=True)
+        facts = await self.facts(asked, request, present(data))
 
         # Every guard of law and of the operator. Not permitted: the refusal is entered and nothing leaves.
         decision = decide(self.policy, route, facts)
@@ -77,7 +79,6 @@ class Flow:
         self.transport.require(asked.recipient)
 
         # 3.2: only what the purpose needs, in the recipient's own format.
-        data = request.data.model_dump(mode="json", exclude_none=True)
         confirmed = decision.consent is not None
         extract = minimise(data, route.fields, consent_confirmed=confirmed, context=Context(facts.now.date()))
         adapter, operation = self.adapters[asked.recipient], route.operation

@@ -29,6 +29,7 @@ from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Disclosure
 from qaqpa.model.identifiers import CallerId
 from qaqpa.model.request import DisclosureRequest
+from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import timestamp
 from qaqpa.policy import Facts, decide
 from qaqpa.store import SqliteStore
@@ -125,7 +126,8 @@ class Gateway:
         """What would be decided; nothing is sent and nothing is entered."""
         self._require(caller, Role.DISCLOSE)
         asked = request_asks(CallerId(caller), request)
-        return decide(self.policy, self.policy.find(asked), await self._facts(asked, request))
+        handed_in = present(request.data.model_dump(mode="json", exclude_none=True))
+        return decide(self.policy, self.policy.find(asked), await self._facts(asked, request, handed_in))
 
     async def _logged(self, caller: CallerId, request: DisclosureRequest, key: str | None) -> Disclosure:
         try:
@@ -147,7 +149,7 @@ class Gateway:
         if self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _facts(self, asked: Asked, request: DisclosureRequest) -> Facts:
+    async def _facts(self, asked: Asked, request: DisclosureRequest, handed_in: frozenset[FieldPath]) -> Facts:
         subject = await self.ledger.subjects.find(request.iin)
         consents = () if subject is None else await self.consents.of_subject(subject.id)
         if request.consent is not None:
@@ -155,7 +157,7 @@ class Gateway:
         return Facts(
             now=self._clock(),
             asked=asked,
-            present=present(request.data.model_dump(mode="json", exclude_none=True)),
+            present=handed_in,
             contract=request.facts.contract,
             consents=consents,
             suspended=await self._is_suspended(asked.recipient),

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from qaqpa.errors import ClockSetBack, DuplicateRequest, KeyringError
+from qaqpa.errors import ClockSetBack, DuplicateRequest, KeyringError, StoreUnavailable
 from qaqpa.ledger import entries
 from qaqpa.ledger.canonical import canonical
 from qaqpa.ledger.entries import AUTHORISING, Draft, Kind, Public
@@ -40,7 +40,10 @@ class _Appending:
     def __init__(self, connection: Connection) -> None:
         row = connection.exec_driver_sql(_READ_TREE).first()
         self.is_new = row is None
-        self.frontier = Frontier() if row is None else Frontier.from_bytes(row[0], row[1])
+        try:
+            self.frontier = Frontier() if row is None else Frontier.from_bytes(row[0], row[1])
+        except (ValueError, TypeError, AttributeError):
+            raise StoreUnavailable("the ledger's tree is damaged: run `qaqpa ledger verify`; nothing is sent") from None
         self.last_time = "" if row is None else str(row[2])
         self.rows: list[tuple[int, str, str, str | None, bytes, bytes]] = []
 

@@ -33,7 +33,7 @@ class Verified:
 def verify(connection: Connection, progress: Progress | None = None) -> Verified:
     """Check every entry of one snapshot. Raises VerificationFailed with the first bad index."""
     row = connection.exec_driver_sql("SELECT size, frontier, root FROM tree WHERE id = 1").first()
-    size, frontier, root = (0, b"", EMPTY_ROOT) if row is None else (int(row[0]), bytes(row[1]), bytes(row[2]))
+    size, frontier, root = (0, b"", EMPTY_ROOT) if row is None else tuple(row)
     tree = Frontier()
     kinds: dict[str, int] = {}
     open_intents: dict[str, int] = {}
@@ -42,11 +42,14 @@ def verify(connection: Connection, progress: Progress | None = None) -> Verified
     ):
         if index != tree.size:
             raise VerificationFailed(f"entry {tree.size} is missing: the next one is {index}", index=tree.size)
-        if leaf_hash(body) != leaf:
+        if not isinstance(body, bytes) or leaf_hash(body) != leaf:
             raise VerificationFailed(f"entry {index} was changed: its body does not have its leaf hash", index=index)
         if not is_canonical(body):
             raise VerificationFailed(f"entry {index} is not canonical JSON: Qaqpa did not write it", index=index)
-        _check_columns(index, orjson.loads(body), request, kind, subject, open_intents)
+        entry = orjson.loads(body)
+        if not isinstance(entry, dict):
+            raise VerificationFailed(f"entry {index} is not an entry: Qaqpa did not write it", index=index)
+        _check_columns(index, entry, request, kind, subject, open_intents)
         tree.append(leaf)
         kinds[kind] = kinds.get(kind, 0) + 1
         if progress is not None and tree.size % _EVERY == 0:

@@ -369,14 +369,12 @@ GROUPS: frozenset[str] = frozenset(PersonalData.model_fields)
 """Top-level groups; a consent may name one instead of its paths."""
 
 
+_BY_NAME: Mapping[str, frozenset[FieldPath]] = {
+    **{group: frozenset(path for path in VOCABULARY if path.partition(".")[0] == group) for group in GROUPS},
+    **{path: frozenset({path}) for path in VOCABULARY},
+}
+
+
 def expand(names: typing.Iterable[str]) -> frozenset[FieldPath]:
     """Paths named directly or by their top-level group; KeyError names the first that is neither."""
-    paths: set[FieldPath] = set()
-    for name in names:
-        if name in GROUPS:
-            paths.update(path for path in VOCABULARY if path.partition(".")[0] == name)
-        elif name in VOCABULARY:
-            paths.add(FieldPath(name))
-        else:
-            raise KeyError(name)
-    return frozenset(paths)
+    return frozenset().union(*(_BY_NAME[name] for name in names))

@@ -1,0 +1,35 @@
+"""The benchmarks: each beside a baseline in the same run. Writes build/bench.json and prints a table.
+
+    [{"name", "value", "unit", "goal", "baseline"}]   goal: what must be reached, baseline: what the bare thing took
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+
+from online import online_added
+
+BUILD = Path("build")
+
+
+def main() -> None:
+    """Run every benchmark."""
+    rows = asyncio.run(online_added())
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "bench.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+    table = Table("name", "value", "unit", "goal", "baseline", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in ("name", "value", "unit", "goal", "baseline")))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
