@@ -23,7 +23,10 @@ demo: $(READY)  ## run the shipped sample through the real code path and verify 
 	@$(BIN)/qaqpa demo
 
 test: $(READY)  ## run all tests
-	@$(BIN)/pytest -n auto
+	@$(BIN)/pytest -n auto $(PYTEST_ARGS)
+
+sandbox: $(READY)  ## run stand-ins of the third parties, to try commands against
+	@$(BIN)/qaqpa sandbox
 
 check: $(READY)  ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .
@@ -32,14 +35,16 @@ check: $(READY)  ## ruff, mypy --strict, import-linter
 	@$(BIN)/lint-imports
 
 bench: $(READY)  ## measure; writes build/bench.json
-	@$(BIN)/python tests/bench
+	@PYTHONPATH=tests $(BIN)/python tests/bench
 
 torture: $(READY)  ## kill -9 the demo at 50 random instants and compare what was received with the ledger
 	@QAQPA_KILLS=50 $(BIN)/pytest tests/torture -p no:xdist --timeout=1800
 
-lock:  ## make the lock anew (needs uv on the PATH)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade \
-		--all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt --quiet
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+
+lock:  ## make both locks anew (needs uv on the PATH): run.txt for production, dev.txt with tests and stand-ins
+	$(COMPILE) --upgrade pyproject.toml -o requirements/run.txt
+	$(COMPILE) --upgrade --all-extras pyproject.toml requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
 
 clean:  ## remove what was built or installed
 	rm -rf .venv build dist

@@ -7,6 +7,7 @@ production runs: sockets, TLS, disk. It returns what happened, counted; it print
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import sys
 import time
@@ -23,6 +24,9 @@ import orjson
 from qaqpa.errors import Blocked, ThirdPartyError, UsageError
 from qaqpa.gateway import Gateway, load_setup
 from qaqpa.ledger import Keyring
+from qaqpa.ledger.entries import Kind
+from qaqpa.ledger.read import entries_of
+from qaqpa.ledger.subjects import Subject
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.consent import ConsentRequest
 from qaqpa.model.disclosure import Disclosure
@@ -60,6 +64,8 @@ class Summary:
     verified: Verified | None = None
     received: int = 0
     """Requests that the stand-ins say they got."""
+    unaccounted: int = 0
+    """Bodies at the bureau that no intent's digest matches; anything but 0 is a leak."""
     seconds: float = 0.0
 
 
@@ -105,7 +111,7 @@ def requests_for(person: Person, kind: str) -> Iterator[dict[str, Any]]:
         data["hobbies"] = ["chess"]
     if kind == "unnamed":
         data["identity"] = {key: value for key, value in data["identity"].items() if key != "last_name"}
-    for operation in ("score", "credit_report", "debt_burden"):
+    for operation in ("credit_report", "score", "debt_burden"):
         yield {
             "recipient": "first-credit-bureau",
             "operation": operation,
@@ -151,16 +157,45 @@ class Stands:
         await self._process.stdin.drain()
         await self._process.stdout.readline()
 
-    def received(self) -> int:
-        """How many requests reached them, by their own logs."""
-        logs = (self._home / "sandbox" / name / "calls.jsonl" for name in SANDBOXES)
-        return sum(path.read_bytes().count(b"\n") for path in logs if path.exists())
+    def calls(self) -> list[dict[str, Any]]:
+        """What reached them, by their own logs."""
+        return [call for name in SANDBOXES for call in received(self._home, name)]
+
+
+def received(home: Path, name: str) -> list[dict[str, Any]]:
+    """The calls that one stand-in has logged, with their bodies as `bytes`."""
+    log = home / "sandbox" / name / "calls.jsonl"
+    lines = log.read_bytes().splitlines() if log.exists() else ()
+    return [call | {"body": base64.b64decode(call["body"])} for call in map(orjson.loads, lines)]
+
+
+async def unaccounted(gateway: Gateway, calls: list[dict[str, Any]]) -> int:
+    """How many of the bodies that a third party received are not, byte for byte, those of intents in the ledger.
+
+    Only for recipients whose seal is TLS alone; what was encrypted to a recipient only the recipient can compare.
+    """
+    with gateway.store.snapshot() as connection:
+        intents = [entry.content for entry in entries_of(connection, kind=Kind.INTENT)]
+    sent: Counter[str] = Counter()
+    subjects: dict[str, Subject] = {}
+    for intent in intents:
+        subject = subjects.get(intent["subject"]) or await gateway.ledger.subjects.by_id(intent["subject"])
+        subjects[subject.id] = subject
+        sent[subject.open(intent)["sent"]] += 1
+    arrived: Counter[str] = Counter()
+    for call in calls:
+        found = None if call["iin"] is None else await gateway.ledger.subjects.find(call["iin"])
+        arrived["?" if found is None else found.digest(call["body"])] += 1
+    return (arrived - sent).total()
 
 
 @asynccontextmanager
-async def stands(home: Path) -> AsyncIterator[Stands]:
+async def stands(config: Path, home: Path) -> AsyncIterator[Stands]:
     """Start the stand-ins and stop them."""
-    command = (sys.executable, "-m", "qaqpa", "sandbox", *SANDBOXES, "--home", str(home), "--attached", "--json")
+    command = (
+        sys.executable, "-m", "qaqpa", "sandbox", *SANDBOXES,
+        "--config", str(config), "--home", str(home), "--attached", "--json",
+    )  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -182,14 +217,15 @@ async def run(config: Path, home: Path, *, count: int, progress: Progress) -> Su
     """The whole demonstration in `home`. Raises QaqpaError when anything but the expected goes wrong."""
     started = time.perf_counter()
     summary = Summary(people=count)
-    async with stands(home) as third_parties:
+    async with stands(config, home) as third_parties:
         setup = load_setup(config, home=home, environ={**os.environ, **third_parties.environment})
         keyring = home / setup.config.gateway.keys.keyring
         if not keyring.exists():
             Keyring.create(keyring)
         async with Gateway.open(setup) as gateway:
             await _jobs(gateway, third_parties, summary, count, progress)
-        summary.received = third_parties.received()
+            summary.received = len(third_parties.calls())
+            summary.unaccounted = await unaccounted(gateway, received(home, "first-credit-bureau"))
     with gateway.store.snapshot() as connection:
         summary.verified = verify(connection)
     summary.seconds = time.perf_counter() - started
@@ -233,8 +269,7 @@ async def _jobs(gateway: Gateway, third_parties: Stands, summary: Summary, count
     # A bureau that errs: an answer about somebody else, one cut short, one that never comes whole.
     for fault in ("wrong_subject", "truncated", "server_error"):
         await third_parties.fail_next("first-credit-bureau", fault)
-        report = next(each for each in requests_for(applicants[0], "good") if each["operation"] == "credit_report")
-        await _ask(gateway, summary, "loan-scoring", report)
+        await _ask(gateway, summary, "loan-scoring", next(requests_for(applicants[0], "good")))
     handovers = (ask("collections", handovers_for(number, person, now.date())) for number, person in enumerate(debtors))
     await asyncio.gather(*handovers)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -17,14 +19,20 @@ from qaqpa.config.models import FieldRule
 from qaqpa.model.disclosure import Extract, Json
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 
-REGIONS = (
-    "Астана", "Алматы облысы", "Алматинская", "Алматы", "Шымкент", "Абай", "Акмолинская", "Ақмола", "Актюбинская",
-    "Ақтөбе", "Атырау", "Восточно-Казахстанская", "Шығыс Қазақстан", "Жамбыл", "Жетісу", "Жетысу",
-    "Западно-Казахстанская", "Батыс Қазақстан", "Караганд", "Қарағанды", "Костанай", "Қостанай", "Кызылорд",
-    "Қызылорда", "Мангистау", "Маңғыстау", "Павлодар", "Северо-Казахстанская", "Солтүстік Қазақстан",
-    "Туркестан", "Түркістан", "Улытау", "Ұлытау",
-)  # fmt: skip
-"""Regions and cities of republican significance as addresses begin with them; the longer name first."""
+_REGION = re.compile(
+    r"""(?:Республика\ Казахстан|Қазақстан\ Республикасы)?[,\s]*(?:г\.\s*)?
+    (?P<region>
+        (?:Астана|Алматы|Шымкент|Нур-Султан)(?:\ қаласы|\ қ\.)?
+        | (?:Абай|Ақмола|Ақтөбе|Алматы|Атырау|Батыс\ Қазақстан|Жамбыл|Жетісу|Қарағанды|Қостанай|Қызылорда|Маңғыстау
+            |Павлодар|Солтүстік\ Қазақстан|Түркістан|Ұлытау|Шығыс\ Қазақстан)\ облысы
+        | (?:Акмолинская|Актюбинская|Алматинская|Атырауская|Западно-Казахстанская|Жамбылская|Карагандинская
+            |Костанайская|Кызылординская|Мангистауская|Павлодарская|Северо-Казахстанская|Туркестанская
+            |Восточно-Казахстанская)\ обл(?:асть|\.)
+        | (?:область|обл\.)\ (?:Абай|Жетісу|Жетысу|Ұлытау|Улытау)
+    )(?=\s*(?:,|$))""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A region or city of republican significance at the head of an address, with the comma or the end after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +45,31 @@ class Context:
 
 
 def _mask(value: str, _size: int, _context: Context) -> str:
-    return value[:1] + "***"
+    return (value[:1] if len(value) > 1 else "") + "***"
 
 
 def _year_of(value: str, _size: int, _context: Context) -> str:
     return value[:4]
 
 
-def _age_band(value: str, size: int, context: Context) -> str:
+def _age_band(value: str, size: int, context: Context) -> str | None:
     born = date.fromisoformat(value[:10])
     age = context.today.year - born.year - ((context.today.month, context.today.day) < (born.month, born.day))
+    if age < 0:
+        return None
     low = age - age % size
     return f"{low}-{low + size - 1}"
 
 
 def _region_of(value: str, _size: int, _context: Context) -> str | None:
-    # An address that does not begin with a region we know stays behind: its first word may be a street.
-    head = value.removeprefix("Республика Казахстан").lstrip(", ").removeprefix("г.").lstrip()
-    return next((region for region in REGIONS if head.casefold().startswith(region.casefold())), None)
+    # An address that does not begin with a region stays behind: its first word may be a street (Абай даңғылы).
+    found = _REGION.match(value)
+    region = found["region"] if found else None
+    return region.title() if region and region.isupper() else region
 
 
 def _bucket(value: str | int, size: int, _context: Context) -> str:
-    low = int(Decimal(value) // size) * size
+    low = math.floor(Decimal(value)) // size * size
     return f"{low}-{low + size - 1}"
 
 
@@ -91,9 +102,13 @@ class _Cut:
     def walk(self, node: Json, path: str) -> Json:
         # JSON values: plain dictionaries and lists, as pydantic dumps them.
         if isinstance(node, dict):
-            inner = {key: self.walk(value, f"{path}.{key}" if path else key) for key, value in node.items()}
+            # A name that holds a dot, or nothing, could pass for a path that it is not.
+            inner = {
+                key: self.walk(value, (f"{path}.{key}" if path else key) if key.isidentifier() else "?")
+                for key, value in node.items()
+            }
             return {key: value for key, value in inner.items() if value is not None} or None
-        if isinstance(node, list | tuple) and any(isinstance(item, dict) for item in node):
+        if isinstance(node, list | tuple) and (not node or any(isinstance(item, dict | list | tuple) for item in node)):
             return [item for item in (self.walk(each, path) for each in node) if item is not None] or None
         if node is None:
             return None

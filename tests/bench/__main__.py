@@ -1,21 +1,17 @@
 """The benchmarks: each beside a baseline in the same run. Writes build/bench.json and prints a table.
 
-    [{"name", "value", "unit", "goal", "baseline"}]   goal: what must be reached, baseline: what the bare thing took
+[{"name", "value", "unit", "goal", "baseline"}]   goal: what must be reached, baseline: what the bare thing took
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 import orjson
+from online import online_added
 from rich.console import Console
 from rich.table import Table
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-
-from online import online_added
 
 BUILD = Path("build")
 

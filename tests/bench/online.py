@@ -17,9 +17,9 @@ from typing import Any
 import aiohttp
 import httpx
 import orjson
-from harness import PEOPLE, House, built, give_consent, handover_document, request, request_document
 from httpx_aiohttp import AiohttpTransport
 
+from harness import PEOPLE, House, built, give_consent, handover_document, request, request_document
 from qaqpa.gateway import Gateway
 from qaqpa.model.disclosure import Reply, Sealed
 from qaqpa.transport import Transport

@@ -91,7 +91,7 @@ CASES = {
         prepare=consents({"purposes": ["cession"]}), reason="consent_for_other_purpose"
     ),
     "consent for another recipient": Case(
-        prepare=consents({"third_parties": ["pension_center", "state-credit-bureau"]}),
+        prepare=consents({"third_parties": ["pension_center", "demo-collector"]}),
         reason="consent_for_other_recipient",
     ),
     "consent to another operator": Case(

@@ -305,6 +305,10 @@ class FirstCreditBureauSandbox(Sandbox[Question]):
         queries, sequence = self.queries[iin], 200_000_000 + self.billed
         return _soap(200, service.result(about or iin, examination, queries=queries, sequence=sequence))
 
+    def knows(self, iin: str) -> bool:
+        """Whether the person is known and has a report."""
+        return chance(iin) >= self._no_report_below
+
     def _whereabouts(self, service: _Service, iin: str) -> tuple[str | None, str]:
         place = chance(iin)
         if place < self._unknown_below:

@@ -8,7 +8,7 @@ from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, setup
 from qaqpa.cli.render import LANGUAGE, out, print_json, table
 from qaqpa.gateway import Setup
 from qaqpa.policy import Route
-from qaqpa.policy.law import names_for
+from qaqpa.policy.law import GUARDS, names_for
 
 
 def register(app: typer.Typer) -> None:
@@ -46,24 +46,23 @@ def _print_register(made: Setup) -> None:
         ends = f"until {agreement.expires_on}" if agreement and agreement.expires_on else "without end"
         held = f"agreement {agreement.number} {ends}" if agreement else "no agreement"
         out.print(f"[bold]{recipient.id}[/]  {recipient.name.in_language(LANGUAGE)}, {recipient.kind}, {held}")
-        register = table("operation", "caller", "purpose · ground", "clauses", "fields that leave", "guards", "returns")
+        register = table("route", "fields that leave", "guards, with their clauses")
         for route in routes:
             register.add_row(
-                route.operation.name,
-                route.caller,
-                f"{route.purpose}\n{route.ground.value}",
-                "\n".join(route.clauses),
+                f"[bold]{route.operation.name}[/]\nby {route.caller}\nfor {route.purpose}\n"
+                f"on {route.ground.value}\n{', '.join(route.clauses)}\n"
+                f"[dim]returns {len(route.returns)} field{'s' if len(route.returns) != 1 else ''}[/]",
                 "\n".join(
                     path + (f" [dim]as {rule.transform}[/]" if rule.transform else "")
                     for path, rule in route.fields.items()
                 ),
                 "\n".join(
-                    [f"[dim]{name}[/]" for name in names_for(route.ground)] + [guard.name for guard in route.guards]
+                    [f"[dim]{name} {GUARDS[name]}[/]" for name in names_for(route.ground)]
+                    + [f"{guard.name} {guard.config.clause}" for guard in route.guards]
                 ),
-                f"{len(route.returns)} field{'s' if len(route.returns) != 1 else ''}",
             )
+            register.add_row()
         out.print(register)
-        out.print()
     out.print("[dim]Guards in grey are law's own: no configuration can remove them.[/]")
     unset = list(made.unset())
     if unset:

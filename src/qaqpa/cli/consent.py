@@ -80,7 +80,7 @@ def _print(consent: Consent, *, as_json: bool) -> None:
         ("fields", ", ".join(terms.fields)),
         ("across the border", "yes" if terms.cross_border else "no"),
         ("publication", "yes" if terms.publication else "no"),
-        ("operator", f"{terms.operator.name}, BIN {terms.operator.bin}"),
+        ("operator", f"BIN {terms.operator_bin}"),
         ("policy accepted", terms.policy),
         ("withdrawal asked", answer["withdrawal_asked_at"] or "no"),
         ("withdrawn", answer["withdrawn_at"] or "no"),

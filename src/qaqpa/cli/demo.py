@@ -78,6 +78,7 @@ def _as_data(summary: Summary) -> dict[str, object]:
         "added_ms": _milliseconds(summary.added_ms),
         "third_party_ms": _milliseconds(summary.wire_ms),
         "received": summary.received,
+        "unaccounted": summary.unaccounted,
         "ledger": {"size": found.size, "root": found.root.hex(), "kinds": found.kinds} if found else None,
         "verified": found is not None,
         "seconds": round(summary.seconds, 2),
@@ -123,7 +124,11 @@ def _print(summary: Summary) -> None:
     out.print(f"  root {found.root.hex()}")
     out.print(
         f"  third parties received {summary.received} requests, the ledger holds {found.kinds['intent']} intents, "
-        f"{len(found.open_intents)} open"
+        f"{len(found.open_intents)} of them open"
+    )
+    out.print(
+        f"  bytes that the bureau received and no intent's digest matches: "
+        f"[{'red' if summary.unaccounted else 'green'}]{summary.unaccounted}[/]"
     )
     out.print(f"[green]verified[/] in {summary.seconds:.1f} s")
 

@@ -6,16 +6,21 @@ import asyncio
 import shlex
 import sys
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 
-from qaqpa.cli.options import HOME, Home, Json, run
+from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, run, setup
 from qaqpa.cli.render import err, out, print_json
+from qaqpa.demo import consents_for, handovers_for, requests_for
 from qaqpa.errors import NotFound
+from qaqpa.gateway import Setup
 from qaqpa.testing.faults import Fault
+from qaqpa.testing.people import people
 from qaqpa.testing.sandbox import Sandbox
 
 GROUP = "qaqpa.sandboxes"
@@ -30,6 +35,7 @@ def sandbox(
     names: Annotated[
         list[str] | None, typer.Argument(help="Recipients to stand in for; all that are installed when absent.")
     ] = None,
+    config: ConfigFolder = CONFIG,
     home: Home = HOME,
     fault: Annotated[Fault, typer.Option(help="What every answer suffers from.")] = Fault.NONE,
     attached: Annotated[
@@ -43,8 +49,8 @@ def sandbox(
 ) -> None:
     """Run stand-ins of the third parties until interrupted, and say how a gateway finds them.
 
-    Certificates and call logs are written to HOME/sandbox, and shell lines that point a gateway at the stand-ins
-    to HOME/sandbox/env. They hold synthetic people only; never send real data to them.
+    HOME/sandbox gets their certificates and call logs, shell lines that point a gateway at them (env), and example
+    documents of a made-up person (examples). Synthetic people only: never send real data to a stand-in.
     """
     found = {point.name: point for point in entry_points(group=GROUP)}
     for name in names or ():
@@ -61,6 +67,7 @@ def sandbox(
                 made.fault = fault
                 running[name] = await stack.enter_async_context(made)
             environment = {key: value for made in running.values() for key, value in made.environment.items()}
+            _write_examples(home / "sandbox" / "examples", setup(config, home), running)
             _announce(home, running, environment, as_json=as_json)
             if attached:
                 await _obey(running)
@@ -68,6 +75,22 @@ def sandbox(
                 await asyncio.Event().wait()
 
     run(work)
+
+
+def _write_examples(folder: Path, made: Setup, running: dict[str, Sandbox[Any]]) -> None:
+    """A consent, a request and a debtor's file of a person whom every stand-in knows, dated today."""
+    now = datetime.now(UTC)
+    operator = made.config.gateway.operator
+    known = (each for each in people(100, today=now.date()) if all(stand.knows(each.iin) for stand in running.values()))
+    person = next(known)
+    documents = {
+        "consent": next(consents_for(person, "good", operator={"name": operator.name, "bin": operator.bin}, now=now)),
+        "request": next(requests_for(person, "good")),
+        "handover": handovers_for(0, person, now.date()),
+    }
+    folder.mkdir(exist_ok=True)
+    for name, document in documents.items():
+        (folder / f"{name}.json").write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
 def _announce(home: Path, running: dict[str, Sandbox[Any]], environment: dict[str, str], *, as_json: bool) -> None:
@@ -81,7 +104,12 @@ def _announce(home: Path, running: dict[str, Sandbox[Any]], environment: dict[st
         return
     for name, made in running.items():
         out.print(f"[green]{name}[/] at {made.url}")
-    out.print(f"In another terminal: [bold]. {env_file}[/], then qaqpa disclose ... Ctrl-C ends this.")
+    examples = home / "sandbox" / "examples"
+    out.print(f"In another terminal: [bold]. {env_file}[/], then for example")
+    out.print(f"  qaqpa consent record {examples}/consent.json --caller loan-scoring", soft_wrap=True)
+    out.print(f"  qaqpa disclose {examples}/request.json --caller loan-scoring", soft_wrap=True)
+    out.print(f"  qaqpa disclose {examples}/handover.json --caller collections", soft_wrap=True)
+    out.print("Ctrl-C ends this.")
 
 
 async def _obey(running: dict[str, Sandbox[Any]]) -> None:

@@ -18,6 +18,16 @@ def _split(dotted: str) -> Key:
     return tuple(next(part for part in match.groups() if part is not None) for match in _PART.finditer(dotted))
 
 
+def _numbered(name: Key, counts: dict[Key, int]) -> Key:
+    """A sub-table of an array's item belongs to the latest item, at every level."""
+    key: Key = ()
+    for part in name:
+        key = (*key, part)
+        if key in counts:
+            key = (*key, counts[key])
+    return key
+
+
 def locate(text: str) -> dict[Key, int]:
     """Line numbers (from 1) by key; items of `[[arrays]]` carry their number, from 0."""
     lines: dict[Key, int] = {}
@@ -26,16 +36,12 @@ def locate(text: str) -> dict[Key, int]:
     for number, line in enumerate(text.splitlines(), start=1):
         if match := _ARRAY.match(line):
             name = _split(match[1])
+            name = (*_numbered(name[:-1], counts), name[-1])
             counts[name] = counts.get(name, -1) + 1
             table = (*name, counts[name])
             lines.setdefault(table, number)
         elif match := _TABLE.match(line):
-            table = _split(match[1])
-            # A sub-table of an array's item belongs to the latest item.
-            for length in range(len(table), 0, -1):
-                if table[:length] in counts:
-                    table = (*table[:length], counts[table[:length]], *table[length:])
-                    break
+            table = _numbered(_split(match[1]), counts)
             lines.setdefault(table, number)
         elif match := _ASSIGNMENT.match(line):
             lines.setdefault((*table, *_split(match[1])), number)

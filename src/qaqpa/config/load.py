@@ -19,10 +19,14 @@ from qaqpa.config.models import (
     File,
     GatewayFile,
     GuardsFile,
+    KeysConfig,
+    OperatorConfig,
     PolicyFile,
     RecipientFile,
+    StoreConfig,
 )
 from qaqpa.errors import ConfigError, Problem
+from qaqpa.model.words import SealKind
 
 Shape = TypeVar("Shape", bound=File)
 
@@ -68,8 +72,16 @@ class Source:
         try:
             return shape.model_validate(document)
         except ValidationError as error:
-            for found in error.errors(include_url=False, include_input=False):
+            all_found = error.errors(include_url=False, include_input=False)
+            for found in all_found:
+                # pydantic says of a list whose only item is wrong that it is empty, too.
+                if found["type"] == "too_short" and any(
+                    other is not found and other["loc"][: len(found["loc"])] == found["loc"] for other in all_found
+                ):
+                    continue
                 key = tuple(part for part in found["loc"] if part != "[key]")
+                if key[:1] == ("seal",) and len(key) > 1 and key[1] in set(SealKind):
+                    key = ("seal", *key[2:])  # pydantic puts the union's tag into the path
                 message = found["msg"].removeprefix("Value error, ")
                 if found["type"] == "extra_forbidden":
                     message = "unknown key: look for a typing error, or remove it"
@@ -77,6 +89,15 @@ class Source:
                     message = "is missing"
                 self.problem(file, key, message)
             return None
+
+
+_STAND_IN = GatewayFile(
+    version=1,
+    operator=OperatorConfig(name="unknown", bin="230340000017"),
+    store=StoreConfig(url="sqlite:///qaqpa.db"),
+    keys=KeysConfig(keyring="keyring.json"),
+)
+"""In the place of a gateway.toml that has problems; nothing opens with it."""
 
 
 def load(folder: Path) -> tuple[Config, Source]:
@@ -93,13 +114,15 @@ def load(folder: Path) -> tuple[Config, Source]:
         if recipient is not None and recipient.id != path.stem:
             source.problem(f"{RECIPIENTS}/{path.name}", ("id",), f"must be {path.stem}, the file's name")
         if recipient is not None:
-            recipients[recipient.id] = recipient
-    if gateway is None or callers is None or policy is None or clauses is None or guards is None:
-        raise ConfigError(source.problems)
+            recipients[path.stem] = recipient.model_copy(update={"id": path.stem})
+    if callers is None or clauses is None or guards is None:
+        raise ConfigError(source.problems)  # what routes refer to cannot be known
+    # Without the other two the routes can still be checked, so that their problems are said at once, too.
+    gateway = gateway or _STAND_IN
     config = Config(
         gateway=gateway,
         callers=callers.callers,
-        versions=tuple(sorted(policy.versions, key=lambda version: version.effective)),
+        versions=tuple(sorted(policy.versions if policy else (), key=lambda version: version.effective)),
         clauses=clauses.clauses,
         guards=guards.guards,
         recipients=recipients,

@@ -11,26 +11,31 @@ from datetime import date, timedelta, timezone
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    model_validator,
+)
 
 from qaqpa.model.identifiers import Bin, Slug
 from qaqpa.model.words import Ground, Language, SealKind, Words
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
-Seconds = Annotated[float, Field(gt=0, le=600)]
+# Strict: TOML has numbers and truth values of its own, so `true` is no number here.
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Seconds = Annotated[Number, Field(gt=0, le=600)]
 ClauseId = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+(\(\d+\))?$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-def _reference(text: str) -> str:
-    if not text.startswith(("env:", "file:")) or not text.partition(":")[2]:
-        raise ValueError("a secret is never written here: refer to it as env:NAME or file:PATH")
-    return text
-
-
 Value = Text
 """A literal, or a reference `env:NAME` or `file:PATH` that is read when the gateway opens."""
-SecretReference = Annotated[str, AfterValidator(_reference)]
 
 
 class Section(BaseModel):
@@ -39,10 +44,16 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _version(value: object) -> int:
+    if type(value) is not int or value != 1:
+        raise ValueError("must be 1, the only format of this file so far")
+    return 1
+
+
 class File(Section):
     """A whole configuration file."""
 
-    version: Literal[1]
+    version: Annotated[int, BeforeValidator(_version)]
 
 
 # --- gateway.toml ----------------------------------------------------------------------------------
@@ -53,7 +64,7 @@ class OperatorConfig(Section):
 
     name: Text
     bin: Bin
-    utc_offset_hours: Annotated[int, Field(ge=-12, le=14)] = 5
+    utc_offset_hours: Annotated[Whole, Field(ge=-12, le=14)] = 5
     """Legal days begin at midnight there; Kazakhstan is UTC+5 since 2024-03-01."""
 
     @property
@@ -77,7 +88,7 @@ class KeysConfig(Section):
 class LedgerConfig(Section):
     """How the ledger is kept."""
 
-    clock_tolerance_s: Annotated[float, Field(ge=0, le=300)] = 5.0
+    clock_tolerance_s: Annotated[Number, Field(ge=0, le=300)] = 30.0
     """How far the clock may stand behind the last entry before nothing leaves any more."""
 
 
@@ -213,23 +224,23 @@ class HttpsChannel(Section):
     connect_timeout_s: Seconds = 3.0
     answer_timeout_s: Seconds = 10.0
     """From the last byte written to the last byte read."""
-    max_answer_bytes: Annotated[int, Field(gt=0, le=2**30)] = 4 * 2**20
+    max_answer_bytes: Annotated[Whole, Field(gt=0, le=2**30)] = 4 * 2**20
 
 
 class Limits(Section):
     """What the recipient may be asked at most."""
 
-    per_second: Annotated[float, Field(gt=0)] | None = None
-    burst: Annotated[int, Field(ge=1)] = 1
-    concurrent: Annotated[int, Field(ge=1, le=1000)] = 16
-    wait_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    per_second: Annotated[Number, Field(gt=0)] | None = None
+    burst: Annotated[Whole, Field(ge=1)] = 1
+    concurrent: Annotated[Whole, Field(ge=1, le=1000)] = 16
+    wait_s: Annotated[Number, Field(ge=0, le=60)] = 2.0
     """How long a disclosure waits for its turn before it is given up as not sent."""
 
 
 class Breaker(Section):
     """When the recipient is left alone."""
 
-    failures: Annotated[int, Field(ge=1)] = 5
+    failures: Annotated[Whole, Field(ge=1)] = 5
     """In a row."""
     open_s: Seconds = 30.0
 
@@ -237,7 +248,7 @@ class Breaker(Section):
 class Retry(Section):
     """How often a message is tried that surely did not leave, or that the adapter declares idempotent."""
 
-    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    attempts: Annotated[Whole, Field(ge=1, le=10)] = 3
     first_wait_s: Seconds = 0.1
     longest_wait_s: Seconds = 2.0
 
@@ -266,7 +277,7 @@ class FieldRule(Section):
     transform: Annotated[
         Literal["mask", "year_of", "age_band", "region_of", "bucket", "pseudonym"] | None, Field(alias="as")
     ] = None
-    size: Annotated[int, Field(gt=0)] | None = None
+    size: Annotated[Whole, Field(gt=0)] | None = None
     """Width of a bucket in the field's unit; years of an age band."""
 
     @model_validator(mode="before")

@@ -11,7 +11,8 @@ from qaqpa.errors import NotConfigured
 
 def is_reference(value: str) -> bool:
     """Whether `value` refers to something outside the file."""
-    return value.startswith(("env:", "file:"))
+    scheme, _, target = value.partition(":")
+    return scheme in {"env", "file"} and bool(target)
 
 
 def resolve(value: str, *, what: str, home: Path, environ: Mapping[str, str] = os.environ) -> str:

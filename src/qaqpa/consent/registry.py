@@ -65,6 +65,7 @@ class Consents:
         public["caller"] = caller
         private = {
             "iin": request.subject.iin,
+            "operator": request.operator.name,
             "contract": request.contract,
             "evidence": request.evidence.model_dump(mode="json", exclude_none=True),
         }

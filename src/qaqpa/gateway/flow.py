@@ -23,6 +23,7 @@ from qaqpa.errors import (
     RequestRefused,
     ThirdPartyError,
     ThirdPartyFault,
+    Unsettled,
     WrongSubject,
 )
 from qaqpa.ledger import Ledger
@@ -80,7 +81,7 @@ class Flow:
 
         # 3.2: only what the purpose needs, in the recipient's own format.
         confirmed = decision.consent is not None
-        extract = minimise(data, route.fields, consent_confirmed=confirmed, context=Context(facts.now.date()))
+        extract = minimise(data, route.fields, consent_confirmed=confirmed, context=Context(self.policy.day(facts.now)))
         adapter, operation = self.adapters[asked.recipient], route.operation
         message = adapter.encode(operation.name, extract)
 
@@ -101,9 +102,8 @@ class Flow:
             reply = await self.transport.send(sealed)
             wire_ms = (perf_counter() - sent_at) * 1000
             report = read_answer(adapter, operation.name, reply, request.iin)
-        except ThirdPartyError as error:
-            await self._conclude_failure(intent, reply, error)
-            raise
+        except Exception as error:
+            raise await self._concluded(intent, reply, error) from error
         # 3.2 again: the caller gets from the answer what its purpose needs.
         answer, returned, cut = cut_report(report.data, route.returns)
         outcome = Outcome(OutcomeResult.DELIVERED, "ok", reply, report.reference, returned=returned, cut=cut)
@@ -116,10 +116,14 @@ class Flow:
         refusal = await self.ledger.refuse(decision, known, request.iin, stated=stated)
         raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
 
-    async def _conclude_failure(self, intent: Intent, reply: Reply | None, error: ThirdPartyError) -> None:
-        their_code = error.their_code if isinstance(error, Rejected) else None
+    async def _concluded(self, intent: Intent, reply: Reply | None, error: Exception) -> ThirdPartyError:
+        """The error for the caller, entered in the ledger as the intent's outcome."""
+        if not isinstance(error, ThirdPartyError):
+            error = Unsettled(f"the gateway itself failed ({type(error).__name__}); the operator must look at it")
         error.disclosure = intent.id
+        their_code = error.their_code if isinstance(error, Rejected) else None
         await self.ledger.conclude(intent, Outcome(result_of(error), error.code, reply, their_code=their_code))
+        return error
 
 
 def request_asks(caller: CallerId, request: DisclosureRequest) -> Asked:

@@ -7,6 +7,7 @@ async with Gateway.open(load_setup(Path("config"), home=Path("var"))) as gateway
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from qaqpa.model.identifiers import CallerId
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import timestamp
-from qaqpa.policy import Facts, decide
+from qaqpa.policy import Facts, check_terms, decide
 from qaqpa.store import SqliteStore
 from qaqpa.store.sqlite import parse_url
 from qaqpa.transport import Transport
@@ -39,7 +40,7 @@ from qaqpa.transport import Transport
 Result = TypeVar("Result")
 _log = log.get("gateway")
 
-MAX_IDEMPOTENCY_KEY = 255
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
 
 def utc_now() -> datetime:
@@ -118,8 +119,8 @@ class Gateway:
     ) -> Disclosure:
         """One disclosure, whole (see `Flow.disclose`). It goes on to its outcome even if the caller goes away."""
         self._require(caller, Role.DISCLOSE)
-        if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY:
-            raise InvalidRequest([f"Idempotency-Key: must have 1 to {MAX_IDEMPOTENCY_KEY} characters"])
+        if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+            raise InvalidRequest(["Idempotency-Key: must be 1 to 255 printable ASCII characters"])
         return await self._unbroken(self._logged(CallerId(caller), request, idempotency_key))
 
     async def decide(self, caller: str, request: DisclosureRequest) -> Decision:
@@ -172,8 +173,10 @@ class Gateway:
     # --- consents --------------------------------------------------------------------------------
 
     async def record_consent(self, caller: str, request: ConsentRequest) -> Consent:
-        """Record a consent, durable with its entry when this returns."""
+        """Record a consent, durable with its entry when this returns. Raises InvalidRequest for names nobody knows."""
         self._require(caller, Role.CONSENTS)
+        if problems := check_terms(self.policy, request):
+            raise InvalidRequest(problems)
         return await self._unbroken(self.consents.record(request, caller=self._name(caller)))
 
     async def withdraw_consent(self, caller: str, consent_id: str, *, duties_met: bool) -> Consent:

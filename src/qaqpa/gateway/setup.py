@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import SecretStr, ValidationError
 
@@ -68,13 +68,18 @@ def _file(recipient: RecipientFile) -> str:
     return f"{RECIPIENTS}/{recipient.id}.toml"
 
 
+def _is_secret(annotation: Any) -> bool:
+    """Whether it is `SecretStr`, alone or among others (`SecretStr | None`)."""
+    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
+
+
 def _check_settings(recipient: RecipientFile, adapter: type[Adapter], source: Source) -> None:
     """The settings must be the adapter's, and its secrets references."""
     fields = adapter.Settings.model_fields
     for name, value in recipient.settings.items():
         if (
             name in fields
-            and fields[name].annotation is SecretStr
+            and _is_secret(fields[name].annotation)
             and not (isinstance(value, str) and is_reference(value))
         ):
             source.problem(
@@ -86,7 +91,8 @@ def _check_settings(recipient: RecipientFile, adapter: type[Adapter], source: So
     except ValidationError as error:
         for found in error.errors(include_url=False, include_input=False):
             at = recipient.settings.get(str(found["loc"][0])) if found["loc"] else None
-            if not (isinstance(at, str) and is_reference(at)):
+            # An unknown name stays unknown, whatever its value refers to.
+            if found["type"] == "extra_forbidden" or not (isinstance(at, str) and is_reference(at)):
                 source.problem(_file(recipient), ("settings", *found["loc"]), found["msg"])
 
 

@@ -43,5 +43,5 @@ def is_canonical(body: bytes) -> bool:
     """Whether `body` is the canonical form of what it says."""
     try:
         return canonical(orjson.loads(body)) == body
-    except (orjson.JSONDecodeError, TypeError):
+    except (orjson.JSONDecodeError, TypeError, RecursionError):
         return False

@@ -71,7 +71,7 @@ class Keyring:
         """Read the keyring at `path`. Raises KeyringError that says what to do."""
         try:
             mode = stat.S_IMODE(path.stat().st_mode)
-            text = path.read_text()
+            text = path.read_bytes()
         except FileNotFoundError:
             raise KeyringError(f"there is no keyring at {path}: make one with `qaqpa keys init`") from None
         except OSError as error:
@@ -83,9 +83,11 @@ class Keyring:
             if document["format"] != _FORMAT:
                 raise ValueError  # noqa: TRY301 - every way of being unreadable is said once, below
             wrapping = {int(epoch): _key(value) for epoch, value in document["wrapping"].items()}
-            keyring = cls(str(document["id"]), int(document["epoch"]), wrapping, _key(document["index"]))
+            if type(document["epoch"]) is not int or type(document["id"]) is not str:
+                raise TypeError  # noqa: TRY301 - as above
+            keyring = cls(document["id"], document["epoch"], wrapping, _key(document["index"]))
             keyring.wrapping[keyring.epoch]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise KeyringError(f"{path} is not a keyring of this version; restore it from a back-up") from None
         return keyring
 
@@ -109,7 +111,7 @@ class Keyring:
             try:
                 sealed = wrapped[_NONCE_SIZE:]
                 return AESGCM(key).decrypt(wrapped[:_NONCE_SIZE], sealed, f"{subject}:{epoch}".encode())
-            except InvalidTag:
+            except (InvalidTag, ValueError):  # ValueError: too short to be a ciphertext
                 pass
         raise KeyringError(
             "a subject's key cannot be unwrapped: the keyring is not the one this database was kept with"

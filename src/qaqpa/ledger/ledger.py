@@ -20,7 +20,7 @@ from qaqpa.ledger.subjects import Subject, Subjects
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Extract, Intent, Json, Message, Outcome
 from qaqpa.model.identifiers import DisclosureId, SubjectId, uuid7
-from qaqpa.model.words import SealKind
+from qaqpa.model.words import SealKind, timestamp
 from qaqpa.store import Store
 
 Clock = Callable[[], datetime]
@@ -42,9 +42,9 @@ class _Appending:
         self.is_new = row is None
         try:
             self.frontier = Frontier() if row is None else Frontier.from_bytes(row[0], row[1])
+            self.last_time = None if row is None else datetime.fromisoformat(row[2])
         except (ValueError, TypeError, AttributeError):
             raise StoreUnavailable("the ledger's tree is damaged: run `qaqpa ledger verify`; nothing is sent") from None
-        self.last_time = "" if row is None else str(row[2])
         self.rows: list[tuple[int, str, str, str | None, bytes, bytes]] = []
 
     def add(self, draft: Draft) -> int:
@@ -52,13 +52,15 @@ class _Appending:
         leaf = leaf_hash(draft.body)
         self.frontier.append(leaf)
         self.rows.append((index, draft.request, draft.kind.value, draft.subject, draft.body, leaf))
-        self.last_time = max(self.last_time, draft.time)
+        at = datetime.fromisoformat(draft.time)
+        self.last_time = at if self.last_time is None else max(self.last_time, at)
         return index
 
     def flush(self, connection: Connection) -> None:
         connection.exec_driver_sql(_ADD_ENTRY, self.rows)
         frontier = self.frontier
-        state = (frontier.size, frontier.to_bytes(), frontier.root(), self.last_time)
+        last_time = "" if self.last_time is None else timestamp(self.last_time)
+        state = (frontier.size, frontier.to_bytes(), frontier.root(), last_time)
         connection.exec_driver_sql(_ADD_TREE if self.is_new else _SET_TREE, state)
 
 
@@ -89,8 +91,8 @@ class Ledger:
         """Add an entry to the transaction of `connection` and return its index. Raises ClockSetBack."""
         if self._appending is None:
             self._appending = _Appending(connection)
-        if draft.kind in AUTHORISING and self._appending.last_time:
-            behind = datetime.fromisoformat(self._appending.last_time) - datetime.fromisoformat(draft.time)
+        if draft.kind in AUTHORISING and self._appending.last_time is not None:
+            behind = self._appending.last_time - datetime.fromisoformat(draft.time)
             if behind > self._tolerance:
                 raise ClockSetBack(
                     f"the clock is {behind.total_seconds():.0f} s behind the ledger's last entry: set the clock right; "
@@ -135,6 +137,8 @@ class Ledger:
 
         Raises DuplicateRequest for an Idempotency-Key of this caller's that was used before, StoreError otherwise.
         """
+        if not decision.permits:
+            raise TypeError("an intent is made only from a permitting decision")
         subject = await self.subjects.ensure(iin)
         disclosure = DisclosureId(uuid7())
         public = entries.intent(disclosure, decision, extract, message, subject.id, seal=seal, at=self._clock())

@@ -32,7 +32,7 @@ class Frontier:
     def __init__(self, size: int = 0, hashes: Iterable[bytes] = ()) -> None:
         self.size = size
         self.hashes = list(hashes)
-        if len(self.hashes) != size.bit_count() or any(len(each) != HASH_SIZE for each in self.hashes):
+        if size < 0 or len(self.hashes) != size.bit_count() or any(len(each) != HASH_SIZE for each in self.hashes):
             raise ValueError("the frontier does not fit the tree's size")
 
     @classmethod

@@ -67,7 +67,10 @@ class Subject:
     def open(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """What the sealed part of `entry` says. Raises KeyringError when it is not this subject's."""
         public = {name: value for name, value in entry.items() if name != "sealed"}
-        packed = base64.b64decode(str(entry["sealed"]))
+        try:
+            packed = base64.b64decode(str(entry["sealed"]), validate=True)
+        except ValueError:
+            packed = b""
         key, commitment = self._entry_key(str(public["id"]))
         body = packed[len(_VERSION) + _COMMITMENT_SIZE :]
         committed = packed[len(_VERSION) : len(_VERSION) + _COMMITMENT_SIZE]
@@ -75,7 +78,7 @@ class Subject:
             try:
                 text = AESGCM(key).decrypt(body[:_NONCE_SIZE], body[_NONCE_SIZE:], canonical(public))
                 opened: dict[str, Any] = orjson.loads(text)
-            except InvalidTag:
+            except (InvalidTag, ValueError):
                 pass
             else:
                 return opened

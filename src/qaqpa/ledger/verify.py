@@ -32,9 +32,9 @@ class Verified:
 
 def verify(connection: Connection, progress: Progress | None = None) -> Verified:
     """Check every entry of one snapshot. Raises VerificationFailed with the first bad index."""
-    row = connection.exec_driver_sql("SELECT size, frontier, root FROM tree WHERE id = 1").first()
-    size, frontier, root = (0, b"", EMPTY_ROOT) if row is None else tuple(row)
-    tree = Frontier()
+    row = connection.exec_driver_sql("SELECT size, frontier, root, last_time FROM tree WHERE id = 1").first()
+    size, frontier, root, last_time = (0, b"", EMPTY_ROOT, "") if row is None else tuple(row)
+    tree, latest = Frontier(), ""
     kinds: dict[str, int] = {}
     open_intents: dict[str, int] = {}
     for index, request, kind, subject, body, leaf in connection.exec_driver_sql(
@@ -50,12 +50,16 @@ def verify(connection: Connection, progress: Progress | None = None) -> Verified
         if not isinstance(entry, dict):
             raise VerificationFailed(f"entry {index} is not an entry: Qaqpa did not write it", index=index)
         _check_columns(index, entry, request, kind, subject, open_intents)
+        latest = max(latest, str(entry.get("time")))
         tree.append(leaf)
         kinds[kind] = kinds.get(kind, 0) + 1
         if progress is not None and tree.size % _EVERY == 0:
             progress(tree.size, size)
     if tree.size != size:
-        raise VerificationFailed(f"the tree has {size} entries, {tree.size} are there", index=min(size, tree.size))
+        first = max(0, min(size, tree.size)) if isinstance(size, int) else None
+        raise VerificationFailed(f"the tree says that it has {size} entries, {tree.size} are there", index=first)
+    if last_time != latest:
+        raise VerificationFailed(f"the tree says that its last entry is of {last_time or 'no time'}, it is of {latest}")
     if tree.root() != root or tree.to_bytes() != frontier:
         raise VerificationFailed("the entries do not make the root that is stored: the past was changed")
     if progress is not None:
@@ -63,15 +67,25 @@ def verify(connection: Connection, progress: Progress | None = None) -> Verified
     return Verified(size, root, kinds, tuple(open_intents))
 
 
+def _request_of(entry: dict[str, object]) -> object:
+    """What the `request` column beside an entry must be."""
+    kind = entry.get("kind")
+    if kind == Kind.OUTCOME:
+        return entry.get("intent")
+    if kind == Kind.CONSENT:
+        return entry.get("consent")
+    if kind == Kind.WITHDRAWAL:
+        return f"{entry.get('consent')}:{entry.get('state')}"
+    return entry.get("id")
+
+
 def _check_columns(
     index: int, entry: dict[str, object], request: str, kind: str, subject: str | None, open_intents: dict[str, int]
 ) -> None:
     """The columns beside the body must say what the body says; each outcome concludes one intent before it."""
-    if entry.get("kind") != kind or entry.get("subject") != subject:
+    if entry.get("kind") != kind or entry.get("subject") != subject or _request_of(entry) != request:
         raise VerificationFailed(f"entry {index}: its columns do not say what its body says", index=index)
     if kind == Kind.INTENT:
-        if entry.get("id") != request:
-            raise VerificationFailed(f"entry {index}: its columns do not say what its body says", index=index)
         open_intents[request] = index
-    elif kind == Kind.OUTCOME and (entry.get("intent") != request or open_intents.pop(request, None) is None):
+    elif kind == Kind.OUTCOME and open_intents.pop(request, None) is None:
         raise VerificationFailed(f"entry {index} concludes an intent that is not open before it", index=index)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from qaqpa.model.identifiers import Bin, ConsentId, Iin, Slug, SubjectId
 from qaqpa.model.vocabulary import FieldPath, Text, expand
@@ -50,31 +50,34 @@ class Evidence(_Part):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
-class ConsentTerms(_Part):
-    """What was agreed to; nothing in it tells who agreed."""
+def _in_vocabulary(fields: tuple[str, ...]) -> tuple[str, ...]:
+    for number, name in enumerate(fields):
+        try:
+            expand([name])
+        except KeyError:
+            raise ValueError(f"entry {number + 1} is no field or group of the vocabulary") from None
+    return fields
 
-    operator: StatedOperator
+
+Names = Annotated[tuple[Slug, ...], Field(min_length=1)]
+FieldNames = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_in_vocabulary)]
+
+
+class ConsentTerms(_Part):
+    """What was agreed to; nothing in it tells who agreed, and every text in it is a name that the policy knows."""
+
+    operator_bin: Bin
     given_at: AwareDatetime
     expires_at: AwareDatetime | None = None
-    purposes: Annotated[tuple[Slug, ...], Field(min_length=1)]
-    third_parties: Annotated[tuple[Slug, ...], Field(min_length=1)]
+    purposes: Names
+    third_parties: Names
     """Kinds of recipient or ids of named ones."""
     cross_border: bool
     publication: bool
-    fields: Annotated[tuple[str, ...], Field(min_length=1)]
+    fields: FieldNames
     """Paths of the vocabulary or top-level groups."""
     policy: Text
     """Version of the policy that the subject accepted."""
-
-    @field_validator("fields")
-    @classmethod
-    def _in_vocabulary(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
-        for number, name in enumerate(fields):
-            try:
-                expand([name])
-            except KeyError:
-                raise ValueError(f"entry {number + 1} is no field or group of the vocabulary") from None
-        return fields
 
     @property
     def paths(self) -> frozenset[FieldPath]:
@@ -82,9 +85,18 @@ class ConsentTerms(_Part):
         return expand(self.fields)
 
 
-class ConsentRequest(ConsentTerms):
+class ConsentRequest(_Part):
     """A consent as a caller hands it in."""
 
+    operator: StatedOperator
+    given_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    purposes: Names
+    third_parties: Names
+    cross_border: bool
+    publication: bool
+    fields: FieldNames
+    policy: Text
     subject: ConsentingPerson
     contract: Text | None = None
     """Number of the contract whose duties hold back a withdrawal (7.1(3))."""
@@ -93,7 +105,8 @@ class ConsentRequest(ConsentTerms):
     @property
     def terms(self) -> ConsentTerms:
         """The part that does not identify the person."""
-        return ConsentTerms.model_validate(self.model_dump(include=set(ConsentTerms.model_fields)))
+        shared = set(ConsentTerms.model_fields) & set(ConsentRequest.model_fields)
+        return ConsentTerms(operator_bin=self.operator.bin, **{name: getattr(self, name) for name in shared})
 
 
 class ConsentStatus(StrEnum):
@@ -215,7 +228,7 @@ def uncovered(consent: Consent, need: Need, now: datetime, *, duties_met: bool |
         (Uncovered.WITHDRAWN, withdrawn),
         (Uncovered.EXPIRED, status is ConsentStatus.EXPIRED),
         (Uncovered.NOT_YET_GIVEN, terms.given_at > now),
-        (Uncovered.OTHER_OPERATOR, terms.operator.bin != need.operator_bin),
+        (Uncovered.OTHER_OPERATOR, terms.operator_bin != need.operator_bin),
         (Uncovered.OTHER_PURPOSE, need.purpose not in terms.purposes),
         (Uncovered.OTHER_RECIPIENT, not {need.recipient, need.recipient_kind} & set(terms.third_parties)),
         (Uncovered.NO_CROSS_BORDER, need.abroad and not terms.cross_border),

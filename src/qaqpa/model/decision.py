@@ -68,9 +68,10 @@ class Decision:
     def result(self) -> Result:
         """Permit only if there are guards and all permit; one deny outweighs any gap."""
         results = {guard.result for guard in self.guards}
-        if Result.DENY in results or not results:  # an empty set of guards has checked nothing
-            return Result.DENY
-        return Result.GAP if Result.GAP in results else Result.PERMIT
+        if results == {Result.PERMIT}:
+            return Result.PERMIT
+        # An empty set of guards has checked nothing; what is no result at all is no permit.
+        return Result.GAP if results and results <= {Result.GAP, Result.PERMIT} else Result.DENY
 
     @property
     def permits(self) -> bool:

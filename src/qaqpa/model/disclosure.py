@@ -78,6 +78,10 @@ class Sealed:
     idempotent: bool = False
     """The adapter declares that the third party treats a repeated message as one."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.intent, Intent):
+            raise TypeError("what is sealed is made only from an intent")
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -96,7 +100,7 @@ class Report:
     """What stands under `report` of the vocabulary."""
     about: str | None = field(default=None, repr=False)
     """IIN that the answer is about, where the format tells; the flow compares it with the one asked."""
-    reference: str | None = None
+    reference: str | None = field(default=None, repr=False)
     """The third party's own number of the exchange, kept sealed in the ledger."""
 
 
@@ -108,7 +112,7 @@ class Outcome:
     code: str
     """`ok`, or the code of the error that the caller gets."""
     reply: Reply | None = None
-    reference: str | None = None
+    reference: str | None = field(default=None, repr=False)
     their_code: str | None = None
     returned: tuple[FieldPath, ...] = ()
     cut: tuple[FieldPath, ...] = ()

@@ -100,7 +100,8 @@ def check_phone(text: str) -> str:
         number = phonenumbers.parse(text, "KZ")
     except phonenumbers.NumberParseException:
         raise ValueError("phone cannot be read: write it as +7 and ten digits") from None
-    if not phonenumbers.is_possible_number(number):
+    # is_possible_number also accepts a local number, which without its area code is nobody's in E.164.
+    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         raise ValueError("phone has too few or too many digits: write it as +7 and ten digits")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 

@@ -64,9 +64,14 @@ class Group(BaseModel):
 
 # Length limits are generous; control characters never belong to a person's data and break other formats.
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f\ufffe\uffff]+$")]
-Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s.]+$", max_length=254)]
+Email = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[^@\s.\x00-\x1f\x7f]+$", max_length=254),
+]
 Money = Annotated[Decimal, Bounds(max_digits=18, decimal_places=2, allow_inf_nan=False)]
 """Decimal tenge unless a currency stands beside it."""
+Rate = Annotated[Decimal, Bounds(max_digits=12, decimal_places=6, allow_inf_nan=False)]
+"""Per cent a year."""
 Count = Annotated[int, Bounds(ge=0, le=10**9, strict=True)]
 
 _ID, _CONTACT = Sensitivity.IDENTIFIER, Sensitivity.CONTACT
@@ -176,8 +181,8 @@ class Contract(Group):
     matures_on: Annotated[date | None, _CONTRACT] = None
     amount: Annotated[Money | None, _CONTRACT] = None
     currency: Annotated[Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None, _CONTRACT] = None
-    rate: Annotated[Decimal | None, _CONTRACT] = None
-    effective_rate: Annotated[Decimal | None, _CONTRACT] = None
+    rate: Annotated[Rate | None, _CONTRACT] = None
+    effective_rate: Annotated[Rate | None, _CONTRACT] = None
     principal: Annotated[Money | None, _CONTRACT] = None
     overdue_principal: Annotated[Money | None, _CONTRACT] = None
     interest: Annotated[Money | None, _CONTRACT] = None
@@ -294,7 +299,7 @@ class Report(Group):
     issued_at: Annotated[datetime | None, _HISTORY] = None
     score: Annotated[int | None, _HISTORY] = None
     risk_grade: Annotated[Text | None, _HISTORY] = None
-    debt_burden: Annotated[Decimal | None, _HISTORY] = None
+    debt_burden: Annotated[Rate | None, _HISTORY] = None
     """Monthly debt over monthly income (KDN), a ratio."""
     monthly_debt: Annotated[Money | None, _HISTORY] = None
     monthly_income: Annotated[Money | None, _INCOME] = None

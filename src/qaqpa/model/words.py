@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -24,6 +25,16 @@ class Words(BaseModel):
     def in_language(self, language: Language) -> str:
         """The sentence in `language`."""
         return str(getattr(self, language))
+
+
+@lru_cache
+def joined(parts: tuple[Words, ...]) -> Words:
+    """Several sentences as one."""
+    return Words(
+        ru=" ".join(part.ru for part in parts),
+        kk=" ".join(part.kk for part in parts),
+        en=" ".join(part.en for part in parts),
+    )
 
 
 class Ground(StrEnum):

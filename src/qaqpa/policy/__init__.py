@@ -4,8 +4,8 @@ Pure: facts come in, a decision goes out. What law always demands stands in `law
 guards of the configuration; both are evaluated whole, so a refusal names every reason.
 """
 
-from qaqpa.policy.compile import Policy, Route, compile_policy
+from qaqpa.policy.compile import Policy, Route, check_terms, compile_policy
 from qaqpa.policy.decide import decide
 from qaqpa.policy.facts import Facts
 
-__all__ = ["Facts", "Policy", "Route", "compile_policy", "decide"]
+__all__ = ["Facts", "Policy", "Route", "check_terms", "compile_policy", "decide"]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import Any
 
 from qaqpa.adapter import Adapter, Operation
 from qaqpa.config.load import CALLERS, CLAUSES, GUARDS, POLICY, RECIPIENTS, Source
@@ -23,6 +24,7 @@ from qaqpa.config.models import (
     RouteConfig,
 )
 from qaqpa.minimise import TRANSFORMS
+from qaqpa.model.consent import ConsentRequest
 from qaqpa.model.decision import Asked
 from qaqpa.model.identifiers import CallerId, RecipientId
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
@@ -32,6 +34,8 @@ from qaqpa.policy.guards import Guard, compile_guard
 
 ADVERTISING = "1.1(17)"
 OTHER_PURPOSES = "1.1(24)"
+KINDS = frozenset({"credit_bureau", "pension_center", "collector", "cession_buyer"})
+"""Kinds of recipient that consents may name before one is configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,10 @@ class Policy:
         """The route for exactly what is asked; None means denied (3.4(2))."""
         return self.routes.get(asked)
 
+    def day(self, moment: datetime) -> date:
+        """The legal day at `moment`, in the operator's time zone."""
+        return moment.astimezone(self.operator.time_zone).date()
+
     def version_on(self, day: date) -> str | None:
         """Id of the version in force on `day` (9.2)."""
         return next((version.id for version in reversed(self.versions) if version.effective <= day), None)
@@ -80,6 +88,22 @@ class Policy:
             operation=asked.operation if asked.operation in operations else "unknown",
             purpose=asked.purpose if asked.purpose in self.purposes else "unknown",
         )
+
+
+def check_terms(policy: Policy, consent: ConsentRequest) -> list[str]:
+    """What `consent` names that the policy does not know. Its terms stand in the open, so they are names only."""
+    kinds = {recipient.kind for recipient in policy.recipients.values()} | KINDS
+    checks = (
+        ("purposes", consent.purposes, set(policy.purposes), "no purpose of the policy"),
+        ("third_parties", consent.third_parties, kinds | set(policy.recipients), "no recipient and no kind of one"),
+        ("policy", (consent.policy,), {version.id for version in policy.versions}, "no version of the policy"),
+    )
+    return [
+        f"{name}: entry {number} is {what}" if len(values) > 1 else f"{name}: is {what}"
+        for name, values, known, what in checks
+        for number, value in enumerate(values, start=1)
+        if value not in known
+    ]
 
 
 def compile_policy(config: Config, adapters: Mapping[str, type[Adapter]], source: Source) -> Policy:
@@ -133,7 +157,12 @@ def _check_versions(config: Config, source: Source) -> None:
         values = [getattr(version, field) for version in config.versions]
         if len(set(values)) != len(values):
             name = "from" if field == "effective" else field
-            source.problem(POLICY, ("versions",), f"two versions have the same {name}")
+            source.problem(POLICY, ("versions", _second(values), name), f"two versions have the same {name}")
+
+
+def _second(values: list[Any]) -> int:
+    """Where a value stands for the second time."""
+    return next(number for number, value in enumerate(values) if value in values[:number])
 
 
 def _guards(config: Config, source: Source) -> dict[str, Guard]:
@@ -141,6 +170,8 @@ def _guards(config: Config, source: Source) -> dict[str, Guard]:
     for name, guard in config.guards.items():
         if guard.clause not in config.clauses:
             source.problem(GUARDS, ("guards", name, "clause"), f"clause {guard.clause} does not exist")
+        if name in law.GUARDS:
+            source.problem(GUARDS, ("guards", name), "is the name of one of law's own guards; choose another")
         if guard.effective and guard.until and guard.until < guard.effective:
             source.problem(GUARDS, ("guards", name, "until"), "lies before its from")
         try:
@@ -232,6 +263,8 @@ class _Draft:
                 self.problem("fields", f"{rule.path} is no field of the vocabulary that a caller may pass")
             elif path in fields:
                 self.problem("fields", f"{rule.path} stands twice")
+            elif rule.transform == "pseudonym":
+                self.problem("fields", f"{rule.path} cannot be a pseudonym here: only a handover has the key for it")
             elif rule.transform is not None and known.type not in TRANSFORMS[rule.transform][1]:
                 self.problem("fields", f"{rule.path} cannot be passed as {rule.transform}: it is {known.type.__name__}")
             fields[path] = rule

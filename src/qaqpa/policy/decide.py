@@ -16,7 +16,7 @@ def decide(policy: Policy, route: Route | None, facts: Facts) -> Decision:
 
     Dates of law, agreements and policy versions are read in the operator's time zone.
     """
-    day = facts.now.astimezone(policy.operator.time_zone).date()
+    day = policy.day(facts.now)
     version = policy.version_on(day)
     if route is None:
         guards = (law.route_known(known=False), law.policy_in_force(version))
@@ -48,6 +48,7 @@ def decide(policy: Policy, route: Route | None, facts: Facts) -> Decision:
         agreement_ends=recipient.agreement.expires_on if recipient.agreement else None,
         consent=consent,
         covers=consent is not None,
+        today=day,
     )
     activation = ENVIRONMENT.Activation(values)
     # Where no consent covers, that is the reason; guards about the consent that is not there would only repeat it.

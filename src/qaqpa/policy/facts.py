@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from cel_expr_python import cel
+import cel_expr_python.cel as cel  # the package has no __init__: a plain import is found by type checkers
 
 from qaqpa.model.consent import Consent
 from qaqpa.model.decision import Asked
@@ -65,6 +65,7 @@ def variables(
     agreement_ends: date | None,
     consent: Consent | None,
     covers: bool,
+    today: date,
 ) -> dict[str, Any]:
     """Values for `VARIABLES`; what is not known is left out, so that a guard that needs it is a gap."""
     values: dict[str, Any] = {
@@ -79,7 +80,7 @@ def variables(
         "consent.covers": covers,
     }
     if agreement_ends is not None:
-        values["recipient.agreement_days_left"] = (agreement_ends - facts.now.date()).days
+        values["recipient.agreement_days_left"] = (agreement_ends - today).days
     if consent is not None:
         values["consent.status"] = consent.status(facts.now).value
         values["consent.cross_border"] = consent.terms.cross_border

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from cel_expr_python import cel
+import cel_expr_python.cel as cel  # the package has no __init__: a plain import is found by type checkers
 
 from qaqpa.config.models import GuardConfig
 from qaqpa.model.decision import GuardResult, Result
-from qaqpa.model.words import Words
 from qaqpa.policy.facts import VARIABLES
+from qaqpa.policy.sentences import UNDECIDABLE, lacking
 
-_NAMES = re.compile("|".join(rf"(?<![\w.]){re.escape(name)}(?![\w.])" for name in VARIABLES))
+_TEXTS = re.compile(r"""("|')(?:\\.|(?!\1).)*\1""", re.DOTALL)
+_NAMES = re.compile("|".join(rf"(?<![\w.]){re.escape(name)}(?!\w)" for name in VARIABLES))
 ENVIRONMENT = cel.NewEnv(variables=VARIABLES)
 
 
@@ -44,31 +45,21 @@ class Guard:
     def evaluate(self, activation: cel.Activation, values: Mapping[str, Any]) -> GuardResult:
         """Permit on true, deny on false, gap on anything else."""
         value = self.expression.eval(activation)
-        missing: tuple[str, ...] = ()
-        if value.type() == cel.Type.BOOL:
-            holds = value.plain_value() is True
+        missing = tuple(name for name in self.needs if name not in values)
+        holds = value.type() == cel.Type.BOOL and value.plain_value() is True
+        # `a || b` is true in CEL though `a` is absent: what is absent never passes.
+        if value.type() == cel.Type.BOOL and not (holds and missing):
+            missing = ()
             result = Result.PERMIT if holds else Result.DENY
             message = self.config.expect if holds else self.config.otherwise
         else:
-            missing = tuple(name for name in self.needs if name not in values)
-            result, message = Result.GAP, _lacking(missing) if missing else _UNDECIDABLE
+            result, message = Result.GAP, lacking(missing) if missing else UNDECIDABLE
         return GuardResult(self.name, self.config.clause, message, result, self.config.instrument, missing)
 
 
-_UNDECIDABLE = Words(
-    en="The guard's expression fails on these facts; correct the facts or ask the operator to correct the guard.",
-    ru="Выражение условия не вычисляется на этих фактах; исправьте факты или сообщите оператору.",
-    kk="Шарт өрнегі бұл деректерде есептелмейді; деректерді түзетіңіз немесе операторға хабарлаңыз.",
-)
-
-
-def _lacking(names: tuple[str, ...]) -> Words:
-    listed = ", ".join(names)
-    return Words(
-        en=f"Cannot be decided without: {listed}. State it and ask again.",
-        ru=f"Нельзя решить без: {listed}. Укажите и повторите запрос.",
-        kk=f"Мынасыз шешу мүмкін емес: {listed}. Көрсетіп, сұрауды қайталаңыз.",
-    )
+def _names(expression: str) -> list[str]:
+    """Variables that `expression` names, outside texts, however it is spaced."""
+    return _NAMES.findall(re.sub(r"\s*\.\s*", ".", _TEXTS.sub("''", expression)))
 
 
 def compile_guard(name: str, config: GuardConfig) -> Guard:
@@ -81,4 +72,4 @@ def compile_guard(name: str, config: GuardConfig) -> Guard:
         raise ValueError(f"CEL: {first_line}" + (f" (known: {known})" if known else "")) from None
     if expression.return_type() != cel.Type.BOOL:
         raise ValueError(f"must be true or false, but its type is {expression.return_type().name()}")
-    return Guard(name, config, expression, tuple(dict.fromkeys(_NAMES.findall(config.when))))
+    return Guard(name, config, expression, tuple(dict.fromkeys(_names(config.when))))

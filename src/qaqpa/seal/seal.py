@@ -45,7 +45,7 @@ def load_key(config: JweSeal | TlsOnlySeal, path: str) -> RecipientKey | None:
         key = _IMPORT[jwk["kty"]](jwk)
     except OSError as error:
         raise NotConfigured(f"seal.key: {path} cannot be read: {error.strerror}") from None
-    except (JoseError, ValueError, KeyError, TypeError):
+    except (JoseError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise NotConfigured(f"seal.key: {path} is not a public key as JWK (RFC 7517)") from None
     if key.is_private:
         raise NotConfigured(f"seal.key: {path} holds a private key; ask the recipient for the public one only")
@@ -54,7 +54,20 @@ def load_key(config: JweSeal | TlsOnlySeal, path: str) -> RecipientKey | None:
         raise NotConfigured(f"seal.key: {path} does not fit {config.alg} (P-256, X25519 or RSA)")
     if isinstance(key, RSAKey) and key.raw_value.key_size < _SMALLEST_RSA:
         raise NotConfigured(f"seal.key: {path} is an RSA key of less than {_SMALLEST_RSA} bits")
-    return RecipientKey(config.alg, key.kid or key.thumbprint(), key)
+    if key.alg not in {None, config.alg}:
+        raise NotConfigured(f"seal.key: {path} is a key for {key.alg}, but seal.alg is {config.alg}")
+    loaded = RecipientKey(config.alg, key.kid or key.thumbprint(), key)
+    try:
+        # Tried once now, so that a key that cannot encrypt stops the recipient and not a disclosure half-way.
+        _encrypt(loaded, b"", "text/plain")
+    except (JoseError, ValueError, TypeError):
+        raise NotConfigured(f"seal.key: {path} cannot be encrypted to (its use, key_ops or value forbid it)") from None
+    return loaded
+
+
+def _encrypt(key: RecipientKey, content: bytes, content_type: str) -> bytes:
+    header = {"alg": key.alg, "enc": ENC, "kid": key.kid, "cty": content_type}
+    return jwe.encrypt_compact(header, content, key.key, algorithms=[key.alg, ENC]).encode()
 
 
 def seal(intent: Intent, key: RecipientKey | None, *, idempotent: bool) -> Sealed:
@@ -72,6 +85,5 @@ def seal(intent: Intent, key: RecipientKey | None, *, idempotent: bool) -> Seale
             message.headers,
             idempotent=idempotent,
         )
-    header = {"alg": key.alg, "enc": ENC, "kid": key.kid, "cty": message.content_type}
-    token = jwe.encrypt_compact(header, message.body, key.key, algorithms=[key.alg, ENC])
-    return Sealed(intent, SealKind.JWE, token.encode(), "application/jose", message.headers, idempotent=idempotent)
+    token = _encrypt(key, message.body, message.content_type)
+    return Sealed(intent, SealKind.JWE, token, "application/jose", message.headers, idempotent=idempotent)

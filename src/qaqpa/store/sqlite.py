@@ -10,7 +10,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from qaqpa.errors import NotConfigured, QaqpaError, StoreUnavailable
+from qaqpa.errors import NotConfigured, StoreUnavailable
 from qaqpa.store.migrate import head, prepare, upgrade
 
 Result = TypeVar("Result")
@@ -66,6 +66,14 @@ def _settle(group: list[_Waiting]) -> None:
         waiting.settle()
 
 
+def _mapped(error: BaseException) -> BaseException:
+    if isinstance(error, SQLAlchemyError):
+        return store_error(error)
+    if isinstance(error, StopIteration | StopAsyncIteration):  # a future cannot carry these
+        return RuntimeError(f"a unit of work ran out of an iterator ({type(error).__name__})")
+    return error
+
+
 def store_error(error: SQLAlchemyError) -> StoreUnavailable:
     """Our error for the database's; only its class and SQLite's own name of the cause are repeated."""
     cause = getattr(error, "orig", None)
@@ -76,14 +84,17 @@ def store_error(error: SQLAlchemyError) -> StoreUnavailable:
 
 
 def parse_url(text: str, home: Path) -> URL:
-    """The database's URL; a relative path lies in `home`. Raises NotConfigured for what is no SQLite URL."""
+    """The database's URL; a relative path lies in `home`. Raises NotConfigured for what is no SQLite file's URL."""
     try:
         url = make_url(text)
-    except ArgumentError:
-        raise NotConfigured("store.url is not a database URL, e.g. sqlite:///qaqpa.db") from None
-    if url.get_backend_name() != "sqlite" or url.database in {None, "", ":memory:"}:
+    except (ArgumentError, ValueError):
+        url = make_url("none://")
+    database = url.database or ""
+    plain = url.drivername in {"sqlite", "sqlite+pysqlite"} and not (url.host or url.port or url.username)
+    options = dict(url.query)
+    modes = options.pop("mode", "rw") in {"ro", "rw", "rwc"} and options.pop("uri", "true") == "true"
+    if not (plain and modes and not options) or database in {"", ":memory:", "file:", "file::memory:"}:
         raise NotConfigured("store.url must name an SQLite file, e.g. sqlite:///qaqpa.db")
-    database = str(url.database)
     if database.startswith("file:"):
         return url.set(database=f"file:{home / database.removeprefix('file:')}")
     return url.set(database=str(home / database))
@@ -117,7 +128,8 @@ class SqliteStore:
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             mode = connection.get_execution_options().get("begin", "IMMEDIATE")
-            connection.exec_driver_sql(f"BEGIN {mode}")
+            if mode is not None:  # a single query is a transaction by itself
+                connection.exec_driver_sql(f"BEGIN {mode}")
 
         return engine
 
@@ -127,7 +139,7 @@ class SqliteStore:
         try:
             with self._engine.begin() as connection:
                 prepare(connection)
-            self._reader = self._engine.connect().execution_options(begin="DEFERRED")
+            self._reader = self._engine.connect().execution_options(begin=None)
         except SQLAlchemyError as error:
             raise store_error(error) from error
         self._thread = threading.Thread(target=self._write_groups, name="qaqpa-writer", daemon=True)
@@ -156,7 +168,7 @@ class SqliteStore:
     # --- reading ---------------------------------------------------------------------------------
 
     async def read(self, query: Unit[Result]) -> Result:
-        """Run a short query on the state as last committed."""
+        """Run one short query on the state as last committed."""
         if self._reader is None:
             raise StoreUnavailable("the store is not open")
         try:
@@ -218,15 +230,16 @@ class SqliteStore:
                 for waiting in group:
                     self._commit(connection, [waiting])
         except BaseException as error:  # noqa: BLE001 - whatever happened, every waiting task must hear of it
-            mapped = store_error(error) if isinstance(error, SQLAlchemyError) else error
+            mapped = _mapped(error)
             for waiting in group:
                 waiting.error = waiting.error if waiting.done else mapped
             if connection is not None:
-                connection.close()
+                with suppress(Exception):  # a connection that cannot even be closed is let go
+                    connection.close()
                 connection = None
         for loop in {waiting.loop for waiting in group}:
             mine = [waiting for waiting in group if waiting.loop is loop]
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # its loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_settle, mine)
         return connection
 
@@ -241,11 +254,11 @@ class SqliteStore:
             if self._writes is not None:
                 self._writes.flush(connection)
             transaction.commit()
-        except (SQLAlchemyError, QaqpaError, ValueError, TypeError, LookupError) as error:
+        except Exception as error:  # noqa: BLE001 - a unit may fail in any way; only its own caller is to hear of it
             transaction.rollback()
             if len(group) > 1:
                 return False
-            group[0].error = store_error(error) if isinstance(error, SQLAlchemyError) else error
+            group[0].error = _mapped(error)
         for waiting in group:
             waiting.done = True
         return True

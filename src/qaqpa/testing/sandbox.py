@@ -8,6 +8,7 @@ the IIN of every call in the clear, and so belongs to synthetic people only.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime as dt
 import hashlib
@@ -159,6 +160,10 @@ class Sandbox(ABC, Generic[Examined]):
     @abstractmethod
     def answer(self, examination: Examined, *, about: str | None) -> Answer:
         """The answer, after `act`; `about` is the IIN asked about, or under Fault.WRONG_SUBJECT another one."""
+
+    def knows(self, iin: str) -> bool:
+        """Whether the third party would answer about this person."""
+        return True
 
     @property
     @abstractmethod
@@ -368,8 +373,10 @@ class Sandbox(ABC, Generic[Examined]):
             problem=problem,
         )
         if self._log_fd is not None:
-            # One write to an O_APPEND file: whole or not at all, whoever else appends.
-            os.write(self._log_fd, orjson.dumps(asdict(call), option=orjson.OPT_APPEND_NEWLINE))
+            # One write to an O_APPEND file: whole or not at all, whoever else appends. With the very bytes, so that
+            # they can be held against the digest in a gateway's ledger.
+            line = {**asdict(call), "body": base64.b64encode(body).decode()}
+            os.write(self._log_fd, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         self.calls.append(call)
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -35,6 +37,14 @@ from qaqpa.model.disclosure import Reply, Sealed
 from qaqpa.transport.peer import AddressForbidden, CheckedResolver, Network, tls_context
 
 USER_AGENT = "qaqpa"
+# Letters, digits and hyphens, the last label not numeric: some resolvers read 127.1 or 0x7f.1 as an address.
+_HOST_NAME = re.compile(
+    r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?\.)*(?![0-9.]+$|0x[0-9a-f]*$)[a-z](?:[a-z0-9-]*[a-z0-9])?"
+)
+_FOREIGN = (
+    httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, aiohttp.ClientError, OSError,
+    TimeoutError, ValueError,
+)  # fmt: skip
 _KEEPALIVE_S = 4.0  # shorter than servers keep theirs, so that a request is not written into a closing connection
 
 
@@ -75,24 +85,39 @@ def pinned_url(name: str, text: str, resolver: CheckedResolver) -> httpx.URL:
     """The URL of an endpoint. Raises NotConfigured for anything but https to a host that may be asked."""
     try:
         parts = urlsplit(text)
-        plain = parts.scheme == "https" and parts.hostname and not parts.username and not parts.fragment
-        parts.port  # noqa: B018 - raises ValueError when it is none
-    except ValueError:
-        plain = None
-    if not plain or parts.hostname is None:
-        raise NotConfigured(f"channel.endpoints.{name} must be https://host[:port]/path without user or fragment")
-    try:
-        ipaddress.ip_address(parts.hostname)
-    except ValueError:
-        return httpx.URL(text)
-    # An address instead of a name is never resolved, so it is checked here, once.
-    try:
-        resolver.check(parts.hostname)
-    except AddressForbidden:
+        url = httpx.URL(text)
+        port = parts.port  # ValueError when it is none
+    except (ValueError, httpx.InvalidURL):
+        parts, url, port = urlsplit(""), httpx.URL(""), None
+    host = parts.hostname or ""
+    named = _HOST_NAME.fullmatch(host) is not None and host == url.host
+    if (
+        parts.scheme != "https"
+        or "@" in parts.netloc
+        or parts.fragment
+        or port == 0
+        or not (named or _is_address(host))
+    ):
         raise NotConfigured(
-            f"channel.endpoints.{name} is a private or loopback address that channel.private_networks does not list"
-        ) from None
-    return httpx.URL(text)
+            f"channel.endpoints.{name} must be https://host[:port]/path with a plain host name, no user and no fragment"
+        )
+    if not named:
+        # An address instead of a name is never resolved, so it is checked here, once.
+        try:
+            resolver.check(host)
+        except AddressForbidden:
+            raise NotConfigured(
+                f"channel.endpoints.{name} is a private or loopback address that channel.private_networks does not list"
+            ) from None
+    return url
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class Https:
@@ -115,6 +140,7 @@ class Https:
                 transport=self._transport or AiohttpTransport(client=self._session),
                 follow_redirects=False,
                 trust_env=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept: it would join two people
                 headers={"user-agent": USER_AGENT, "accept-encoding": "identity"},
                 timeout=httpx.Timeout(
                     connect=self._config.connect_timeout_s,
@@ -146,7 +172,8 @@ class Https:
 
     async def send(self, sealed: Sealed) -> Reply:
         """Send once and return the whole answer. Raises a kind of NotSent or Unsettled."""
-        wire = _Wire()
+        # A replaced wire has no trace, so everything on it is doubtful.
+        wire = _Wire(has_connection=self._transport is not None)
         token = _wire.set(wire)
         limit_s = self._config.connect_timeout_s + self._config.answer_timeout_s
         try:
@@ -154,17 +181,19 @@ class Https:
                 return await self._exchange(sealed)
         except ThirdPartyError:
             raise
-        except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except _FOREIGN as error:
             raise self._mapped(error, wire) from error
         finally:
             _wire.reset(token)
 
     async def _exchange(self, sealed: Sealed) -> Reply:
-        headers = {**sealed.headers, "content-type": sealed.content_type}
+        headers = {name.lower(): value for name, value in sealed.headers.items()}
+        headers["content-type"] = sealed.content_type
         if sealed.idempotent:
             headers["idempotency-key"] = sealed.intent.id
         url = self._urls[sealed.intent.message.endpoint]
         async with self._open().stream("POST", url, content=sealed.body, headers=headers) as response:
+            _wire.get().has_connection = True
             largest = self._config.max_answer_bytes
             body = bytearray()
             async for chunk in response.aiter_raw():

@@ -45,30 +45,34 @@ class Breaker:
         waited = self._clock() - self._opened_at
         return BreakerState.HALF_OPEN if waited >= self._config.open_s else BreakerState.OPEN
 
-    def enter(self) -> None:
-        """Pass, or raise CircuitOpen."""
+    def enter(self) -> bool:
+        """Pass, and say whether this is the one try of a half-open breaker. Raises CircuitOpen."""
         state = self.state
         if state is BreakerState.OPEN or (state is BreakerState.HALF_OPEN and self._trying):
             raise CircuitOpen(
                 f"{self._recipient} failed {self._config.failures} times in a row and is left alone for "
                 f"{self._config.open_s:.0f} s; ask again later"
             )
-        self._trying = state is BreakerState.HALF_OPEN
+        if state is BreakerState.HALF_OPEN:
+            self._trying = True
+            return True
+        return False
 
     def succeeded(self) -> None:
         """The recipient answered, whatever it said."""
         self._failures, self._opened_at, self._trying = 0, None, False
 
-    def failed(self) -> None:
+    def failed(self, *, was_try: bool) -> None:
         """The recipient could not be reached, was too slow or broke."""
         self._failures += 1
-        if self._trying or self._failures >= self._config.failures:
+        if was_try or (self._failures >= self._config.failures and self._opened_at is None):
             self._opened_at = self._clock()
-        self._trying = False
+        self.left(was_try=was_try)
 
-    def left(self) -> None:
-        """The try ended without telling anything about the recipient."""
-        self._trying = False
+    def left(self, *, was_try: bool) -> None:
+        """The attempt ended; only the one that tries may let the next one try."""
+        if was_try:
+            self._trying = False
 
 
 class Limits:
@@ -105,7 +109,7 @@ class Limits:
         if wait:
             await asyncio.sleep(wait)
         try:
-            async with asyncio.timeout(self._config.wait_s or 0.001):
+            async with asyncio.timeout(max(self._config.wait_s - wait, 0.001)):
                 await self._slots.acquire()
         except TimeoutError:
             raise RateLimited(

@@ -21,6 +21,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Teredo, 6to4: an IPv4 address in disguise, perhaps a private one. (NAT64 lies outside 2000::/3.) And documentation.
+_CARRIES_IPV4 = tuple(ipaddress.IPv6Network(text) for text in ("2001::/32", "2002::/16", "3fff::/20"))
+
+
 class AddressForbidden(OSError):
     """A name points to an address that the recipient may not have. An OSError, so that the client hands it on."""
 
@@ -35,6 +40,10 @@ def allowed(address: Address, networks: Iterable[Network]) -> bool:
         address = address.ipv4_mapped
     if any(address.version == network.version and address in network for network in networks):
         return True
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address not in _GLOBAL_UNICAST or any(address in network for network in _CARRIES_IPV4)
+    ):
+        return False
     return address.is_global and not address.is_multicast
 
 
@@ -87,20 +96,24 @@ def _pinned(pins: frozenset[bytes]) -> type[ssl.SSLObject]:
 
 def tls_context(ca: str | None, pins: Iterable[str], client_certificate: str | None) -> ssl.SSLContext:
     """TLS 1.2 or later, certificate and host name checked. Raises NotConfigured for a file that does not serve."""
-    context = (
-        ssl.create_default_context(ssl.Purpose.SERVER_AUTH) if ca is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    )
+    # Not ssl.create_default_context: that writes session keys to wherever SSLKEYLOGFILE points.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca is not None:
+    if ca is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
         try:
             context.load_verify_locations(cafile=ca)
         except (OSError, ssl.SSLError):
             raise NotConfigured(f"channel.ca: {ca} is not a readable PEM file of certificates") from None
     if client_certificate is not None:
         try:
-            context.load_cert_chain(client_certificate)
-        except (OSError, ssl.SSLError):
-            raise NotConfigured("channel.client_certificate: not a readable PEM file of certificate and key") from None
+            # An empty password, so that an encrypted key fails instead of asking on the terminal.
+            context.load_cert_chain(client_certificate, password=lambda: "")
+        except (OSError, ssl.SSLError, ValueError):
+            raise NotConfigured(
+                "channel.client_certificate: not a readable PEM file of certificate and unencrypted key"
+            ) from None
     digests = frozenset(base64.b64decode(pin.removeprefix("sha256/")) for pin in pins)
     if digests:
         context.sslobject_class = _pinned(digests)

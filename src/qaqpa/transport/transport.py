@@ -106,22 +106,22 @@ class Transport:
         raise AssertionError("unreachable: every attempt returns or raises")
 
     async def _attempt(self, line: Line, sealed: Sealed) -> Reply:
-        line.breaker.enter()
+        was_try = line.breaker.enter()
         try:
             async with line.limits.turn():
                 reply = await line.channel.send(sealed)
         except RateLimited:
-            line.breaker.left()
+            line.breaker.left(was_try=was_try)
             raise
         except ThirdPartyError:
-            line.breaker.failed()
+            line.breaker.failed(was_try=was_try)
             raise
         except BaseException:
-            line.breaker.left()
+            line.breaker.left(was_try=was_try)
             raise
         # A server error is an answer that says nothing: for the breaker the recipient is broken.
         if reply.status >= _SERVER_ERROR:
-            line.breaker.failed()
+            line.breaker.failed(was_try=was_try)
         else:
             line.breaker.succeeded()
         return reply
