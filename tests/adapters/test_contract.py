@@ -9,13 +9,16 @@ from datetime import date
 from typing import Any, ClassVar
 
 import pytest
-from test_first_credit_bureau import DEBT_ANSWER, REPORT_ANSWER, SCORE_ANSWER, SETTINGS
+from bureau_answers import DEBT_ANSWER, REPORT_ANSWER, SCORE_ANSWER, SETTINGS
 
+from qaqpa.config.models import FieldRule
 from qaqpa.errors import AnswerUnreadable, InvalidRequest
+from qaqpa.minimise import Context, minimise
 from qaqpa.model.disclosure import Extract, Message, Reply, Report
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.testing.contract import AdapterContract
 from qaqpa.testing.people import people
+from qaqpa_adapters.demo_collector import DemoCollector, DemoCollectorSettings
 from qaqpa_adapters.first_credit_bureau import FirstCreditBureau
 
 PERSON = people(1, today=date(2026, 11, 23))[0]
@@ -39,6 +42,19 @@ class TestFirstCreditBureau(AdapterContract):
         "score": Reply(200, SCORE_ANSWER, "text/xml; charset=utf-8"),
         "debt_burden": Reply(200, DEBT_ANSWER, "text/xml; charset=utf-8"),
     }
+
+
+class TestDemoCollector(AdapterContract):
+    adapter = DemoCollector(DemoCollectorSettings(agency_code="KA-7"))
+    examples: ClassVar = {
+        "handover": minimise(
+            PERSON.data,
+            {path: FieldRule(path=path) for path in DemoCollector.operations["handover"].uses},
+            consent_confirmed=False,
+            context=Context(date(2026, 11, 23)),
+        )
+    }
+    replies: ClassVar = {"handover": Reply(202, b'{"receipt":"DC-000001"}', "application/json")}
 
 
 class Careless(FirstCreditBureau):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -42,7 +43,9 @@ async def test_a_call_is_answered_logged_and_counted(bureau, client, tmp_path):
     response = await ask(client, bureau)
     assert response.status_code == 200
     (line,) = (tmp_path / "calls.jsonl").read_bytes().splitlines()
-    assert orjson.loads(line) == orjson.loads(orjson.dumps(bureau.calls[0]))
+    logged = orjson.loads(line)
+    assert b"Envelope" in base64.b64decode(logged.pop("body"))
+    assert logged == orjson.loads(orjson.dumps(bureau.calls[0]))
     call = bureau.calls[0]
     assert (call.operation, call.iin, call.accepted, call.problem) == ("GetReport", IIN, True, None)
     assert (bureau.connections, bureau.billed, bureau.queries[IIN]) == (1, 1, 1)
