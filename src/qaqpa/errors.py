@@ -11,6 +11,7 @@ they arise; none but these crosses a module's border.
     │   ├── NotAllowed                  not_allowed             exit 1: the caller lacks the role
     │   ├── NotFound                    not_found
     │   └── DuplicateRequest            request_duplicate       the same Idempotency-Key again
+    ├── DecisionOutdated                decision_outdated       what it rested on changed meanwhile; decide again
     ├── Blocked                         nothing left: the decision says why
     │   ├── Denied                      denied                  exit 1
     │   └── Gap                         gap                     exit 3
@@ -170,6 +171,14 @@ class Gap(Blocked):
     code = "gap"
     status = 422
     exit_code = 3
+
+
+class DecisionOutdated(QaqpaError):
+    """A consent was withdrawn or a recipient suspended between the decision and the intent; nothing left."""
+
+    code = "decision_outdated"
+    status = 409
+    exit_code = 1
 
 
 # --- third party -----------------------------------------------------------------------------------

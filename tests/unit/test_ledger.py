@@ -55,8 +55,9 @@ class Book:
 
     async def intend(self, decision: Decision = PERMIT, *, key: str | None = None, iin: str = PERSON.iin) -> Intent:
         return await self.ledger.intend(
-            decision, EXTRACT, MESSAGE, iin, seal=SealKind.TLS_ONLY, stated={}, idempotency_key=key
-        )
+            decision, EXTRACT, MESSAGE, iin, seal=SealKind.TLS_ONLY, stated={}, idempotency_key=key,
+            still_holds=lambda _connection: True,
+        )  # fmt: skip
 
     async def control(self, number: int = 0) -> int | None:
         return await self.ledger.record(Kind.CONTROL, control("a", "r", "p", f"reason {number}", at=self.clock()))

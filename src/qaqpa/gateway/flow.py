@@ -8,7 +8,7 @@ A lawyer should be able to follow `disclose` line by line. It holds no rule of i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
@@ -26,7 +26,7 @@ from qaqpa.errors import (
     Unsettled,
     WrongSubject,
 )
-from qaqpa.ledger import Ledger
+from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.minimise import Context, cut_report, minimise, present
 from qaqpa.model.decision import Asked, Decision, Result
 from qaqpa.model.disclosure import Disclosure, Intent, Outcome, Reply, Report
@@ -58,14 +58,16 @@ class Flow:
     """By recipient."""
     keys: Mapping[str, RecipientKey | None]
     """By recipient; None where its seal is TLS alone."""
+    still_holds: Callable[[Decision], StillHolds]
+    """Whether, in the transaction of the intent, what a decision rested on is as it was."""
 
     async def disclose(
         self, caller: CallerId, request: DisclosureRequest, idempotency_key: str | None = None
     ) -> Disclosure:
         """Disclose what `request` asks, if the policy permits.
 
-        Raises Denied or Gap (nothing left), StoreError (nothing left), NotSent (nothing left), Unsettled (unknown),
-        Rejected or WrongSubject (it left, and the answer serves nobody).
+        Raises Denied, Gap, DecisionOutdated, NotSent (nothing left), Unsettled (unknown), Rejected, WrongSubject (it
+        left, and the answer serves nobody), StoreError (nothing left, unless it names a disclosure).
         """
         # Which clause lets this caller ask this? 3.4(2): if none, the decision below is deny.
         asked = request_asks(caller, request)
@@ -93,6 +95,7 @@ class Flow:
             request.iin,
             seal=route.recipient.seal.kind,
             stated=request.facts.model_dump(mode="json", exclude_none=True),
+            still_holds=self.still_holds(decision),
             idempotency_key=idempotency_key,
         )
         reply: Reply | None = None
@@ -102,10 +105,13 @@ class Flow:
             reply = await self.transport.send(sealed)
             wire_ms = (perf_counter() - sent_at) * 1000
             report = read_answer(adapter, operation.name, reply, request.iin)
+            # 3.2 again: the caller gets from the answer what its purpose needs.
+            answer, returned, cut = cut_report(report.data, route.returns)
+        except ThirdPartyError as error:
+            await self._conclude_failure(intent, reply, error)
+            raise
         except Exception as error:
-            raise await self._concluded(intent, reply, error) from error
-        # 3.2 again: the caller gets from the answer what its purpose needs.
-        answer, returned, cut = cut_report(report.data, route.returns)
+            raise await self._conclude_failure(intent, reply, own_failure(error)) from error
         outcome = Outcome(OutcomeResult.DELIVERED, "ok", reply, report.reference, returned=returned, cut=cut)
         concluded = await self.ledger.conclude(intent, outcome)
         return Disclosure(intent.id, decision, extract, answer, outcome, intent.index, concluded, wire_ms)
@@ -116,14 +122,16 @@ class Flow:
         refusal = await self.ledger.refuse(decision, known, request.iin, stated=stated)
         raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
 
-    async def _concluded(self, intent: Intent, reply: Reply | None, error: Exception) -> ThirdPartyError:
-        """The error for the caller, entered in the ledger as the intent's outcome."""
-        if not isinstance(error, ThirdPartyError):
-            error = Unsettled(f"the gateway itself failed ({type(error).__name__}); the operator must look at it")
+    async def _conclude_failure(self, intent: Intent, reply: Reply | None, error: ThirdPartyError) -> ThirdPartyError:
         error.disclosure = intent.id
         their_code = error.their_code if isinstance(error, Rejected) else None
         await self.ledger.conclude(intent, Outcome(result_of(error), error.code, reply, their_code=their_code))
         return error
+
+
+def own_failure(error: Exception) -> Unsettled:
+    """A fault of our own after the intent: what came of the disclosure is unknown, and an intent needs its outcome."""
+    return Unsettled(f"the gateway itself failed ({type(error).__name__}); the operator must look at it")
 
 
 def request_asks(caller: CallerId, request: DisclosureRequest) -> Asked:

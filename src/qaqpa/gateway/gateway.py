@@ -19,10 +19,10 @@ from sqlalchemy import Connection
 from qaqpa import log
 from qaqpa.config.models import Role
 from qaqpa.consent import Consents
-from qaqpa.errors import InvalidRequest, NotAllowed, NotConfigured, NotFound, QaqpaError
+from qaqpa.errors import DecisionOutdated, InvalidRequest, NotAllowed, NotConfigured, NotFound, QaqpaError
 from qaqpa.gateway.flow import Flow, request_asks
 from qaqpa.gateway.setup import Equipped, Setup, equip
-from qaqpa.ledger import Keyring, Ledger, entries
+from qaqpa.ledger import Keyring, Ledger, StillHolds, entries
 from qaqpa.ledger.entries import Kind
 from qaqpa.minimise import present
 from qaqpa.model.consent import Consent, ConsentRequest
@@ -40,6 +40,9 @@ from qaqpa.transport import Transport
 Result = TypeVar("Result")
 _log = log.get("gateway")
 
+_SUSPENDED = "SELECT 1 FROM suspensions WHERE recipient = ?"
+_NOT_WITHDRAWN = "SELECT 1 FROM consents WHERE id = ? AND withdrawn_at IS NULL"
+_DECISIONS = 3
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -84,6 +87,7 @@ class Gateway:
             transport=self.transport,
             adapters={name: each.adapter for name, each in equipped.items()},
             keys={name: each.key for name, each in equipped.items()},
+            still_holds=self._still_holds,
         )
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -132,12 +136,31 @@ class Gateway:
 
     async def _logged(self, caller: CallerId, request: DisclosureRequest, key: str | None) -> Disclosure:
         try:
-            disclosure = await self.flow.disclose(caller, request, key)
+            disclosure = await self._decided_anew(caller, request, key)
         except QaqpaError as error:
             _log.info("not disclosed", code=error.code, disclosure=error.disclosure)
             raise
         _log.info("disclosed", disclosure=disclosure.id, recipient=disclosure.decision.asked.recipient)
         return disclosure
+
+    async def _decided_anew(self, caller: CallerId, request: DisclosureRequest, key: str | None) -> Disclosure:
+        """Decide again when a consent was withdrawn or a recipient suspended meanwhile; now that is the reason."""
+        for _ in range(_DECISIONS - 1):
+            try:
+                return await self.flow.disclose(caller, request, key)
+            except DecisionOutdated:
+                _log.info("decided anew", caller=caller)
+        return await self.flow.disclose(caller, request, key)
+
+    def _still_holds(self, decision: Decision) -> StillHolds:
+        recipient, consent = decision.asked.recipient, decision.consent
+
+        def holds(connection: Connection) -> bool:
+            if connection.exec_driver_sql(_SUSPENDED, (recipient,)).first() is not None:
+                return False
+            return consent is None or connection.exec_driver_sql(_NOT_WITHDRAWN, (consent,)).first() is not None
+
+        return holds
 
     async def _unbroken(self, work: Coroutine[Any, Any, Result]) -> Result:
         # An intent that is durable must be concluded: cancelling the caller must not cancel the work.
@@ -193,8 +216,7 @@ class Gateway:
     # --- recipients ------------------------------------------------------------------------------
 
     async def _is_suspended(self, recipient: str) -> bool:
-        query = "SELECT 1 FROM suspensions WHERE recipient = ?"
-        return await self.store.read(lambda c: c.exec_driver_sql(query, (recipient,)).first()) is not None
+        return await self.store.read(lambda c: c.exec_driver_sql(_SUSPENDED, (recipient,)).first()) is not None
 
     async def suspensions(self) -> dict[str, Suspension]:
         """Suspended recipients."""

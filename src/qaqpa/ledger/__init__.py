@@ -5,6 +5,6 @@ is about stands in its sealed part, under a key of that person's own.
 """
 
 from qaqpa.ledger.keyring import Keyring
-from qaqpa.ledger.ledger import Ledger
+from qaqpa.ledger.ledger import Ledger, StillHolds
 
-__all__ = ["Keyring", "Ledger"]
+__all__ = ["Keyring", "Ledger", "StillHolds"]

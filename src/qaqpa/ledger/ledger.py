@@ -10,7 +10,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from qaqpa.errors import ClockSetBack, DuplicateRequest, KeyringError, StoreUnavailable
+from qaqpa.errors import (
+    ClockSetBack,
+    DecisionOutdated,
+    DuplicateRequest,
+    KeyringError,
+    StoreError,
+    StoreUnavailable,
+)
 from qaqpa.ledger import entries
 from qaqpa.ledger.canonical import canonical
 from qaqpa.ledger.entries import AUTHORISING, Draft, Kind, Public
@@ -25,6 +32,8 @@ from qaqpa.store import Store
 
 Clock = Callable[[], datetime]
 """Says the time, aware."""
+StillHolds = Callable[[Connection], bool]
+"""Asked in the transaction of an intent: is what the decision rested on as it was?"""
 
 _READ_TREE = "SELECT size, frontier, last_time FROM tree WHERE id = 1"
 _ADD_TREE = "INSERT INTO tree (id, size, frontier, root, last_time) VALUES (1, ?, ?, ?, ?)"
@@ -131,11 +140,14 @@ class Ledger:
         *,
         seal: SealKind,
         stated: Mapping[str, Json],
+        still_holds: StillHolds,
         idempotency_key: str | None = None,
     ) -> Intent:
-        """Make the intent durable. `stated` are the caller's facts, kept sealed.
+        """Make the intent durable. `stated` are the caller's facts, kept sealed; `still_holds` asks, in the intent's
+        own transaction, whether what the decision rested on is as it was.
 
-        Raises DuplicateRequest for an Idempotency-Key of this caller's that was used before, StoreError otherwise.
+        Raises DecisionOutdated when it is not, DuplicateRequest for an Idempotency-Key of this caller's that was used
+        before, StoreError otherwise. In each case nothing was entered and nothing may be sent.
         """
         if not decision.permits:
             raise TypeError("an intent is made only from a permitting decision")
@@ -147,6 +159,8 @@ class Ledger:
         key = None if idempotency_key is None else self._keyring.blind_request(decision.asked.caller, idempotency_key)
 
         def unit(connection: Connection) -> int:
+            if not still_holds(connection):
+                raise DecisionOutdated("a consent or a recipient's state changed while this was decided; ask again")
             if key is not None:
                 used = connection.exec_driver_sql(_FIND_KEY, (key,)).first()
                 if used is not None:
@@ -162,7 +176,19 @@ class Ledger:
         return Intent(disclosure, index, subject.id, decision, message)
 
     async def conclude(self, intended: Intent, ended: Outcome) -> int:
-        """Record what came of an intent; returns the entry's index."""
+        """Record what came of an intent; returns the entry's index. Raises StoreError: then the intent stays open."""
+        try:
+            return await self._conclude(intended, ended)
+        except StoreError as error:
+            # What the store says of writing is said before sending; here it would not be true.
+            unrecorded = StoreUnavailable(
+                f"the outcome ({ended.result.value}) of this disclosure could not be entered: its intent stays open "
+                "and must be settled by a person; mend the database before asking again"
+            )
+            unrecorded.disclosure = intended.id
+            raise unrecorded from error
+
+    async def _conclude(self, intended: Intent, ended: Outcome) -> int:
         subject = await self.subjects.by_id(intended.subject)
         public = entries.outcome(intended, ended, at=self._clock())
         private = {
