@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 from lxml import etree
 
-from harness import PEOPLE, House, give_consent, handover_document, request, request_document
-from qaqpa.errors import DuplicateRequest, NotAllowed
+from harness import DEBTOR_FACTS, PEOPLE, House, give_consent, handover_document, request, request_document
+from qaqpa.errors import Denied, DuplicateRequest, NotAllowed
 from qaqpa.ledger.read import entries_of
 from qaqpa.model.vocabulary import VOCABULARY
 from qaqpa.testing.faults import Fault
@@ -210,3 +210,29 @@ async def test_a_withdrawal_takes_effect_between_two_disclosures(house: House) -
         assert not (await gateway.decide("loan-scoring", asked)).permits
         house.clock.offset = timedelta(days=1)
         assert not (await gateway.decide("loan-scoring", asked)).permits
+
+
+async def test_facts_are_kept_as_the_caller_stated_them_and_sealed(house: House) -> None:
+    facts = {**DEBTOR_FACTS, "number": "MK-2026-777"}
+    async with house.gateway() as gateway:
+        await gateway.disclose("collections", request(handover_document(PERSON, facts)))
+        with pytest.raises(Denied):
+            await gateway.disclose("collections", request(handover_document(PERSON, {**facts, "days_overdue": 0})))
+        subject = await gateway.ledger.subjects.find(PERSON.iin)
+        assert subject is not None
+        (intent,), (refusal,) = house.entries(gateway, "intent"), house.entries(gateway, "refusal")
+        assert subject.open(intent)["stated"] == {"contract": facts}
+        assert subject.open(refusal)["stated"] == {"contract": {**facts, "days_overdue": 0}}
+        assert "MK-2026-777" not in str(intent) + str(refusal)
+
+
+@pytest.mark.parametrize(("operation", "confirmed"), [("score", True), ("handover", False)])
+async def test_a_message_says_that_consent_is_confirmed_only_where_consent_is_the_ground(
+    house: House, operation: str, confirmed: bool
+) -> None:
+    make = handover_document if operation == "handover" else request_document
+    caller = "collections" if operation == "handover" else "loan-scoring"
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, PERSON)
+        disclosure = await gateway.disclose(caller, request(make(PERSON, operation=operation)))
+        assert disclosure.extract.consent_confirmed is confirmed

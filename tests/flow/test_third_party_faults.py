@@ -176,3 +176,42 @@ async def test_a_pinned_key_keeps_out_everybody_else(house: House) -> None:
         await give_consent(house, gateway, PERSON)
         assert type(await fails(gateway)) is errors.PeerRefused
     assert house.fcb.calls == []
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+async def test_no_proxy_is_taken_from_the_environment(
+    house: House, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = 0
+
+    def count(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        seen += 1
+        writer.close()
+
+    proxy = await asyncio.start_server(count, "127.0.0.1", 0)
+    async with proxy:
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        async with house.gateway() as gateway:
+            await give_consent(house, gateway, PERSON)
+            await gateway.disclose("loan-scoring", request(request_document(PERSON)))
+    assert seen == 0
+
+
+@pytest.mark.promise(3)
+@pytest.mark.parametrize("addresses", [["10.0.0.7"], ["8.8.8.8", "10.0.0.7"], ["10.0.0.7", "8.8.8.8"]])
+async def test_a_name_of_which_one_address_is_private_is_not_connected_to(
+    house: House, addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.environ["QAQPA_FCB_REPORT_URL"] = "https://bureau.example/report"
+    loop = asyncio.get_running_loop()
+
+    async def resolved(_host: str, port: int, **_named: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolved)
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, PERSON)
+        assert type(await fails(gateway)) is errors.AddressRefused
+        assert house.entries(gateway, "outcome")[0]["result"] == "not_sent"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qaqpa.config.models import GuardConfig, PolicyVersion
+from qaqpa.config.models import Agreement, GuardConfig, PolicyVersion
 from qaqpa.gateway import load_setup
 from qaqpa.model.consent import Consent, ConsentTerms, Need, choose, uncovered
 from qaqpa.model.decision import Asked, Decision, GuardResult, Result
@@ -22,7 +22,7 @@ from qaqpa.model.vocabulary import FieldPath, expand
 from qaqpa.model.words import Ground, Words
 from qaqpa.policy import Facts, Policy, Route, decide
 from qaqpa.policy.guards import compile_guard
-from qaqpa.policy.law import names_for
+from qaqpa.policy.law import agreement_in_force, names_for
 
 ROOT = Path(__file__).parent.parent.parent
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -236,6 +236,26 @@ def test_a_guard_holds_from_its_first_day_to_its_last_in_the_operators_time(inst
     assert (extra("false", at, **{"from": march_10}) is not None) is (day >= march_10)
     assert (extra("false", at, until=march_10) is not None) is (day <= march_10)
     assert (extra("false", at, **{"from": march_10}, until=march_10) is not None) is (day == march_10)
+
+
+@pytest.mark.parametrize(
+    ("day", "in_force"),
+    [
+        (date(2025, 1, 14), False),
+        (date(2025, 1, 15), True),  # the day on which it was signed
+        (date(2027, 12, 31), True),  # its last day
+        (date(2028, 1, 1), False),
+    ],
+)
+def test_an_agreement_holds_from_its_first_day_to_its_last(day: date, in_force: bool) -> None:
+    agreement = Agreement(number="1", signed_on=date(2025, 1, 15), expires_on=date(2027, 12, 31), confidentiality=True)
+    assert (agreement_in_force(agreement, day).result is Result.PERMIT) is in_force
+    assert agreement_in_force(None, day).result is Result.DENY
+
+
+def test_an_agreement_without_an_end_goes_on() -> None:
+    agreement = Agreement(number="1", signed_on=date(2025, 1, 15), confidentiality=True)
+    assert agreement_in_force(agreement, date(2099, 1, 1)).result is Result.PERMIT
 
 
 @pytest.mark.parametrize(("instant", "day"), INSTANTS.values(), ids=INSTANTS.keys())
