@@ -27,13 +27,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder as a newcomer has it, with the stand-ins running."""
     shutil.copytree(ROOT / "config", tmp_path / "config")
     with subprocess.Popen(
-        [str(BIN / "qaqpa"), "sandbox"], cwd=tmp_path, stdout=subprocess.PIPE, env=environment(), text=True
+        [str(BIN / "qaqpa"), "sandbox"], cwd=tmp_path, stdout=subprocess.PIPE, env=environment()
     ) as process:
         assert process.stdout is not None
         said = ""
         while "Ctrl-C ends this" not in said:
             assert select.select([process.stdout], [], [], 30)[0], f"no word from the sandbox after: {said}"
-            said += process.stdout.readline()
+            said += os.read(process.stdout.fileno(), 65536).decode()
             assert process.poll() is None
         try:
             yield tmp_path

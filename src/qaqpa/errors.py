@@ -20,6 +20,7 @@ they arise; none but these crosses a module's border.
     │   │   ├── ConnectFailed           connect_failed
     │   │   ├── AddressRefused          address_refused
     │   │   ├── PeerRefused             peer_refused            certificate, host name or key pin
+    │   │   ├── RecipientSuspended      recipient_suspended     while the message waited for its turn
     │   │   ├── CircuitOpen             circuit_open
     │   │   └── RateLimited             rate_limited
     │   ├── Unsettled                   unsettled               it left, or may have; nobody knows what came of it
@@ -215,6 +216,13 @@ class PeerRefused(NotSent):
     """The peer did not prove that it is the third party: certificate, host name or key pin."""
 
     code = "peer_refused"
+
+
+class RecipientSuspended(NotSent):
+    """The recipient was suspended while the message waited for its turn or its next attempt (5.5)."""
+
+    code = "recipient_suspended"
+    status = 403
 
 
 class CircuitOpen(NotSent):

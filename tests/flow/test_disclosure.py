@@ -193,10 +193,13 @@ async def test_a_caller_does_only_what_its_role_allows(house: House) -> None:
 async def test_a_new_configuration_is_entered_in_the_ledger_once(house: House) -> None:
     for _ in range(2):
         async with house.gateway() as gateway:
+            await give_consent(house, gateway, PERSON)
             assert len(house.entries(gateway, "policy")) == 1
-    house.edit("gateway.toml", ('language = "ru"', 'language = "kk"'))
+    house.edit("gateway.toml", ('language = "en"', 'language = "kk"'))
     async with house.gateway() as gateway:
-        assert len(house.entries(gateway, "policy")) == 2
+        assert len(house.entries(gateway, "policy")) == 1  # a gateway that only looks enters nothing
+        await give_consent(house, gateway, PERSON)
+        assert [entry["kind"] for entry in house.entries(gateway)][-2:] == ["policy", "consent"]
 
 
 async def test_a_withdrawal_takes_effect_between_two_disclosures(house: House) -> None:

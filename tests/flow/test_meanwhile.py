@@ -50,7 +50,9 @@ async def test_a_recipient_suspended_after_the_decision_gets_nothing(
 ) -> None:
     async with house.gateway() as gateway, house.gateway() as elsewhere:
         await give_consent(house, gateway, PERSON)
-        before_the_intent.append(lambda: elsewhere.suspend("first-credit-bureau", person="A. C.", reason="incident"))
+        before_the_intent.append(
+            lambda: elsewhere.suspend("compliance", "first-credit-bureau", person="A. C.", reason="incident")
+        )
         with pytest.raises(Denied) as denied:
             await gateway.disclose("loan-scoring", request(request_document(PERSON)))
         assert denied.value.decision.reasons[0].guard == "recipient_active"

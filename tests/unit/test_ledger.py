@@ -60,7 +60,7 @@ class Book:
         )  # fmt: skip
 
     async def control(self, number: int = 0) -> int | None:
-        return await self.ledger.record(Kind.CONTROL, control("a", "r", "p", f"reason {number}", at=self.clock()))
+        return await self.ledger.record(Kind.CONTROL, control("a", "r", "c", "p", f"reason {number}", at=self.clock()))
 
     def verified(self) -> Verified:
         with self.ledger.store.snapshot() as connection:

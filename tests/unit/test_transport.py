@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+import certifi
 import httpx
 import pytest
 import respx
@@ -56,8 +57,8 @@ def sealed(*, idempotent: bool = False, body: bytes = b"\x00body\xff", **headers
 
 
 def https(transport: httpx.AsyncBaseTransport, **config: Any) -> Https:
-    channel = HttpsChannel(kind="https", endpoints={"report": URL}, **config)
-    return Https(channel, Addresses({"report": URL}, (), None, None), transport=transport)
+    channel = HttpsChannel(kind="https", endpoints={"report": URL}, ca=certifi.where(), **config)
+    return Https(channel, Addresses({"report": URL}, (), certifi.where(), None), transport=transport)
 
 
 @pytest.fixture
@@ -267,6 +268,10 @@ class Ticking:
         return self.now
 
 
+async def never(_recipient: str) -> bool:
+    return False
+
+
 def transport(
     channel: Scripted, *, clock: Ticking | None = None, attempts: int = 3, failures: int = 99, **limits: Any
 ) -> Transport:
@@ -277,7 +282,7 @@ def transport(
         Breaker("bureau", BreakerConfig(failures=failures, open_s=30), ticking),
         Retry(attempts=attempts, first_wait_s=0.001, longest_wait_s=0.001),
     )
-    return Transport({"bureau": line})
+    return Transport({"bureau": line}, is_suspended=never)
 
 
 def lost() -> ConnectionLost:

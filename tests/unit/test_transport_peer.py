@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import trustme
 from cryptography import x509
@@ -109,10 +110,10 @@ def test_an_inner_address_is_pinned_where_the_configuration_lists_it() -> None:
 
 
 @asynccontextmanager
-async def reaching(url: str, ca: Path | None, *, networks: Any = LOOPBACK, **config: Any) -> AsyncIterator[Https]:
+async def reaching(url: str, ca: Path | str, *, networks: Any = LOOPBACK, **config: Any) -> AsyncIterator[Https]:
     waits = {"connect_timeout_s": 0.4, "answer_timeout_s": 0.4}
-    channel = HttpsChannel(kind="https", endpoints={"report": url}, **(waits | config))
-    made = Https(channel, Addresses({"report": url}, networks, str(ca) if ca else None, None))
+    channel = HttpsChannel(kind="https", endpoints={"report": url}, ca=str(ca), **(waits | config))
+    made = Https(channel, Addresses({"report": url}, networks, str(ca), None))
     try:
         yield made
     finally:
@@ -160,7 +161,7 @@ async def test_a_bad_certificate_is_refused(fcb: FirstCreditBureauSandbox, fault
 async def test_an_unknown_authority_is_refused(fcb: FirstCreditBureauSandbox, tmp_path: Path) -> None:
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
-    for ca in (other, None):
+    for ca in (other, certifi.where()):
         async with reaching(f"{fcb.url}/x", ca) as channel:
             with pytest.raises(PeerRefused):
                 await channel.send(sealed())
@@ -187,7 +188,7 @@ async def test_an_answer_without_end_is_cut_off(fcb: FirstCreditBureauSandbox) -
 
 def test_nothing_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys.log"))
-    context = tls_context(None, (), None)
+    context = tls_context(certifi.where(), (), None)
     assert context.keylog_filename is None, "whoever sets a variable could read every message"
     assert (context.minimum_version, context.check_hostname) == (ssl.TLSVersion.TLSv1_2, True)
     assert context.verify_mode is ssl.CERT_REQUIRED
@@ -200,7 +201,7 @@ def test_files_that_do_not_serve_are_not_configured(tmp_path: Path) -> None:
         with pytest.raises(NotConfigured, match=r"channel\.ca"):
             tls_context(path, (), None)
         with pytest.raises(NotConfigured, match=r"channel\.client_certificate"):
-            tls_context(None, (), path)
+            tls_context(certifi.where(), (), path)
 
 
 # --- a server that breaks off ----------------------------------------------------------------------

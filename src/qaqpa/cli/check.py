@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, setup
-from qaqpa.cli.render import LANGUAGE, out, print_json, table
+from qaqpa.cli.render import out, print_json, speech, table
 from qaqpa.gateway import Setup
 from qaqpa.policy import Route
 from qaqpa.policy.law import GUARDS, names_for
@@ -45,7 +45,7 @@ def _print_register(made: Setup) -> None:
         agreement = recipient.agreement
         ends = f"until {agreement.expires_on}" if agreement and agreement.expires_on else "without end"
         held = f"agreement {agreement.number} {ends}" if agreement else "no agreement"
-        out.print(f"[bold]{recipient.id}[/]  {recipient.name.in_language(LANGUAGE)}, {recipient.kind}, {held}")
+        out.print(f"[bold]{recipient.id}[/]  {recipient.name.in_language(speech.language)}, {recipient.kind}, {held}")
         register = table("route", "fields that leave", "guards, with their clauses")
         for route in routes:
             register.add_row(

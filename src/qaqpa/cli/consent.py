@@ -33,12 +33,14 @@ def record(
 
 
 @app.command()
-def show(consent: ConsentId, config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = False) -> None:
+def show(
+    consent: ConsentId, caller: Caller, config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = False
+) -> None:
     """Show a consent: its terms and status. Who gave it is not shown."""
 
     async def work() -> Consent:
         async with opened(config, home) as gateway:
-            return await gateway.consents.get(consent)
+            return await gateway.consent(caller, consent)
 
     _print(run(work), as_json=as_json)
 

@@ -15,6 +15,7 @@ from qaqpa.cli.options import run as run_async
 from qaqpa.cli.render import err, out, print_json, table
 from qaqpa.demo import AT_ONCE, Summary
 from qaqpa.demo import run as run_demo
+from qaqpa.errors import VerificationFailed
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +51,8 @@ def _demo(config: Path, home: Path, people: int, *, as_json: bool) -> None:
         print_json(_as_data(summary))
     else:
         _print(summary)
+    if summary.unaccounted:
+        raise VerificationFailed(f"{summary.unaccounted} requests arrived that the ledger does not account for")
 
 
 def _milliseconds(values: list[float]) -> dict[str, float]:
@@ -92,12 +95,16 @@ def _print(summary: Summary) -> None:
         left.add_row(recipient, operation, clauses, _names(fields), str(count))
     out.print(left)
 
-    out.print("\n[bold]What was withheld[/]: handed in, but no clause lets it pass")
+    out.print("\n[bold]What was withheld[/]: handed in, but not passed by the route that was asked for")
     out.print("  " + _grouped(summary.withheld), soft_wrap=True)
     out.print("[bold]What was cut from answers[/]: came back, but the purpose does not need it")
     out.print("  " + _grouped(summary.cut), soft_wrap=True)
 
-    out.print("\n[bold]What was refused, and why[/]: a refusal entry each, and not a byte left")
+    refusals = summary.verified.kinds.get("refusal", 0) if summary.verified else 0
+    out.print(
+        f"\n[bold]What was refused, and why[/]: {refusals} refusal entries, some with several reasons; "
+        "what was malformed was not even decided. Not a byte left"
+    )
     refused = table("result", "reason", "clause", "times")
     for (result, reason, clause), count in sorted(summary.refused.items()):
         colour = "red" if result == "deny" else "yellow"

@@ -8,10 +8,11 @@ import typer
 
 from qaqpa.cli import render
 from qaqpa.cli.options import CONFIG, HOME, Caller, ConfigFolder, Document, Home, Json, opened, read_document, run
-from qaqpa.cli.render import LANGUAGE, out, print_json
+from qaqpa.cli.render import err, out, print_json, speech
 from qaqpa.gateway.answers import decision_answer, disclosure_answer
 from qaqpa.model.decision import Decision, Result
 from qaqpa.model.disclosure import Disclosure
+from qaqpa.model.identifiers import iin_warnings
 from qaqpa.model.request import DisclosureRequest, parse
 
 _EXIT = {Result.PERMIT: 0, Result.DENY: 1, Result.GAP: 3}
@@ -40,9 +41,11 @@ def disclose(
         async with opened(config, home) as gateway:
             return await gateway.disclose(caller, asked, idempotency_key=idempotency_key)
 
+    for warning in iin_warnings(asked.iin):
+        err.print(f"[yellow]the IIN is odd[/]: {warning}")
     done = run(work)
     if as_json:
-        print_json(disclosure_answer(done, LANGUAGE))
+        print_json(disclosure_answer(done, speech.language))
         return
     render.decision(done.decision)
     out.print(f"  sent: {', '.join(done.extract.fields)}")
@@ -64,7 +67,7 @@ def decide(
 
     decided = run(work)
     if as_json:
-        print_json(decision_answer(decided, LANGUAGE))
+        print_json(decision_answer(decided, speech.language))
     else:
         render.decision(decided)
     raise typer.Exit(_EXIT[decided.result])

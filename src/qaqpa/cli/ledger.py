@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, existing_store
+from qaqpa.cli.options import CONFIG, HOME, Caller, ConfigFolder, Home, Json, existing_store, opened, run
 from qaqpa.cli.render import err, out, print_json, table
 from qaqpa.errors import VerificationFailed
 from qaqpa.ledger.entries import Kind
@@ -20,7 +21,9 @@ app = typer.Typer(help="Read and verify the disclosure log.", no_args_is_help=Tr
 
 @app.command()
 def show(
-    index: Annotated[int | None, typer.Argument(help="Show this entry whole; the latest ones when absent.")] = None,
+    index: Annotated[
+        int | None, typer.Argument(min=0, max=2**63 - 1, help="Show this entry whole; the latest ones when absent.")
+    ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many of the latest.")] = 20,
     kind: Annotated[Kind | None, typer.Option(help="Only this kind.")] = None,
     config: ConfigFolder = CONFIG,
@@ -40,7 +43,7 @@ def show(
         return
     shown = table("index", "time", "kind", "who → to whom", "what", "clauses")
     for entry in listed:
-        shown.add_row(*_row(entry))
+        shown.add_row(*(escape(cell) for cell in _row(entry)))
     out.print(shown)
     size, root = state or (0, EMPTY_ROOT)
     out.print(f"\n{size} entries, root {root.hex()}")
@@ -62,19 +65,38 @@ def _row(entry: Entry) -> tuple[str, ...]:
 def _what(content: dict[str, Any]) -> str:
     kind = content["kind"]
     if kind == Kind.INTENT:
-        return f"{content['operation']}, {len(content['fields'])} fields, {content['seal']}"
+        count = len(content["fields"])
+        return f"{content['operation']}, {count} field{'s' if count != 1 else ''}, {content['seal']}"
     if kind == Kind.OUTCOME:
-        return f"{content['result']} ({content['code']}) of {content['intent']}"
+        return f"{content['result']} ({content['code']}) of …{content['intent'][-12:]}"
     if kind == Kind.REFUSAL:
         reasons = (name for reason in content["reasons"] for name in reason["findings"] or [reason["guard"]])
         return f"{content['operation']}: {content['result']} ({', '.join(reasons)})"
     if kind == Kind.CONSENT:
         return f"for {', '.join(content['terms']['purposes'])}, by {content['evidence']}"
     if kind == Kind.WITHDRAWAL:
-        return f"{content['state']} of {content['consent']}"
+        return f"{content['state']} of …{content['consent'][-12:]}"
     if kind == Kind.CONTROL:
         return f"{content['act']} by {content['person']}: {content['reason']}"
     return ", ".join(version["id"] for version in content.get("versions", []))
+
+
+@app.command("accept-clock")
+def accept_clock(
+    caller: Caller,
+    person: Annotated[str, typer.Option(help="Who decides this; entered in the ledger.")],
+    reason: Annotated[str, typer.Option(help="Why; entered in the ledger, so name no data subject.")],
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Go on from the clock as it is, where it had run ahead before and the ledger now holds a later time."""
+
+    async def work() -> None:
+        async with opened(config, home) as gateway:
+            await gateway.accept_clock(caller, person=person, reason=reason)
+
+    run(work)
+    out.print("[green]accepted[/]: the ledger goes on from the clock as it is now; that is entered, too")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from qaqpa.cli.render import speech
 from qaqpa.config.references import resolve
 from qaqpa.errors import InvalidRequest, NotConfigured, NotFound
 from qaqpa.gateway import Gateway, Setup, load_setup
@@ -39,14 +40,25 @@ def setup(config: Path, home: Path) -> Setup:
         raise NotConfigured(
             f"there is no configuration folder {config}: run in the folder that holds config/, or give --config"
         )
-    return load_setup(config, home=home)
+    made = load_setup(config, home=home)
+    speech.language = made.config.gateway.language
+    return made
 
 
 @asynccontextmanager
 async def opened(config: Path, home: Path) -> AsyncIterator[Gateway]:
     """An open gateway."""
+    make_private(home)
     async with Gateway.open(setup(config, home)) as gateway:
         yield gateway
+
+
+def make_private(home: Path) -> None:
+    """A new home belongs to its owner alone."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotConfigured(f"the home folder {home} cannot be made: {error.strerror}; give --home") from None
 
 
 def run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, opened, run
-from qaqpa.cli.render import LANGUAGE, out, print_json, table
+from qaqpa.cli.options import CONFIG, HOME, Caller, ConfigFolder, Home, Json, opened, run
+from qaqpa.cli.render import out, print_json, speech
 from qaqpa.gateway.gateway import Suspension
 
 app = typer.Typer(help="List recipients; suspend or resume one.", no_args_is_help=True)
@@ -26,7 +27,7 @@ def list_recipients(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: J
             rows: list[dict[str, object]] = [
                 {
                     "recipient": each.id,
-                    "name": each.name.in_language(LANGUAGE),
+                    "name": each.name.in_language(speech.language),
                     "kind": each.kind,
                     "country": each.country,
                     "agreement": each.agreement.number if each.agreement else None,
@@ -49,45 +50,52 @@ def list_recipients(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: J
     if as_json:
         print_json(rows)
         return
-    shown = table("recipient", "kind", "country", "agreement", "until", "seal", "routes", "state")
     for row in rows:
         colour = {"ready": "green", "suspended": "red"}.get(str(row["state"]), "yellow")
-        shown.add_row(
-            str(row["recipient"]),
-            str(row["kind"]),
-            str(row["country"]),
-            str(row["agreement"] or "none"),
-            str(row["agreement_expires_on"] or "no end"),
-            str(row["seal"]),
-            str(row["routes"]),
-            f"[{colour}]{row['state']}[/]" + (f": {row['why']}" if row["why"] else ""),
+        why = f": {escape(str(row['why']))}" if row["why"] else ""
+        out.print(f"[bold]{row['recipient']}[/]  [{colour}]{row['state']}[/]{why}", soft_wrap=True)
+        until = row["agreement_expires_on"] or "without end"
+        out.print(
+            f"  {row['name']}, {row['kind']}, {row['country']}; agreement {row['agreement'] or 'none'} until {until}; "
+            f"sealed {row['seal']}; routes: {row['routes']}",
+            soft_wrap=True,
         )
-    out.print(shown)
 
 
 @app.command()
 def suspend(
-    recipient: Recipient, person: Person, reason: Reason, config: ConfigFolder = CONFIG, home: Home = HOME
+    recipient: Recipient,
+    caller: Caller,
+    person: Person,
+    reason: Reason,
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
 ) -> None:
-    """Send nothing to a recipient from now on (5.5). Running gateways obey at their next request."""
+    """Send nothing to a recipient from now on (5.5), in every running gateway; what waits for its turn is not sent."""
 
     async def work() -> None:
         async with opened(config, home) as gateway:
-            await gateway.suspend(recipient, person=person, reason=reason)
+            await gateway.suspend(caller, recipient, person=person, reason=reason)
 
     run(work)
-    out.print(f"[red]suspended[/] {recipient}: nothing is sent to it until `qaqpa recipient resume {recipient}`")
+    out.print(f"[red]suspended[/] {recipient}: nothing is sent to it until somebody with the role operate says")
+    out.print(f"  qaqpa recipient resume {recipient} --caller ... --person ... --reason ...")
 
 
 @app.command()
 def resume(
-    recipient: Recipient, person: Person, reason: Reason, config: ConfigFolder = CONFIG, home: Home = HOME
+    recipient: Recipient,
+    caller: Caller,
+    person: Person,
+    reason: Reason,
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
 ) -> None:
     """Send to a suspended recipient again."""
 
     async def work() -> None:
         async with opened(config, home) as gateway:
-            await gateway.resume(recipient, person=person, reason=reason)
+            await gateway.resume(caller, recipient, person=person, reason=reason)
 
     run(work)
     out.print(f"[green]resumed[/] {recipient}")

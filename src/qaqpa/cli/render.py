@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -20,8 +21,16 @@ err = Console(stderr=True, highlight=False)
 
 MARK = {Result.PERMIT: "[green]✓[/]", Result.DENY: "[red]✗[/]", Result.GAP: "[yellow]?[/]"}
 WORD = {Result.PERMIT: "[green]permit[/]", Result.DENY: "[red]deny[/]", Result.GAP: "[yellow]gap[/]"}
-LANGUAGE: Language = "en"
-"""Of the command line; services and pages speak the operator's languages."""
+
+
+@dataclass
+class Speech:
+    """In which language guards speak: the configuration's, once it is read."""
+
+    language: Language = "en"
+
+
+speech = Speech()
 
 
 def print_json(value: Any) -> None:
@@ -40,14 +49,15 @@ def table(*columns: str, title: str | None = None) -> Table:
 def guard_line(guard: GuardResult) -> str:
     """✓ name (clause, law): what it says."""
     law = f", {guard.instrument}" if guard.instrument else ""
-    says = escape(guard.message.in_language(LANGUAGE))
+    says = escape(guard.message.in_language(speech.language))
     return f"  {MARK[guard.result]} [bold]{guard.guard}[/] [dim]({guard.clause}{law})[/] {says}"
 
 
 def decision(decided: Decision) -> None:
     """A decision with every guard."""
     asked = decided.asked
-    out.print(f"{WORD[decided.result]}  {asked.caller} → {asked.recipient}: {asked.operation} for {asked.purpose}")
+    names = f"{asked.caller} → {asked.recipient}: {asked.operation} for {asked.purpose}"
+    out.print(f"{WORD[decided.result]}  {escape(names)}")
     if decided.ground is not None:
         out.print(
             f"  ground {decided.ground.value}, clauses {', '.join(decided.clauses)}, policy {decided.policy or 'none'}"
@@ -59,7 +69,7 @@ def decision(decided: Decision) -> None:
 def failure(error: QaqpaError, *, as_json: bool) -> None:
     """An error on standard error for people, on standard output as JSON for programs."""
     if as_json:
-        print_json(error_answer(error, LANGUAGE))
+        print_json(error_answer(error, speech.language))
         return
     if isinstance(error, Blocked):
         err.print(f"{WORD[error.decision.result]}: nothing left. Refusal {error.refusal}")

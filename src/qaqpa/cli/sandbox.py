@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, run, setup
+from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, make_private, run, setup
 from qaqpa.cli.render import err, out, print_json
 from qaqpa.demo import consents_for, handovers_for, requests_for
 from qaqpa.errors import NotFound
@@ -56,6 +56,8 @@ def sandbox(
     for name in names or ():
         if name not in found:
             raise NotFound(f"there is no sandbox {name} (there are: {', '.join(sorted(found))})")
+
+    make_private(home)
 
     async def work() -> None:
         async with AsyncExitStack() as stack:

@@ -25,7 +25,7 @@ from qaqpa.config.models import (
     RecipientFile,
     StoreConfig,
 )
-from qaqpa.errors import ConfigError, Problem
+from qaqpa.errors import Problem
 from qaqpa.model.words import SealKind
 
 Shape = TypeVar("Shape", bound=File)
@@ -101,7 +101,7 @@ _STAND_IN = GatewayFile(
 
 
 def load(folder: Path) -> tuple[Config, Source]:
-    """The configuration in `folder`, and its source for problems found later. Raises ConfigError."""
+    """The configuration in `folder` and its source, with the problems found so far: nothing opens with any."""
     source = Source(folder)
     gateway = source.read(GATEWAY, GatewayFile)
     callers = source.read(CALLERS, CallersFile)
@@ -115,17 +115,16 @@ def load(folder: Path) -> tuple[Config, Source]:
             source.problem(f"{RECIPIENTS}/{path.name}", ("id",), f"must be {path.stem}, the file's name")
         if recipient is not None:
             recipients[path.stem] = recipient.model_copy(update={"id": path.stem})
-    if callers is None or clauses is None or guards is None:
-        raise ConfigError(source.problems)  # what routes refer to cannot be known
-    # Without the other two the routes can still be checked, so that their problems are said at once, too.
-    gateway = gateway or _STAND_IN
+    # What could not be read does not keep the rest from being checked: every problem is said at once.
+    found = {GATEWAY: gateway, CALLERS: callers, POLICY: policy, CLAUSES: clauses, GUARDS: guards}
     config = Config(
-        gateway=gateway,
-        callers=callers.callers,
-        versions=tuple(sorted(policy.versions if policy else (), key=lambda version: version.effective)),
-        clauses=clauses.clauses,
-        guards=guards.guards,
+        gateway=gateway or _STAND_IN,
+        callers=callers.callers if callers else {},
+        versions=tuple(sorted(policy.versions, key=lambda version: version.effective)) if policy else (),
+        clauses=clauses.clauses if clauses else {},
+        guards=guards.guards if guards else {},
         recipients=recipients,
         digest=source.digest.hexdigest(),
+        unread=frozenset(file for file, shaped in found.items() if shaped is None),
     )
     return config, source

@@ -214,8 +214,8 @@ class HttpsChannel(Section):
     kind: Literal["https"]
     endpoints: Annotated[Mapping[Slug, Value], Field(min_length=1)]
     """Address by the endpoint names of the adapter."""
-    ca: Value | None = None
-    """PEM file of the authorities to trust; the system's when absent."""
+    ca: Value
+    """PEM file of the authorities to trust. Never the machine's own: what those are, the environment can change."""
     key_pins: tuple[Annotated[str, AfterValidator(_pin)], ...] = ()
     client_certificate: Value | None = None
     """PEM file: certificate chain and key."""
@@ -223,7 +223,7 @@ class HttpsChannel(Section):
     """Networks beside the public ones that its addresses may lie in (a leased line); `env:` when unset adds none."""
     connect_timeout_s: Seconds = 3.0
     answer_timeout_s: Seconds = 10.0
-    """From the last byte written to the last byte read."""
+    """The longest silence; this and the time to connect together bound the whole exchange."""
     max_answer_bytes: Annotated[Whole, Field(gt=0, le=2**30)] = 4 * 2**20
 
 
@@ -342,3 +342,5 @@ class Config:
     recipients: Mapping[str, RecipientFile]
     digest: str
     """SHA-256 over every file, by name."""
+    unread: frozenset[str] = frozenset()
+    """Files that could not be read: nothing is said about names that they would define."""

@@ -31,6 +31,8 @@ def resolve(value: str, *, what: str, home: Path, environ: Mapping[str, str] = o
             return (home / target).read_text().rstrip("\r\n")
         except OSError as error:
             raise NotConfigured(f"{what}: the file {target} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise NotConfigured(f"{what}: the file {target} is not text in UTF-8") from None
     return value
 
 

@@ -18,7 +18,9 @@ from qaqpa.errors import (
     AnswerUnreadable,
     Denied,
     Gap,
+    InvalidRequest,
     NotSent,
+    QaqpaError,
     Rejected,
     RequestRefused,
     ThirdPartyError,
@@ -29,7 +31,7 @@ from qaqpa.errors import (
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.minimise import Context, cut_report, minimise, present
 from qaqpa.model.decision import Asked, Decision, Result
-from qaqpa.model.disclosure import Disclosure, Intent, Outcome, Reply, Report
+from qaqpa.model.disclosure import Disclosure, Extract, Intent, Message, Outcome, Reply, Report
 from qaqpa.model.identifiers import CallerId, RecipientId
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
@@ -85,7 +87,7 @@ class Flow:
         confirmed = decision.consent is not None
         extract = minimise(data, route.fields, consent_confirmed=confirmed, context=Context(self.policy.day(facts.now)))
         adapter, operation = self.adapters[asked.recipient], route.operation
-        message = adapter.encode(operation.name, extract)
+        message = write_message(adapter, operation.name, extract)
 
         # The ledger first. From here on the disclosure exists, whatever happens.
         intent = await self.ledger.intend(
@@ -127,6 +129,17 @@ class Flow:
         their_code = error.their_code if isinstance(error, Rejected) else None
         await self.ledger.conclude(intent, Outcome(result_of(error), error.code, reply, their_code=their_code))
         return error
+
+
+def write_message(adapter: Adapter, operation: str, extract: Extract) -> Message:
+    """The message in the recipient's format. Raises InvalidRequest, also for an adapter that fails in another way."""
+    try:
+        return adapter.encode(operation, extract)
+    except QaqpaError:
+        raise
+    except Exception as error:  # noqa: BLE001 - what an adapter's own exception says may hold the person's data
+        kind = type(error).__name__
+        raise InvalidRequest([f"data: the adapter {adapter.name} cannot write it ({kind}); nothing was sent"]) from None
 
 
 def own_failure(error: Exception) -> Unsettled:

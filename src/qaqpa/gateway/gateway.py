@@ -43,6 +43,8 @@ _log = log.get("gateway")
 _SUSPENDED = "SELECT 1 FROM suspensions WHERE recipient = ?"
 _NOT_WITHDRAWN = "SELECT 1 FROM consents WHERE id = ? AND withdrawn_at IS NULL"
 _DECISIONS = 3
+_OPEN_TEXT = re.compile(r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
+_NUMBER_OF_A_PERSON = re.compile(r"\d{9}|\+?\d[\s-]?\(?\d{3}\)?[\s-]?\d{3}[\s-]?\d{2}[\s-]?\d{2}")
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -59,6 +61,18 @@ class Suspension:
     since: str
     person: str
     reason: str
+
+
+def _check_open_text(**texts: str) -> None:
+    """Who acted and why stand in the open, for ever: no number of a person may be among it."""
+    problems = [
+        f"{name}: 1 to 200 characters without any long number: it stands in the ledger in the open, "
+        "so name no data subject"
+        for name, text in texts.items()
+        if not _OPEN_TEXT.fullmatch(text) or _NUMBER_OF_A_PERSON.search(text)
+    ]
+    if problems:
+        raise InvalidRequest(problems)
 
 
 class Gateway:
@@ -79,7 +93,9 @@ class Gateway:
                 equipped[recipient.id] = equip(setup, recipient)
             except NotConfigured as error:
                 self.unready[recipient.id] = str(error)
-        self.transport = Transport({name: each.line for name, each in equipped.items()})
+        self.transport = Transport(
+            {name: each.line for name, each in equipped.items()}, is_suspended=self._is_suspended
+        )
         self.flow = Flow(
             policy=self.policy,
             facts=self._facts,
@@ -90,6 +106,7 @@ class Gateway:
             still_holds=self._still_holds,
         )
         self._running: set[asyncio.Task[Any]] = set()
+        self._policy_entered = False
 
     @classmethod
     @asynccontextmanager
@@ -103,11 +120,6 @@ class Gateway:
             store.open(ledger)
             ledger.open()
             gateway = cls(setup, store, ledger, clock)
-            versions = [
-                {"id": version.id, "from": version.effective.isoformat(), "sha256": version.sha256}
-                for version in setup.config.versions
-            ]
-            await ledger.record_policy(versions, setup.config.digest)
             try:
                 yield gateway
             finally:
@@ -122,19 +134,20 @@ class Gateway:
         self, caller: str, request: DisclosureRequest, *, idempotency_key: str | None = None
     ) -> Disclosure:
         """One disclosure, whole (see `Flow.disclose`). It goes on to its outcome even if the caller goes away."""
-        self._require(caller, Role.DISCLOSE)
+        self._require_if_known(caller, Role.DISCLOSE)
         if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise InvalidRequest(["Idempotency-Key: must be 1 to 255 printable ASCII characters"])
         return await self._unbroken(self._logged(CallerId(caller), request, idempotency_key))
 
     async def decide(self, caller: str, request: DisclosureRequest) -> Decision:
         """What would be decided; nothing is sent and nothing is entered."""
-        self._require(caller, Role.DISCLOSE)
+        self._require_if_known(caller, Role.DISCLOSE)
         asked = request_asks(CallerId(caller), request)
         handed_in = present(request.data.model_dump(mode="json", exclude_none=True))
         return decide(self.policy, self.policy.find(asked), await self._facts(asked, request, handed_in))
 
     async def _logged(self, caller: CallerId, request: DisclosureRequest, key: str | None) -> Disclosure:
+        await self._enter_policy()
         try:
             disclosure = await self._decided_anew(caller, request, key)
         except QaqpaError as error:
@@ -187,11 +200,29 @@ class Gateway:
             suspended=await self._is_suspended(asked.recipient),
         )
 
-    def _require(self, caller: str, role: Role) -> None:
+    async def _enter_policy(self) -> None:
+        """Before the first entry of this gateway: which policy and configuration it acts on. Dry runs enter nothing."""
+        if not self._policy_entered:
+            versions = [
+                {"id": version.id, "from": version.effective.isoformat(), "sha256": version.sha256}
+                for version in self.setup.config.versions
+            ]
+            await self.ledger.record_policy(versions, self.setup.config.digest)
+            self._policy_entered = True
+
+    def _require_if_known(self, caller: str, role: Role) -> None:
         """A known caller without the role is stopped here; one that is unknown meets default deny in the decision."""
+        if caller in self.setup.config.callers:
+            self._require(caller, role)
+
+    def _require(self, caller: str, *roles: Role) -> None:
+        """Raises NotAllowed unless `caller` is known and has one of `roles`."""
         known = self.setup.config.callers.get(caller)
-        if known is not None and role not in known.roles:
-            raise NotAllowed(f"caller {caller} lacks the role {role.value}; roles stand in callers.toml")
+        if known is None:
+            raise NotAllowed("this caller does not stand in callers.toml")
+        if not set(roles) & set(known.roles):
+            wanted = " or ".join(role.value for role in roles)
+            raise NotAllowed(f"caller {caller} lacks the role {wanted}; roles stand in callers.toml")
 
     # --- consents --------------------------------------------------------------------------------
 
@@ -200,18 +231,19 @@ class Gateway:
         self._require(caller, Role.CONSENTS)
         if problems := check_terms(self.policy, request):
             raise InvalidRequest(problems)
-        return await self._unbroken(self.consents.record(request, caller=self._name(caller)))
+        await self._enter_policy()
+        return await self._unbroken(self.consents.record(request, caller=caller))
+
+    async def consent(self, caller: str, consent_id: str) -> Consent:
+        """A consent on record, without who gave it. Raises NotFound."""
+        self._require(caller, Role.CONSENTS, Role.REVIEW)
+        return await self.consents.get(consent_id)
 
     async def withdraw_consent(self, caller: str, consent_id: str, *, duties_met: bool) -> Consent:
         """Withdraw, or note a pending withdrawal (7.1(3))."""
         self._require(caller, Role.CONSENTS)
-        work = self.consents.withdraw(consent_id, duties_met=duties_met, caller=self._name(caller))
-        return await self._unbroken(work)
-
-    def _name(self, caller: str) -> str:
-        if caller not in self.setup.config.callers:
-            raise NotAllowed("this caller stands not in callers.toml; `qaqpa check` lists the callers")
-        return caller
+        await self._enter_policy()
+        return await self._unbroken(self.consents.withdraw(consent_id, duties_met=duties_met, caller=caller))
 
     # --- recipients ------------------------------------------------------------------------------
 
@@ -224,15 +256,24 @@ class Gateway:
         rows = await self.store.read(lambda connection: connection.exec_driver_sql(query).all())
         return {row[0]: Suspension(row[0], row[1], row[2], row[3]) for row in rows}
 
-    async def suspend(self, recipient: str, *, person: str, reason: str) -> None:
-        """Send nothing to `recipient` from now on (5.5). Raises NotFound."""
-        await self._control("suspend", recipient, person, reason)
+    async def suspend(self, caller: str, recipient: str, *, person: str, reason: str) -> None:
+        """Send nothing to `recipient` from now on (5.5). Raises NotAllowed, NotFound, InvalidRequest."""
+        await self._control(caller, "suspend", recipient, person, reason)
 
-    async def resume(self, recipient: str, *, person: str, reason: str) -> None:
-        """Send to `recipient` again. Raises NotFound."""
-        await self._control("resume", recipient, person, reason)
+    async def resume(self, caller: str, recipient: str, *, person: str, reason: str) -> None:
+        """Send to `recipient` again. Raises NotAllowed, NotFound, InvalidRequest."""
+        await self._control(caller, "resume", recipient, person, reason)
 
-    async def _control(self, act: str, recipient: str, person: str, reason: str) -> None:
+    async def accept_clock(self, caller: str, *, person: str, reason: str) -> None:
+        """Go on from the clock as it is now, though the ledger's last entry is later (a clock that had run ahead)."""
+        self._require(caller, Role.OPERATE)
+        _check_open_text(person=person, reason=reason)
+        public = entries.control("accept_clock", "", caller, person, reason, at=self._clock())
+        await self._unbroken(self.ledger.record(Kind.CONTROL, public))
+
+    async def _control(self, caller: str, act: str, recipient: str, person: str, reason: str) -> None:
+        self._require(caller, Role.OPERATE)
+        _check_open_text(person=person, reason=reason)
         if recipient not in self.policy.recipients:
             known = ", ".join(sorted(self.policy.recipients))
             raise NotFound(f"there is no recipient {recipient} (there are: {known})")
@@ -246,5 +287,6 @@ class Gateway:
                     (recipient, timestamp(now), person, reason),
                 )
 
-        public = entries.control(act, recipient, person, reason, at=now)
+        await self._enter_policy()
+        public = entries.control(act, recipient, caller, person, reason, at=now)
         await self._unbroken(self.ledger.record(Kind.CONTROL, public, also=also))

@@ -99,8 +99,7 @@ def _check_settings(recipient: RecipientFile, adapter: type[Adapter], source: So
 def _values(recipient: RecipientFile) -> Iterator[tuple[str, str]]:
     channel = recipient.channel
     yield from ((f"channel.endpoints.{name}", value) for name, value in channel.endpoints.items())
-    if channel.ca is not None:
-        yield "channel.ca", channel.ca
+    yield "channel.ca", channel.ca
     if channel.client_certificate is not None:
         yield "channel.client_certificate", channel.client_certificate
     if isinstance(recipient.seal, JweSeal):
@@ -147,8 +146,8 @@ def equip(setup: Setup, recipient: RecipientFile) -> Equipped:
 def _addresses(setup: Setup, recipient: RecipientFile) -> Addresses:
     channel = recipient.channel
 
-    def path(value: str | None, what: str) -> str | None:
-        return None if value is None else str(setup.home / setup.resolve(value, what))
+    def path(value: str, what: str) -> str:
+        return str(setup.home / setup.resolve(value, what))
 
     networks: list[str] = []
     for value in channel.private_networks:
@@ -165,5 +164,6 @@ def _addresses(setup: Setup, recipient: RecipientFile) -> Addresses:
         },
         networks=parsed,
         ca=path(channel.ca, "channel.ca"),
-        client_certificate=path(channel.client_certificate, "channel.client_certificate"),
+        client_certificate=channel.client_certificate
+        and path(channel.client_certificate, "channel.client_certificate"),
     )

@@ -42,7 +42,7 @@ class Draft:
     request: str
     """What it belongs to; unique with the kind."""
     subject: SubjectId | None
-    time: str
+    public: Mapping[str, Any]
     body: bytes
 
 
@@ -155,6 +155,28 @@ def policy(versions: Sequence[Mapping[str, str]], config: str, *, at: datetime) 
     return {**_head(Kind.POLICY, at), "versions": [dict(version) for version in versions], "config": config}
 
 
-def control(act: str, recipient: str, person: str, reason: str, *, at: datetime) -> Public:
-    """An act of a person upon the gate: a recipient suspended or resumed."""
-    return {**_head(Kind.CONTROL, at), "act": act, "recipient": recipient, "person": person, "reason": reason}
+ACCEPT_CLOCK = "accept_clock"
+"""The act by which a person lets the ledger go on from the clock as it is."""
+
+
+def control(act: str, recipient: str, caller: str, person: str, reason: str, *, at: datetime) -> Public:
+    """An act of a person upon the gate: a recipient suspended or resumed, a clock accepted."""
+    return {
+        **_head(Kind.CONTROL, at),
+        "act": act,
+        "recipient": recipient,
+        "caller": caller,
+        "person": person,
+        "reason": reason,
+    }
+
+
+def latest_time(before: str, entry: Mapping[str, Any]) -> str:
+    """The time before which no authorising entry may lie, once `entry` stands.
+
+    Only authorising entries move it, so a refusal written while a clock ran ahead stops nothing later; a person can
+    accept the clock as it is.
+    """
+    if entry["kind"] == Kind.CONTROL and entry["act"] == ACCEPT_CLOCK:
+        return str(entry["time"])
+    return max(before, str(entry["time"])) if entry["kind"] in AUTHORISING else before

@@ -6,7 +6,7 @@ Every method returns when its entry is durable. If it cannot be, it raises Store
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -20,14 +20,14 @@ from qaqpa.errors import (
 )
 from qaqpa.ledger import entries
 from qaqpa.ledger.canonical import canonical
-from qaqpa.ledger.entries import AUTHORISING, Draft, Kind, Public
+from qaqpa.ledger.entries import AUTHORISING, Draft, Kind, Public, latest_time
 from qaqpa.ledger.keyring import Keyring
 from qaqpa.ledger.merkle import Frontier, leaf_hash
 from qaqpa.ledger.subjects import Subject, Subjects
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Extract, Intent, Json, Message, Outcome
 from qaqpa.model.identifiers import DisclosureId, SubjectId, uuid7
-from qaqpa.model.words import SealKind, timestamp
+from qaqpa.model.words import OutcomeResult, SealKind
 from qaqpa.store import Store
 
 Clock = Callable[[], datetime]
@@ -40,6 +40,7 @@ _ADD_TREE = "INSERT INTO tree (id, size, frontier, root, last_time) VALUES (1, ?
 _SET_TREE = "UPDATE tree SET size = ?, frontier = ?, root = ?, last_time = ? WHERE id = 1"
 _ADD_ENTRY = "INSERT INTO entries (idx, request, kind, subject, body, leaf) VALUES (?, ?, ?, ?, ?, ?)"
 _FIND_KEY = "SELECT disclosure FROM idempotency WHERE key = ?"
+_FREE_KEY = "DELETE FROM idempotency WHERE disclosure = ?"
 _ADD_KEY = "INSERT INTO idempotency (key, disclosure) VALUES (?, ?)"
 
 
@@ -51,25 +52,27 @@ class _Appending:
         self.is_new = row is None
         try:
             self.frontier = Frontier() if row is None else Frontier.from_bytes(row[0], row[1])
-            self.last_time = None if row is None else datetime.fromisoformat(row[2])
+            self.last_time = "" if row is None else str(row[2])
+            self.last_moment()
         except (ValueError, TypeError, AttributeError):
             raise StoreUnavailable("the ledger's tree is damaged: run `qaqpa ledger verify`; nothing is sent") from None
         self.rows: list[tuple[int, str, str, str | None, bytes, bytes]] = []
+
+    def last_moment(self) -> datetime:
+        return datetime.fromisoformat(self.last_time) if self.last_time else datetime.min.replace(tzinfo=UTC)
 
     def add(self, draft: Draft) -> int:
         index = self.frontier.size
         leaf = leaf_hash(draft.body)
         self.frontier.append(leaf)
         self.rows.append((index, draft.request, draft.kind.value, draft.subject, draft.body, leaf))
-        at = datetime.fromisoformat(draft.time)
-        self.last_time = at if self.last_time is None else max(self.last_time, at)
+        self.last_time = latest_time(self.last_time, draft.public)
         return index
 
     def flush(self, connection: Connection) -> None:
         connection.exec_driver_sql(_ADD_ENTRY, self.rows)
         frontier = self.frontier
-        last_time = "" if self.last_time is None else timestamp(self.last_time)
-        state = (frontier.size, frontier.to_bytes(), frontier.root(), last_time)
+        state = (frontier.size, frontier.to_bytes(), frontier.root(), self.last_time)
         connection.exec_driver_sql(_ADD_TREE if self.is_new else _SET_TREE, state)
 
 
@@ -100,12 +103,13 @@ class Ledger:
         """Add an entry to the transaction of `connection` and return its index. Raises ClockSetBack."""
         if self._appending is None:
             self._appending = _Appending(connection)
-        if draft.kind in AUTHORISING and self._appending.last_time is not None:
-            behind = self._appending.last_time - datetime.fromisoformat(draft.time)
+        if draft.kind in AUTHORISING and self._appending.last_time:
+            behind = self._appending.last_moment() - datetime.fromisoformat(draft.public["time"])
             if behind > self._tolerance:
                 raise ClockSetBack(
-                    f"the clock is {behind.total_seconds():.0f} s behind the ledger's last entry: set the clock right; "
-                    "until then nothing is sent, because no date can be trusted"
+                    f"the clock is {behind.total_seconds():.0f} s behind the ledger's last entry: set the clock right "
+                    "(or, if it is right and had run ahead before, `qaqpa ledger accept-clock`); until then nothing is "
+                    "sent, because no date can be trusted"
                 )
         return self._appending.add(draft)
 
@@ -197,7 +201,13 @@ class Ledger:
             "their_code": ended.their_code,
         }
         draft = self._draft(Kind.OUTCOME, intended.id, public, subject, private)
-        return await self.store.write(lambda connection: self.append(connection, draft))
+
+        def unit(connection: Connection) -> int:
+            if ended.result is OutcomeResult.NOT_SENT:  # nothing was disclosed, so the key may be used again
+                connection.exec_driver_sql(_FREE_KEY, (intended.id,))
+            return self.append(connection, draft)
+
+        return await self.store.write(unit)
 
     async def refuse(self, decision: Decision, known: Asked, iin: str, *, stated: Mapping[str, Json]) -> str:
         """Record a refusal; returns the entry's id. `known` is what was asked, in names of the configuration."""
@@ -255,4 +265,4 @@ class Ledger:
         if subject is not None and private is not None:
             body["sealed"] = subject.seal(public, private)
         owner = None if subject is None else SubjectId(subject.id)
-        return Draft(kind, request, owner, str(public["time"]), canonical(body))
+        return Draft(kind, request, owner, public, canonical(body))

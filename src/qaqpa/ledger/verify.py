@@ -1,17 +1,21 @@
-"""Verify the ledger: hash every body again, rebuild the tree, compare. Reads only what is stored, needs no key."""
+"""Verify the ledger: hash every body again, rebuild the tree and the registers, compare. Reads only what is stored,
+needs no key.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 
 from qaqpa.errors import VerificationFailed
 from qaqpa.ledger.canonical import is_canonical
-from qaqpa.ledger.entries import Kind
+from qaqpa.ledger.entries import Kind, latest_time
 from qaqpa.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
+from qaqpa.ledger.registers import REGISTERED, Registers
 
 Progress = Callable[[int, int], None]
 """Entries done, entries in all."""
@@ -33,8 +37,9 @@ class Verified:
 def verify(connection: Connection, progress: Progress | None = None) -> Verified:
     """Check every entry of one snapshot. Raises VerificationFailed with the first bad index."""
     row = connection.exec_driver_sql("SELECT size, frontier, root, last_time FROM tree WHERE id = 1").first()
-    size, frontier, root, last_time = (0, b"", EMPTY_ROOT, "") if row is None else tuple(row)
-    tree, latest = Frontier(), ""
+    stored = (0, b"", EMPTY_ROOT, "") if row is None else tuple(row)
+    size, _, root, _ = stored
+    tree, latest, registers = Frontier(), "", Registers()
     kinds: dict[str, int] = {}
     open_intents: dict[str, int] = {}
     for index, request, kind, subject, body, leaf in connection.exec_driver_sql(
@@ -42,19 +47,37 @@ def verify(connection: Connection, progress: Progress | None = None) -> Verified
     ):
         if index != tree.size:
             raise VerificationFailed(f"entry {tree.size} is missing: the next one is {index}", index=tree.size)
-        if not isinstance(body, bytes) or leaf_hash(body) != leaf:
-            raise VerificationFailed(f"entry {index} was changed: its body does not have its leaf hash", index=index)
-        if not is_canonical(body):
-            raise VerificationFailed(f"entry {index} is not canonical JSON: Qaqpa did not write it", index=index)
-        entry = orjson.loads(body)
-        if not isinstance(entry, dict):
-            raise VerificationFailed(f"entry {index} is not an entry: Qaqpa did not write it", index=index)
+        entry = _entry(index, body, leaf)
         _check_columns(index, entry, request, kind, subject, open_intents)
-        latest = max(latest, str(entry.get("time")))
+        if kind in REGISTERED:
+            registers.see(index, entry)
+        latest = latest_time(latest, entry)
         tree.append(leaf)
         kinds[kind] = kinds.get(kind, 0) + 1
         if progress is not None and tree.size % _EVERY == 0:
             progress(tree.size, size)
+    _check_tree(tree, latest, stored)
+    registers.compare(connection)
+    if progress is not None:
+        progress(size, size)
+    return Verified(size, root, kinds, tuple(open_intents))
+
+
+def _entry(index: int, body: object, leaf: bytes) -> dict[str, Any]:
+    """What an entry says, once its body is known to be what was hashed."""
+    if not isinstance(body, bytes) or leaf_hash(body) != leaf:
+        raise VerificationFailed(f"entry {index} was changed: its body does not have its leaf hash", index=index)
+    if not is_canonical(body):
+        raise VerificationFailed(f"entry {index} is not canonical JSON: Qaqpa did not write it", index=index)
+    entry = orjson.loads(body)
+    if isinstance(entry, dict) and "time" in entry and ("act" in entry or entry.get("kind") != Kind.CONTROL):
+        return entry
+    raise VerificationFailed(f"entry {index} is not an entry: Qaqpa did not write it", index=index)
+
+
+def _check_tree(tree: Frontier, latest: str, stored: tuple[Any, ...]) -> None:
+    """What is stored of the tree must be what its entries make."""
+    size, frontier, root, last_time = stored
     if tree.size != size:
         first = max(0, min(size, tree.size)) if isinstance(size, int) else None
         raise VerificationFailed(f"the tree says that it has {size} entries, {tree.size} are there", index=first)
@@ -62,9 +85,6 @@ def verify(connection: Connection, progress: Progress | None = None) -> Verified
         raise VerificationFailed(f"the tree says that its last entry is of {last_time or 'no time'}, it is of {latest}")
     if tree.root() != root or tree.to_bytes() != frontier:
         raise VerificationFailed("the entries do not make the root that is stored: the past was changed")
-    if progress is not None:
-        progress(size, size)
-    return Verified(size, root, kinds, tuple(open_intents))
 
 
 def _request_of(entry: dict[str, object]) -> object:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
+from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -11,6 +13,8 @@ from qaqpa.errors import InvalidRequest
 from qaqpa.model.identifiers import Iin, Slug
 from qaqpa.model.vocabulary import Count, Identity, PersonalData, Text
 
+LARGEST = 8 * 2**20
+"""Bytes of a request; one person's data is a few thousand."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -78,12 +82,36 @@ def readable_path(location: tuple[int | str, ...]) -> str:
     )
 
 
+def _read_json(document: bytes | str) -> Any:
+    """One JSON value. Python's own reader is used because it can see a key that stands twice."""
+    if len(document) > LARGEST:
+        raise InvalidRequest([f"request: is longer than {LARGEST // 2**20} MiB"])
+    try:
+        text = document.decode() if isinstance(document, bytes) else document
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=Decimal)
+    except InvalidRequest:
+        raise
+    except (ValueError, RecursionError):
+        raise InvalidRequest(["request: is not JSON in UTF-8"]) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequest([f"{readable_path((double,))}: stands twice; which one counts cannot be known"])
+    return made
+
+
+def _no_constant(_name: str) -> Any:
+    raise ValueError("NaN and infinities are no JSON")
+
+
 def parse(model: type[Model], document: bytes | str | dict[str, Any]) -> Model:
     """Read `document` (JSON or a mapping) as `model`; InvalidRequest names every wrong path, never a value."""
     try:
-        if isinstance(document, dict):
-            return model.model_validate(document)
-        return model.model_validate_json(document)
+        return model.model_validate(document if isinstance(document, dict) else _read_json(document))
     except ValidationError as error:
         problems = [
             f"{readable_path(found['loc']) or 'request'}: "

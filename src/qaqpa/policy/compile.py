@@ -147,6 +147,8 @@ def _purposes(config: Config, source: Source) -> dict[str, str]:
 
 
 def _check_clauses(config: Config, source: Source) -> None:
+    if CLAUSES in config.unread:
+        return
     cited = {field.clause for field in VOCABULARY.values()} | set(law.CLAUSES)
     for clause in sorted(cited - config.clauses.keys()):
         source.problem(CLAUSES, ("clauses",), f"clause {clause} is missing: the vocabulary or law's own guards cite it")
@@ -168,7 +170,7 @@ def _second(values: list[Any]) -> int:
 def _guards(config: Config, source: Source) -> dict[str, Guard]:
     guards: dict[str, Guard] = {}
     for name, guard in config.guards.items():
-        if guard.clause not in config.clauses:
+        if guard.clause not in config.clauses and CLAUSES not in config.unread:
             source.problem(GUARDS, ("guards", name, "clause"), f"clause {guard.clause} does not exist")
         if name in law.GUARDS:
             source.problem(GUARDS, ("guards", name), "is the name of one of law's own guards; choose another")
@@ -209,7 +211,7 @@ class _Draft:
             self._check_operation(operation, fields)
         # A guard that exists but does not compile has been reported where it stands.
         for name in self.route.guards:
-            if name not in self.config.guards:
+            if name not in self.config.guards and GUARDS not in self.config.unread:
                 self.problem("guards", f"guard {name} does not exist")
         if operation is None or len(self.source.problems) > before:
             return None
@@ -228,6 +230,8 @@ class _Draft:
 
     def _check_caller(self) -> None:
         caller = self.config.callers.get(self.route.caller)
+        if CALLERS in self.config.unread:
+            return
         if caller is None:
             self.problem("caller", f"{self.route.caller} is no caller of {CALLERS}")
         elif Role.DISCLOSE not in caller.roles:
@@ -237,22 +241,26 @@ class _Draft:
         route = self.route
         if self.recipient.agreement is None:  # 2.3(4)
             self.problem("", "the recipient has no [agreement], so it may have no route (2.3(4))")
-        for clause in route.clauses:
-            if clause not in self.config.clauses:
-                self.problem("clauses", f"clause {clause} does not exist")
-        purpose_clause = self.purposes.get(route.purpose)
-        if purpose_clause is None:
-            self.problem("purpose", f"the policy has no purpose {route.purpose}")
-        elif purpose_clause not in route.clauses:
-            self.problem("clauses", f"must cite {purpose_clause}, the clause of its purpose")
+        if CLAUSES not in self.config.unread:
+            self._check_purpose(self.purposes.get(route.purpose))
         if GROUND_CLAUSE[route.ground] not in route.clauses:
             self.problem("clauses", f"must cite {GROUND_CLAUSE[route.ground]}, the clause of its ground")
-        if purpose_clause == ADVERTISING:
-            self.problem("purpose", "no personal data leaves for advertising (3.4(4))")
-        if (purpose_clause == OTHER_PURPOSES) != (route.instrument is not None):
-            self.problem("instrument", "goes with the purpose of 1.1(24), which must cite what sets it")
         if (route.ground is Ground.SERVICE) != (route.service is not None):
             self.problem("service", "goes with the ground service, which must name it")
+
+    def _check_purpose(self, clause: str | None) -> None:
+        route = self.route
+        for cited in route.clauses:
+            if cited not in self.config.clauses:
+                self.problem("clauses", f"clause {cited} does not exist")
+        if clause is None:
+            self.problem("purpose", f"the policy has no purpose {route.purpose}")
+        elif clause not in route.clauses:
+            self.problem("clauses", f"must cite {clause}, the clause of its purpose")
+        if clause == ADVERTISING:
+            self.problem("purpose", "no personal data leaves for advertising (3.4(4))")
+        if (clause == OTHER_PURPOSES) != (route.instrument is not None):
+            self.problem("instrument", "goes with the purpose of 1.1(24), which must cite what sets it")
 
     def _fields(self) -> dict[FieldPath, FieldRule]:
         fields: dict[FieldPath, FieldRule] = {}

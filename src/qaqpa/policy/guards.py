@@ -20,6 +20,7 @@ from qaqpa.policy.sentences import UNDECIDABLE, lacking
 
 _TEXTS = re.compile(r"""("|')(?:\\.|(?!\1).)*\1""", re.DOTALL)
 _NAMES = re.compile("|".join(rf"(?<![\w.]){re.escape(name)}(?!\w)" for name in VARIABLES))
+_LEADING_DOT = re.compile(r"(?<![\w)\]}'\s])\s*\.\s*[A-Za-z_]")
 ENVIRONMENT = cel.NewEnv(variables=VARIABLES)
 
 
@@ -64,6 +65,9 @@ def _names(expression: str) -> list[str]:
 
 def compile_guard(name: str, config: GuardConfig) -> Guard:
     """Raises ValueError with what CEL says against the expression."""
+    if _LEADING_DOT.search(_TEXTS.sub("''", config.when)):
+        # CEL would read `.a.b` as `a.b`, but then it could not be seen which facts the guard needs.
+        raise ValueError("a name begins with a dot; write it without")
     try:
         expression = ENVIRONMENT.compile(config.when)
     except RuntimeError as error:

@@ -7,6 +7,7 @@ the writer. Several processes may share the file; the transaction's lock keeps i
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -136,6 +137,7 @@ class SqliteStore:
     def open(self, writes: Writes | None = None) -> None:
         """Prepare the schema and start the writer. Raises StoreUnavailable or SchemaMismatch."""
         self._writes = writes
+        self._make_private()
         try:
             with self._engine.begin() as connection:
                 prepare(connection)
@@ -144,6 +146,18 @@ class SqliteStore:
             raise store_error(error) from error
         self._thread = threading.Thread(target=self._write_groups, name="qaqpa-writer", daemon=True)
         self._thread.start()
+
+    def _make_private(self) -> None:
+        """A new database belongs to its owner alone; SQLite gives its side files the same mode."""
+        path = str(self._engine.url.database)
+        if not path.startswith("file:"):
+            try:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            except OSError as error:
+                raise StoreUnavailable(
+                    f"the database cannot be opened ({error.strerror}): look at the folder and its permissions; "
+                    "nothing was sent"
+                ) from None
 
     def migrate(self) -> str:
         """Bring the schema to this version's in one transaction; returns its revision."""

@@ -77,7 +77,7 @@ class Addresses:
 
     endpoints: Mapping[str, str]
     networks: tuple[Network, ...]
-    ca: str | None
+    ca: str
     client_certificate: str | None
 
 

@@ -94,18 +94,15 @@ def _pinned(pins: frozenset[bytes]) -> type[ssl.SSLObject]:
     return Pinned
 
 
-def tls_context(ca: str | None, pins: Iterable[str], client_certificate: str | None) -> ssl.SSLContext:
+def tls_context(ca: str, pins: Iterable[str], client_certificate: str | None) -> ssl.SSLContext:
     """TLS 1.2 or later, certificate and host name checked. Raises NotConfigured for a file that does not serve."""
     # Not ssl.create_default_context: that writes session keys to wherever SSLKEYLOGFILE points.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca is None:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    else:
-        try:
-            context.load_verify_locations(cafile=ca)
-        except (OSError, ssl.SSLError):
-            raise NotConfigured(f"channel.ca: {ca} is not a readable PEM file of certificates") from None
+    try:
+        context.load_verify_locations(cafile=ca)
+    except (OSError, ssl.SSLError):
+        raise NotConfigured(f"channel.ca: {ca} is not a readable PEM file of certificates") from None
     if client_certificate is not None:
         try:
             # An empty password, so that an encrypted key fails instead of asking on the terminal.

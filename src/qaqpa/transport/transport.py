@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from qaqpa.errors import (
     NotSent,
     PeerRefused,
     RateLimited,
+    RecipientSuspended,
     ThirdPartyError,
     Unsettled,
 )
@@ -49,7 +50,7 @@ class Line:
 
 def may_retry(error: BaseException, *, idempotent: bool) -> bool:
     """Whether a message may be tried again: it surely did not leave, or a repeated one counts as one."""
-    if isinstance(error, CircuitOpen | RateLimited | PeerRefused | AddressRefused):
+    if isinstance(error, CircuitOpen | RateLimited | RecipientSuspended | PeerRefused | AddressRefused):
         return False  # waiting changes nothing, or is not ours to do
     return isinstance(error, NotSent) or (idempotent and isinstance(error, Unsettled))
 
@@ -57,8 +58,9 @@ def may_retry(error: BaseException, *, idempotent: bool) -> bool:
 class Transport:
     """Lines by recipient. Nothing else in Qaqpa can reach a third party."""
 
-    def __init__(self, lines: Mapping[str, Line]) -> None:
+    def __init__(self, lines: Mapping[str, Line], *, is_suspended: Callable[[str], Awaitable[bool]]) -> None:
         self._lines = lines
+        self._is_suspended = is_suspended
 
     def require(self, recipient: str) -> None:
         """Raises NotConfigured when there is no line to `recipient`."""
@@ -109,8 +111,9 @@ class Transport:
         was_try = line.breaker.enter()
         try:
             async with line.limits.turn():
+                await self._not_suspended(sealed.intent.decision.asked.recipient)
                 reply = await line.channel.send(sealed)
-        except RateLimited:
+        except (RateLimited, RecipientSuspended):
             line.breaker.left(was_try=was_try)
             raise
         except ThirdPartyError:
@@ -125,6 +128,11 @@ class Transport:
         else:
             line.breaker.succeeded()
         return reply
+
+    async def _not_suspended(self, recipient: str) -> None:
+        """5.5: asked at the door itself, because a message may have waited long for its turn or its next attempt."""
+        if await self._is_suspended(recipient):
+            raise RecipientSuspended("the recipient was suspended meanwhile; nothing was sent")
 
     async def close(self) -> None:
         """Close every channel."""
