@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
-from test_policy import DAY, NOW, OPERATOR_BIN, OTHER_BIN, consent
+from test_policy import DAY, MICRO, NEED, NOW, OTHER_BIN, consent
 
 from qaqpa.model.consent import Consent, Need, choose, uncovered
-from qaqpa.model.vocabulary import FieldPath
 
 # --- coverage --------------------------------------------------------------------------------------
 
-NEED = Need("application_review", "first-credit-bureau", "credit_bureau", abroad=False, operator_bin=OPERATOR_BIN,
-            fields=frozenset({FieldPath("identity.iin"), FieldPath("identity.last_name")}))  # fmt: skip
-MICRO = timedelta(microseconds=1)
 COVERAGE: dict[str, tuple[Consent, Need, bool | None, tuple[str, ...]]] = {
     "covers": (consent(), NEED, None, ()),
     "expires at this instant": (consent(expires_at=NOW), NEED, None, ("consent_expired",)),

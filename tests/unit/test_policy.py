@@ -27,6 +27,7 @@ from qaqpa.policy.law import agreement_in_force, names_for
 ROOT = Path(__file__).parent.parent.parent
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
+MICRO = timedelta(microseconds=1)
 OPERATOR_BIN, OTHER_BIN = "230340000017", "190540000222"
 WORDS = Words(ru="да", kk="иә", en="yes")
 REPORT = Asked(CallerId("loan-scoring"), RecipientId("first-credit-bureau"), "credit_report", "application_review")
@@ -65,6 +66,8 @@ def consent(number: int = 1, *, asked_to_withdraw: bool = False, withdrawn: bool
     )
 
 
+NEED = Need("application_review", "first-credit-bureau", "credit_bureau", abroad=False, operator_bin=OPERATOR_BIN,
+            fields=frozenset({FieldPath("identity.iin"), FieldPath("identity.last_name")}))  # fmt: skip
 BREACH = ContractFacts(
     days_overdue=95,
     breach_notified_on=(NOW - 60 * DAY).date(),
