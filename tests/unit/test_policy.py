@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from qaqpa.config.models import Agreement, GuardConfig, PolicyVersion
 from qaqpa.gateway import load_setup
-from qaqpa.model.consent import Consent, ConsentTerms
+from qaqpa.model.consent import Consent, ConsentTerms, Need
 from qaqpa.model.decision import Asked, Decision, GuardResult, Result
 from qaqpa.model.identifiers import CallerId, ConsentId, RecipientId, SubjectId
 from qaqpa.model.request import ContractFacts
-from qaqpa.model.vocabulary import expand
+from qaqpa.model.vocabulary import FieldPath, expand
 from qaqpa.model.words import Ground, Words
 from qaqpa.policy import Facts, Policy, Route, decide
 from qaqpa.policy.guards import compile_guard

@@ -208,7 +208,10 @@ class Https:
         if wire.has_connection:
             # In doubt it left (a response may have been lost on the way back).
             if timed_out and not any(isinstance(cause, aiohttp.ServerDisconnectedError) for cause in causes):
-                return AnswerTimeout(f"no whole answer within {self._config.answer_timeout_s:g} s")
+                limit_s = self._config.connect_timeout_s + self._config.answer_timeout_s
+                return AnswerTimeout(
+                    f"no whole answer: silent for {self._config.answer_timeout_s:g} s, or not done within {limit_s:g} s"
+                )
             return ConnectionLost("the connection broke after the message may have been sent")
         if any(isinstance(cause, AddressForbidden) for cause in causes):
             return AddressRefused(
