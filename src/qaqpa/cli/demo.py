@@ -90,9 +90,9 @@ def _as_data(summary: Summary) -> dict[str, object]:
 
 def _print(summary: Summary) -> None:
     out.print(f"\n[bold]What left[/], of {summary.people} synthetic people, and under which clause")
-    left = table("to", "operation", "clauses", "fields", "times")
+    left = table("to whom", "what for", "fields", "times")
     for (recipient, operation, clauses, fields), count in sorted(summary.left.items()):
-        left.add_row(recipient, operation, clauses, _names(fields), str(count))
+        left.add_row(recipient, f"{operation}\n{clauses}", _names(fields), str(count))
     out.print(left)
 
     out.print("\n[bold]What was withheld[/]: handed in, but not passed by the route that was asked for")

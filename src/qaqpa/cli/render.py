@@ -41,8 +41,8 @@ def print_json(value: Any) -> None:
 def table(*columns: str, title: str | None = None) -> Table:
     """An empty table in the house's style."""
     made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        made.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        made.add_column(column, overflow="fold", no_wrap=number == 0)  # names in the first column stay whole
     return made
 
 
