@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from harness import PEOPLE, House, give_consent, request, request_document
-from qaqpa.errors import ClockSetBack, ConnectFailed, InvalidRequest, NotAllowed, RecipientSuspended
+from qaqpa.errors import (
+    ClockSetBack,
+    ConnectFailed,
+    InvalidRequest,
+    NotAllowed,
+    NotSent,
+    RecipientSuspended,
+    StoreUnavailable,
+)
 from qaqpa.testing.faults import Fault
 
 PERSON = PEOPLE[0]
@@ -56,7 +65,21 @@ async def test_only_who_keeps_or_reviews_consents_may_look_at_one(house: House) 
 
 @pytest.mark.promise(2)
 @pytest.mark.parametrize(
-    "text", [f"about {PERSON.iin}", "call +7 701 123 45 67", "8(701)1234567", "", "   ", "x" * 201, "a\nb", "\udcff"]
+    "text",
+    [
+        f"about {PERSON.iin}",
+        "call +7 701 123 45 67",
+        "8(701)1234567",
+        "850101 300123",
+        "85 01 01 30 01 23",
+        "8501.0130.0123",
+        "701 123 45 67",
+        "",
+        "   ",
+        "x" * 201,
+        "a\nb",
+        "\udcff",
+    ],
 )
 async def test_no_number_of_a_person_is_entered_with_an_act(house: House, text: str) -> None:
     async with house.gateway() as gateway:
@@ -66,7 +89,9 @@ async def test_no_number_of_a_person_is_entered_with_an_act(house: House, text: 
         assert house.entries(gateway) == []
 
 
-@pytest.mark.parametrize("reason", ["incident 7", "ticket 20261123-4", "since 2026-11-23", "[/] [bold]", "құқық бұзу"])
+@pytest.mark.parametrize(
+    "reason", ["incident 7", "ticket 1123-4", "at 2026-11-23", "[/] [bold]", "құқық бұзу"]
+)
 async def test_ordinary_reasons_are_entered_and_shown_as_they_are(house: House, reason: str) -> None:
     async with house.gateway() as gateway:
         await gateway.suspend("compliance", "first-credit-bureau", person="A [B]", reason=reason)
@@ -119,3 +144,50 @@ async def test_a_key_whose_disclosure_surely_was_not_sent_may_be_used_again(hous
     async with house.gateway() as gateway:
         await gateway.disclose("loan-scoring", asked, idempotency_key="k")
     assert len(house.fcb.calls) == 1
+
+
+async def test_a_clock_that_is_not_behind_is_not_accepted(house: House) -> None:
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, PERSON)
+        with pytest.raises(InvalidRequest, match="nothing to accept"):
+            await gateway.accept_clock("compliance", person="A. C.", reason="x")
+
+
+@pytest.mark.promise(3)
+async def test_when_it_cannot_be_known_whether_a_recipient_is_suspended_nothing_is_sent(house: House) -> None:
+    async def unreadable(_recipient: str) -> bool:
+        raise StoreUnavailable("locked")
+
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, PERSON)
+        gateway.transport._is_suspended = unreadable
+        with pytest.raises(NotSent):
+            await gateway.disclose("loan-scoring", request(request_document(PERSON)))
+        assert house.entries(gateway, "outcome")[0]["result"] == "not_sent"
+    assert house.fcb.connections == 0
+
+
+async def test_two_gateways_of_different_configuration_each_enter_theirs(house: House) -> None:
+    asked = request(request_document(PERSON))
+    async with house.gateway() as first:
+        await give_consent(house, first, PERSON)
+        house.edit("gateway.toml", ('language = "en"', 'language = "kk"'))
+        async with house.gateway() as second:
+            for gateway in (second, first):
+                await gateway.disclose("loan-scoring", asked)
+                kinds = [entry["kind"] for entry in house.entries(gateway)][-3:]
+                assert kinds == ["policy", "intent", "outcome"]
+                digest = house.entries(gateway, "policy")[-1]["config"]
+                assert digest == gateway.setup.config.digest
+
+
+async def test_an_outcome_is_entered_without_a_reference_that_no_entry_can_hold(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, PERSON)
+        adapter = type(gateway.flow.adapters["first-credit-bureau"])
+        decode = adapter.decode
+        monkeypatch.setattr(adapter, "decode", lambda self, *given: replace(decode(self, *given), reference=12.5))
+        await gateway.disclose("loan-scoring", request(request_document(PERSON)))
+        assert house.verified(gateway).open_intents == ()

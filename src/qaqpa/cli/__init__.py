@@ -17,7 +17,7 @@ import typer
 
 from qaqpa import log
 from qaqpa.cli import check, consent, demo, disclose, keys, ledger, migrate, recipient, sandbox
-from qaqpa.cli.render import failure
+from qaqpa.cli.render import failure, print_json
 from qaqpa.errors import QaqpaError
 
 app = typer.Typer(
@@ -64,14 +64,14 @@ def _run(arguments: list[str]) -> int:
             return _broken_pipe()
         if stop.code == INTERRUPTED:
             print("interrupted; what was being sent was finished and entered first", file=sys.stderr)  # noqa: T201
-        return _flushed(stop.code if isinstance(stop.code, int) else 0)
+        return _flushed(stop.code if isinstance(stop.code, int) else INTERNAL if stop.code else 0)
     except QaqpaError as error:
         failure(error, as_json="--json" in arguments)
         return error.exit_code
     except BrokenPipeError:
         return _broken_pipe()
     except Exception as error:  # noqa: BLE001 - what an unforeseen exception says may hold a person's data
-        return _defect(error)
+        return _defect(error, as_json="--json" in arguments)
     return 0
 
 
@@ -91,10 +91,12 @@ def _broken_pipe() -> int:
     return 141
 
 
-def _defect(error: Exception) -> int:
+def _defect(error: Exception, *, as_json: bool = False) -> int:
     """Say where, never what: places in the code hold no data, messages may."""
     frames = traceback.extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-4:]))
+    if as_json:
+        print_json({"code": "defect", "status": 500, "detail": f"{type(error).__name__} at {where}"})
     print(f"a defect of Qaqpa, or of what it runs on: {type(error).__name__} at {where}", file=sys.stderr)  # noqa: T201
     print("What was done before stands in the ledger: `qaqpa ledger show`.", file=sys.stderr)  # noqa: T201
     return INTERNAL

@@ -41,10 +41,11 @@ Result = TypeVar("Result")
 _log = log.get("gateway")
 
 _SUSPENDED = "SELECT 1 FROM suspensions WHERE recipient = ?"
+_CONFIG = "SELECT value FROM meta WHERE name = 'config'"
 _NOT_WITHDRAWN = "SELECT 1 FROM consents WHERE id = ? AND withdrawn_at IS NULL"
 _DECISIONS = 3
 _OPEN_TEXT = re.compile(r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
-_NUMBER_OF_A_PERSON = re.compile(r"\d{9}|\+?\d[\s-]?\(?\d{3}\)?[\s-]?\d{3}[\s-]?\d{2}[\s-]?\d{2}")
+_DATE_OR_TIME = re.compile(r"(?<!\d)(?:\d{4}-\d\d-\d\d|\d\d?:\d\d(?::\d\d)?)(?!\d)")
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -63,13 +64,19 @@ class Suspension:
     reason: str
 
 
+def _holds_a_persons_number(text: str) -> bool:
+    """Whether nine digits (a document's number; an IIN has twelve) follow each other, however they are grouped."""
+    undated = _DATE_OR_TIME.sub(" then ", text)
+    return re.search(r"\d{9}", re.sub(r"(?<=\d)[\W_]+(?=\d)", "", undated)) is not None
+
+
 def _check_open_text(**texts: str) -> None:
     """Who acted and why stand in the open, for ever: no number of a person may be among it."""
     problems = [
         f"{name}: 1 to 200 characters without any long number: it stands in the ledger in the open, "
         "so name no data subject"
         for name, text in texts.items()
-        if not _OPEN_TEXT.fullmatch(text) or _NUMBER_OF_A_PERSON.search(text)
+        if not _OPEN_TEXT.fullmatch(text) or _holds_a_persons_number(text)
     ]
     if problems:
         raise InvalidRequest(problems)
@@ -163,12 +170,17 @@ class Gateway:
                 return await self.flow.disclose(caller, request, key)
             except DecisionOutdated:
                 _log.info("decided anew", caller=caller)
+                self._policy_entered = False
+                await self._enter_policy()
         return await self.flow.disclose(caller, request, key)
 
     def _still_holds(self, decision: Decision) -> StillHolds:
         recipient, consent = decision.asked.recipient, decision.consent
 
         def holds(connection: Connection) -> bool:
+            # Another gateway may have entered another configuration meanwhile; then ours is entered anew first.
+            if connection.exec_driver_sql(_CONFIG).scalar() != self.setup.config.digest:
+                return False
             if connection.exec_driver_sql(_SUSPENDED, (recipient,)).first() is not None:
                 return False
             return consent is None or connection.exec_driver_sql(_NOT_WITHDRAWN, (consent,)).first() is not None
@@ -268,6 +280,10 @@ class Gateway:
         """Go on from the clock as it is now, though the ledger's last entry is later (a clock that had run ahead)."""
         self._require(caller, Role.OPERATE)
         _check_open_text(person=person, reason=reason)
+        await self._enter_policy()
+        last = await self.store.read(lambda c: c.exec_driver_sql("SELECT last_time FROM tree WHERE id = 1").scalar())
+        if timestamp(self._clock()) >= str(last):
+            raise InvalidRequest(["clock: is not behind the ledger's last entry, so there is nothing to accept"])
         public = entries.control("accept_clock", "", caller, person, reason, at=self._clock())
         await self._unbroken(self.ledger.record(Kind.CONTROL, public))
 

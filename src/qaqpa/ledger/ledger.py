@@ -6,6 +6,7 @@ Every method returns when its entry is durable. If it cannot be, it raises Store
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
@@ -191,6 +192,8 @@ class Ledger:
             )
             unrecorded.disclosure = intended.id
             raise unrecorded from error
+        except (TypeError, ValueError):  # an adapter's reference that no entry can hold
+            return await self._conclude(intended, replace(ended, reference=None, their_code=None))
 
     async def _conclude(self, intended: Intent, ended: Outcome) -> int:
         subject = await self.subjects.by_id(intended.subject)

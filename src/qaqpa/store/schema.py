@@ -70,6 +70,7 @@ idempotency = Table(
     metadata,
     Column("key", LargeBinary, primary_key=True),
     Column("disclosure", Text, nullable=False),
+    Index("idempotency_disclosure", "disclosure"),
 )
 
 meta = Table(

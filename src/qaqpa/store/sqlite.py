@@ -149,15 +149,20 @@ class SqliteStore:
 
     def _make_private(self) -> None:
         """A new database belongs to its owner alone; SQLite gives its side files the same mode."""
-        path = str(self._engine.url.database)
-        if not path.startswith("file:"):
-            try:
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            except OSError as error:
-                raise StoreUnavailable(
-                    f"the database cannot be opened ({error.strerror}): look at the folder and its permissions; "
-                    "nothing was sent"
-                ) from None
+        if self._engine.url.query.get("mode") == "ro":
+            return
+        path = str(self._engine.url.database).removeprefix("file:")
+        try:
+            # Only ever a file that is not there yet: closing any descriptor of an open database would drop the locks
+            # that this process holds on it (POSIX), and another process could then delete its write-ahead log.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the database cannot be opened ({error.strerror}): look at the folder and its permissions; "
+                "nothing was sent"
+            ) from None
 
     def migrate(self) -> str:
         """Bring the schema to this version's in one transaction; returns its revision."""

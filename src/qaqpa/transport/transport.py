@@ -18,6 +18,7 @@ from qaqpa.errors import (
     PeerRefused,
     RateLimited,
     RecipientSuspended,
+    StoreError,
     ThirdPartyError,
     Unsettled,
 )
@@ -131,7 +132,11 @@ class Transport:
 
     async def _not_suspended(self, recipient: str) -> None:
         """5.5: asked at the door itself, because a message may have waited long for its turn or its next attempt."""
-        if await self._is_suspended(recipient):
+        try:
+            suspended = await self._is_suspended(recipient)
+        except StoreError:
+            raise NotSent("whether the recipient is suspended cannot be known now; nothing was sent") from None
+        if suspended:
             raise RecipientSuspended("the recipient was suspended meanwhile; nothing was sent")
 
     async def close(self) -> None:

@@ -64,6 +64,7 @@ def upgrade() -> None:
         sa.Column("key", sa.LargeBinary, primary_key=True),
         sa.Column("disclosure", sa.Text, nullable=False),
     )
+    op.create_index("idempotency_disclosure", "idempotency", ["disclosure"])
     op.create_table(
         "meta",
         sa.Column("name", sa.Text, primary_key=True),
