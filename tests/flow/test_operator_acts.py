@@ -89,9 +89,7 @@ async def test_no_number_of_a_person_is_entered_with_an_act(house: House, text: 
         assert house.entries(gateway) == []
 
 
-@pytest.mark.parametrize(
-    "reason", ["incident 7", "ticket 1123-4", "at 2026-11-23", "[/] [bold]", "құқық бұзу"]
-)
+@pytest.mark.parametrize("reason", ["incident 7", "ticket 1123-4", "at 2026-11-23", "[/] [bold]", "құқық бұзу"])
 async def test_ordinary_reasons_are_entered_and_shown_as_they_are(house: House, reason: str) -> None:
     async with house.gateway() as gateway:
         await gateway.suspend("compliance", "first-credit-bureau", person="A [B]", reason=reason)
