@@ -63,10 +63,7 @@ Names = Annotated[tuple[Slug, ...], Field(min_length=1)]
 FieldNames = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_in_vocabulary)]
 
 
-class ConsentTerms(_Part):
-    """What was agreed to; nothing in it tells who agreed, and every text in it is a name that the policy knows."""
-
-    operator_bin: Bin
+class _Agreed(_Part):
     given_at: AwareDatetime
     expires_at: AwareDatetime | None = None
     purposes: Names
@@ -79,24 +76,22 @@ class ConsentTerms(_Part):
     policy: Text
     """Version of the policy that the subject accepted."""
 
+
+class ConsentTerms(_Agreed):
+    """What was agreed to; nothing in it tells who agreed, and every text in it is a name that the policy knows."""
+
+    operator_bin: Bin
+
     @property
     def paths(self) -> frozenset[FieldPath]:
         """Every field that the consent names, groups spelt out."""
         return expand(self.fields)
 
 
-class ConsentRequest(_Part):
+class ConsentRequest(_Agreed):
     """A consent as a caller hands it in."""
 
     operator: StatedOperator
-    given_at: AwareDatetime
-    expires_at: AwareDatetime | None = None
-    purposes: Names
-    third_parties: Names
-    cross_border: bool
-    publication: bool
-    fields: FieldNames
-    policy: Text
     subject: ConsentingPerson
     contract: Text | None = None
     """Number of the contract whose duties hold back a withdrawal (7.1(3))."""
@@ -105,8 +100,9 @@ class ConsentRequest(_Part):
     @property
     def terms(self) -> ConsentTerms:
         """The part that does not identify the person."""
-        shared = set(ConsentTerms.model_fields) & set(ConsentRequest.model_fields)
-        return ConsentTerms(operator_bin=self.operator.bin, **{name: getattr(self, name) for name in shared})
+        return ConsentTerms(
+            operator_bin=self.operator.bin, **{name: getattr(self, name) for name in _Agreed.model_fields}
+        )
 
 
 class ConsentStatus(StrEnum):
