@@ -20,6 +20,7 @@ import pytest
 from qaqpa.cli import main
 from qaqpa.gateway import Gateway, load_setup
 from qaqpa.ledger import Keyring
+from qaqpa.ledger.keyring import Unlock
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.consent import Consent, ConsentRequest
@@ -29,6 +30,10 @@ from qaqpa_adapters.demo_collector.sandbox import DemoCollectorSandbox
 from qaqpa_adapters.first_credit_bureau.sandbox import FirstCreditBureauSandbox
 
 ROOT = Path(__file__).parent.parent
+PASSPHRASE = "a passphrase of the tests"
+ENGINES = ("sqlite", "postgresql")
+both_engines = pytest.mark.parametrize("engine", ENGINES, indirect=True)
+"""The test runs on SQLite and on a real PostgreSQL."""
 TODAY = datetime.now(UTC).date()
 PEOPLE = people(8, today=TODAY)
 DEBTOR_FACTS = {
@@ -104,7 +109,7 @@ class House:
 
     def verified(self, gateway: Gateway) -> Verified:
         with gateway.store.snapshot() as connection:
-            return verify(connection)
+            return verify(connection, key=gateway.setup.log_key)
 
     async def reached(self, stand: FirstCreditBureauSandbox | DemoCollectorSandbox, calls: int = 1) -> None:
         """Wait until a third party has been called so often."""
@@ -181,13 +186,17 @@ def request(document: Mapping[str, Any]) -> DisclosureRequest:
 
 
 @asynccontextmanager
-async def built(folder: Path) -> AsyncIterator[House]:
-    """A house with its third parties running."""
+async def built(folder: Path, url: str | None = None) -> AsyncIterator[House]:
+    """A house with its third parties running; `url` names another database than its own SQLite file."""
     home, config = folder / "home", folder / "config"
     home.mkdir()
     shutil.copytree(ROOT / "config", config)
     fcb = FirstCreditBureauSandbox(directory=folder / "fcb", unknown_share=0, no_report_share=0)
     collector = DemoCollectorSandbox(directory=folder / "collector")
     async with fcb, collector:
-        Keyring.create(home / "keyring.json")
-        yield House(home, config, fcb, collector, {**fcb.environment, **collector.environment})
+        environ = {**fcb.environment, **collector.environment, "QAQPA_PASSPHRASE": PASSPHRASE}
+        house = House(home, config, fcb, collector, environ)
+        if url is not None:
+            house.edit("gateway.toml", ("sqlite:///qaqpa.db", url))
+        Keyring.create(home / "keyring.json", Unlock(PASSPHRASE), cost=2)
+        yield house

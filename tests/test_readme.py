@@ -47,7 +47,7 @@ def environment() -> dict[str, str]:
 
 
 def test_the_tours_work_as_written(folder: Path) -> None:
-    assert len(SHELL) == 5
+    assert len(SHELL) == 6
     script = "set -eu\n" + "".join(SHELL).replace(". .venv/bin/activate\n", "")
     done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -72,8 +72,11 @@ def test_the_python_of_the_readme_works(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "command", ["", "demo", "check", "disclose", "decide", "migrate", "sandbox", "consent", "consent record",
-                "consent show", "consent withdraw", "ledger", "ledger show", "ledger verify", "recipient",
-                "recipient list", "recipient suspend", "recipient resume", "keys", "keys init"],
+                "consent show", "consent withdraw", "ledger", "ledger show", "ledger verify", "ledger prove",
+                "ledger export", "ledger checkpoint", "ledger open", "ledger settle", "ledger archive",
+                "ledger accept-clock", "ledger witness", "subject", "subject erase", "backup", "restore", "recipient",
+                "recipient list", "recipient suspend", "recipient resume", "keys", "keys init", "keys show", "keys
+                rotate"],
 )  # fmt: skip
 def test_every_command_helps(command: str) -> None:
     done = subprocess.run(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import secrets
 import sys
 import time
 from collections import Counter
@@ -189,6 +190,16 @@ async def unaccounted(gateway: Gateway, calls: list[dict[str, Any]]) -> int:
     return (arrived - sent).total()
 
 
+def passphrase(home: Path) -> str:
+    """What seals the keyring of an installation that only tries things out; a real one is kept elsewhere."""
+    path = home / "sandbox" / "passphrase"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(24))
+    return path.read_text()
+
+
 @asynccontextmanager
 async def stands(config: Path, home: Path) -> AsyncIterator[Stands]:
     """Start the stand-ins and stop them."""
@@ -219,15 +230,14 @@ async def run(config: Path, home: Path, *, count: int, progress: Progress) -> Su
     summary = Summary(people=count)
     async with stands(config, home) as third_parties:
         setup = load_setup(config, home=home, environ={**os.environ, **third_parties.environment})
-        keyring = home / setup.config.gateway.keys.keyring
-        if not keyring.exists():
-            Keyring.create(keyring)
+        if not setup.keyring_path.exists():
+            Keyring.create(setup.keyring_path, setup.unlock).close()
         async with Gateway.open(setup) as gateway:
             await _jobs(gateway, third_parties, summary, count, progress)
             summary.received = len(third_parties.calls())
             summary.unaccounted = await unaccounted(gateway, received(home, "first-credit-bureau"))
     with gateway.store.snapshot() as connection:
-        summary.verified = verify(connection)
+        summary.verified = verify(connection, key=setup.log_key, kept=[setup.checkpoint_path.read_bytes()])
     summary.seconds = time.perf_counter() - started
     return summary
 

@@ -12,6 +12,7 @@ they arise; none but these crosses a module's border.
     │   ├── NotFound                    not_found
     │   └── DuplicateRequest            request_duplicate       the same Idempotency-Key again
     ├── DecisionOutdated                decision_outdated       what it rested on changed meanwhile; decide again
+    ├── ErasureRefused                  erasure_refused         exit 1: duties are open (7.1(3)), or a disclosure is
     ├── Blocked                         nothing left: the decision says why
     │   ├── Denied                      denied                  exit 1
     │   └── Gap                         gap                     exit 3
@@ -42,6 +43,7 @@ they arise; none but these crosses a module's border.
     │   ├── StoreUnavailable            store_unavailable
     │   ├── SchemaMismatch              schema_mismatch
     │   ├── ClockSetBack                clock_set_back
+    │   ├── LedgerRolledBack            ledger_rolled_back      it does not extend the checkpoint kept outside
     │   └── KeyringError                keyring_error
     └── VerificationFailed              verification_failed     exit 6
 """
@@ -144,6 +146,14 @@ class DuplicateRequest(UsageError):
 
 
 # --- blocked by a decision -------------------------------------------------------------------------
+
+
+class ErasureRefused(QaqpaError):
+    """A subject is not erased while duties (7.1(3)) or disclosures are open."""
+
+    code = "erasure_refused"
+    status = 409
+    exit_code = 1
 
 
 class Blocked(QaqpaError):
@@ -363,6 +373,12 @@ class ClockSetBack(StoreError):
     """The clock shows a time before the ledger's last entry, so no date can be trusted."""
 
     code = "clock_set_back"
+
+
+class LedgerRolledBack(StoreError):
+    """The database does not hold what the checkpoint outside it was signed over: an old back-up, or a forked copy."""
+
+    code = "ledger_rolled_back"
 
 
 class KeyringError(StoreError):

@@ -93,7 +93,7 @@ async def test_no_number_of_a_person_is_entered_with_an_act(house: House, text: 
 async def test_ordinary_reasons_are_entered_and_shown_as_they_are(house: House, reason: str) -> None:
     async with house.gateway() as gateway:
         await gateway.suspend("compliance", "first-credit-bureau", person="A [B]", reason=reason)
-    for command in (("ledger", "show"), ("recipient", "list")):
+    for command in (("ledger", "show", "--caller", "compliance"), ("recipient", "list")):
         ran = await house.cli(*command)
         assert ran.code == 0, ran.err
         assert reason in ran.out and "A [B]" in ran.out

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from harness import PEOPLE, House, give_consent, request, request_document
+from harness import PEOPLE, House, both_engines, give_consent, request, request_document
 
 PERSON = PEOPLE[0]
 
@@ -21,6 +21,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.promise(1)
+@both_engines
 async def test_a_second_gateway_and_another_process_take_nothing_from_the_first(house: House) -> None:
     # Closing any descriptor of the database would drop this process's locks on it; the other process would then
     # think itself the last one and delete the write-ahead log under the first gateway.

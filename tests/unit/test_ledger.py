@@ -1,94 +1,36 @@
-"""The ledger: an intent only for a permitted disclosure, one outcome, no gap, no repetition, no changed past."""
+"""The ledger: an intent only for a permitted disclosure, one outcome, no gap, no repetition."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import hashlib
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import PEOPLE, Clock, House, give_consent, handover_document, request, request_document
-from qaqpa.errors import ClockSetBack, Denied, DuplicateRequest, QaqpaError, StoreError, VerificationFailed
-from qaqpa.ledger import Keyring, Ledger
-from qaqpa.ledger.canonical import canonical
-from qaqpa.ledger.entries import Kind, control
-from qaqpa.ledger.merkle import leaf_hash
+from books import ASKED, OK, Book, book_at, decided, intend
+from harness import PEOPLE, House, both_engines, give_consent, handover_document, request, request_document
+from qaqpa.errors import ClockSetBack, Denied, DuplicateRequest, KeyringError, QaqpaError, StoreError
 from qaqpa.ledger.read import entries_of
-from qaqpa.ledger.verify import Verified, verify
-from qaqpa.model.decision import Asked, Decision, GuardResult, Result
-from qaqpa.model.disclosure import Extract, Intent, Message, Outcome
-from qaqpa.model.identifiers import CallerId, RecipientId
-from qaqpa.model.words import OutcomeResult, SealKind, Words
-from qaqpa.store import SqliteStore
-from qaqpa.store.sqlite import parse_url
+from qaqpa.model.decision import Result
+from qaqpa.model.disclosure import Intent, Outcome
+from qaqpa.model.identifiers import CallerId
+from qaqpa.model.words import OutcomeResult
 
+pytestmark = both_engines
 PERSON = PEOPLE[0]
-ASKED = Asked(CallerId("scoring"), RecipientId("bureau"), "report", "review")
-EXTRACT = Extract({}, (), (), consent_confirmed=True)
-MESSAGE = Message(b"body", "text/xml", "report")
-OK = Outcome(OutcomeResult.DELIVERED, "ok")
-
-
-def decided(*results: Result, asked: Asked = ASKED) -> Decision:
-    words = Words(ru="р", kk="к", en="e")
-    return Decision(asked, datetime.now(UTC), tuple(GuardResult("g", "1.1", words, result) for result in results))
-
-
-PERMIT = decided(Result.PERMIT)
-
-
-@dataclass
-class Book:
-    """A ledger on a store of its own, without a gateway."""
-
-    path: Path
-    ledger: Ledger
-    clock: Clock
-
-    async def intend(self, decision: Decision = PERMIT, *, key: str | None = None, iin: str = PERSON.iin) -> Intent:
-        return await self.ledger.intend(
-            decision, EXTRACT, MESSAGE, iin, seal=SealKind.TLS_ONLY, stated={}, idempotency_key=key,
-            still_holds=lambda _connection: True,
-        )  # fmt: skip
-
-    async def control(self, number: int = 0) -> int | None:
-        return await self.ledger.record(Kind.CONTROL, control("a", "r", "c", "p", f"reason {number}", at=self.clock()))
-
-    def verified(self) -> Verified:
-        with self.ledger.store.snapshot() as connection:
-            return verify(connection)
-
-    def contents(self, kind: str | None = None) -> list[dict[str, Any]]:
-        with self.ledger.store.snapshot() as connection:
-            return [entry.content for entry in entries_of(connection, kind=kind)]
-
-    def sql(self, statement: str, *values: Any) -> None:
-        """What somebody with the database file may do."""
-        with closing(sqlite3.connect(self.path)) as connection, connection:
-            assert connection.execute(statement, values).rowcount, "the attack changed nothing"
-
-    def body(self, index: int) -> bytes:
-        with closing(sqlite3.connect(self.path)) as connection:
-            return bytes(connection.execute("SELECT body FROM entries WHERE idx = ?", (index,)).fetchone()[0])
 
 
 @pytest.fixture
-async def book(tmp_path: Path) -> AsyncIterator[Book]:
-    store, clock = SqliteStore(parse_url("sqlite:///l.db", tmp_path)), Clock()
-    ledger = Ledger(store, Keyring.create(tmp_path / "k.json"), clock, clock_tolerance_s=5)
-    try:
-        store.open(ledger)
-        yield Book(tmp_path / "l.db", ledger, clock)
-    finally:
-        store.close()
+def book(tmp_path: Path, store_url: str) -> Iterator[Book]:
+    with book_at(store_url, tmp_path) as made:
+        yield made
 
 
 # --- intents and outcomes --------------------------------------------------------------------------
@@ -137,6 +79,16 @@ async def test_of_two_outcomes_at_once_one_is_entered_and_neighbours_are_unharme
     assert sorted(type(each).__name__ for each in results) == ["StoreUnavailable", "int", "int"]
     assert len(book.contents("outcome")) == 2
     book.verified()
+
+
+async def test_the_outcome_may_be_said_by_another_process_than_the_intent(
+    book: Book, store_url: str, tmp_path: Path
+) -> None:
+    await book.ledger.record_policy([], "digest")
+    intent = await book.intend()
+    with book_at(store_url, tmp_path) as other:
+        assert await other.ledger.conclude(intent, OK) == 2
+    assert book.verified().open_intents == ()
 
 
 async def test_open_intents_are_listed_until_they_are_concluded(book: Book) -> None:
@@ -198,7 +150,7 @@ async def test_a_key_that_is_none_is_refused_with_an_error_of_ours(house: House,
 async def test_while_the_clock_is_set_back_nothing_is_authorised_but_outcomes_are_still_told(house: House) -> None:
     async with house.gateway() as gateway:
         consent = await give_consent(house, gateway, PERSON)
-        intent = await Book(house.home / "qaqpa.db", gateway.ledger, house.clock).intend()
+        intent = await intend(gateway.ledger)
         house.clock.offset = -timedelta(seconds=60)
         with pytest.raises(ClockSetBack, match="s behind"):
             await gateway.disclose("loan-scoring", request(request_document(PERSON)))
@@ -218,9 +170,9 @@ async def test_while_the_clock_is_set_back_nothing_is_authorised_but_outcomes_ar
 @pytest.mark.parametrize(("behind", "accepted"), [(0, True), (4.9, True), (5.2, False), (3600, False)])
 async def test_a_clock_within_the_tolerance_is_trusted(book: Book, behind: float, accepted: bool) -> None:
     now = datetime.now(UTC)
-    book.ledger._clock = lambda: now
+    book.ledger.clock = lambda: now
     await book.intend()
-    book.ledger._clock = lambda: now - timedelta(seconds=behind)
+    book.ledger.clock = lambda: now - timedelta(seconds=behind)
     if accepted:
         await book.intend()
     else:
@@ -232,112 +184,6 @@ async def test_the_policy_is_entered_once_for_each_configuration_in_use(book: Bo
     for digest in ("a", "a", "b", "b", "a"):
         await book.ledger.record_policy([{"id": "2025-01"}], digest)
     assert [entry["config"] for entry in book.contents("policy")] == ["a", "b", "a"]
-
-
-# --- a changed past --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def written(book: Book) -> Book:
-    """Seven entries: 0 policy, 1 and 2 intents, 3 their first outcome, 4 to 6 controls."""
-    await book.ledger.record_policy([], "digest")
-    intents = [await book.intend(), await book.intend()]
-    await book.ledger.conclude(intents[0], OK)
-    for number in range(3):
-        await book.control(number)
-    assert book.verified().size == 7
-    return book
-
-
-def bad_index(book: Book) -> int | None:
-    with pytest.raises(VerificationFailed) as failed:
-        book.verified()
-    return failed.value.index
-
-
-def flipped(body: bytes) -> Iterator[bytes]:
-    for at in range(len(body)):
-        yield body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
-
-
-@pytest.mark.parametrize("with_leaf", [False, True], ids=["alone", "with a leaf hash that fits"])
-async def test_every_byte_of_a_body_counts(written: Book, with_leaf: bool) -> None:
-    body = written.body(3)
-    for changed in flipped(body):
-        leaf = leaf_hash(changed if with_leaf else body)
-        written.sql("UPDATE entries SET body = ?, leaf = ? WHERE idx = 3", changed, leaf)
-        assert bad_index(written) in ({3, None} if with_leaf else {3})
-    written.sql("UPDATE entries SET body = ?, leaf = ? WHERE idx = 3", body, leaf_hash(body))
-    written.verified()
-
-
-BODIES = {
-    "a number": b"5",
-    "a list": b"[]",
-    "brackets nested as deep as the reader goes": b'{"a":' + b"[" * 1020 + b"]" * 1020 + b"}",
-    "a kind that is a list": canonical({"kind": []}),
-}
-
-
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-async def test_a_body_that_is_no_entry_is_said_to_be_wrong(written: Book, body: bytes) -> None:
-    written.sql("UPDATE entries SET body = ?, leaf = ? WHERE idx = 3", body, leaf_hash(body))
-    assert bad_index(written) == 3
-
-
-SWAP = "UPDATE entries SET idx = CASE idx WHEN 4 THEN -1 ELSE 4 END WHERE idx IN (4, 5)"
-# What is done to the database, and the first index that must be found wrong (None: only the root tells).
-TAMPERING: dict[str, tuple[tuple[str, ...], int | None]] = {
-    "two entries swapped": ((SWAP, "UPDATE entries SET idx = 5 WHERE idx = -1"), None),
-    "the first deleted": (("DELETE FROM entries WHERE idx = 0",), 0),
-    "one in the middle deleted": (("DELETE FROM entries WHERE idx = 4",), 4),
-    "the last deleted": (("DELETE FROM entries WHERE idx = 6",), 6),
-    "the middle deleted and the gap closed": (
-        ("DELETE FROM entries WHERE idx = 4", "UPDATE entries SET idx = idx - 1 WHERE idx > 4"), 6,
-    ),
-    "the last repeated": (
-        ("INSERT INTO entries SELECT 7, request || '2', kind, subject, body, leaf FROM entries WHERE idx = 6",), 7,
-    ),
-    "an outcome repeated": (
-        ("INSERT INTO entries SELECT 7, request || '2', kind, subject, body, leaf FROM entries WHERE idx = 3",), 7,
-    ),
-    "the table emptied": (("DELETE FROM entries",), 0),
-    "the table cut to three": (("DELETE FROM entries WHERE idx >= 3",), 3),
-    "the tree forgotten": (("DELETE FROM tree",), 0),
-    "the column request of an intent": (("UPDATE entries SET request = 'x' WHERE idx = 1",), 1),
-    "the column request of an outcome": (("UPDATE entries SET request = 'x' WHERE idx = 3",), 3),
-    "the column request of a policy entry": (("UPDATE entries SET request = 'x' WHERE idx = 0",), 0),
-    "the column request of a control": (("UPDATE entries SET request = 'x' WHERE idx = 5",), 5),
-    "the column kind": (("UPDATE entries SET kind = 'review' WHERE idx = 5",), 5),
-    "the column subject": (("UPDATE entries SET subject = 'x' WHERE idx = 2",), 2),
-    "the column leaf": (("UPDATE entries SET leaf = zeroblob(32) WHERE idx = 2",), 2),
-    "the column body as text": (("UPDATE entries SET body = CAST(body AS TEXT) WHERE idx = 2",), 2),
-    "the tree's size made larger": (("UPDATE tree SET size = 8",), 7),
-    "the tree's size made smaller": (("UPDATE tree SET size = 6",), 6),
-    "the tree's size made negative": (("UPDATE tree SET size = -1",), 0),
-    "the tree's size made a word": (("UPDATE tree SET size = 'seven'",), None),
-    "the tree's root": (("UPDATE tree SET root = zeroblob(32)",), None),
-    "the tree's frontier": (("UPDATE tree SET frontier = zeroblob(96)",), None),
-    "the tree's last time": (("UPDATE tree SET last_time = '2020-01-01T00:00:00.000Z'",), None),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("statements", "index"), TAMPERING.values(), ids=TAMPERING.keys())
-async def test_tampering_is_found(written: Book, statements: tuple[str, ...], index: int | None) -> None:
-    for each in statements:
-        written.sql(each)
-    assert bad_index(written) == index
-
-
-TREES = ["size = 8", "size = -1", "size = 'x'", "frontier = x''", "frontier = 'x'", "last_time = 'soon'"]
-
-
-@pytest.mark.parametrize("change", TREES)
-async def test_nothing_is_appended_to_a_damaged_tree(written: Book, change: str) -> None:
-    written.sql(f"UPDATE tree SET {change}")
-    with pytest.raises(StoreError):
-        await written.intend()
-    assert len(written.contents()) == 7
 
 
 # --- what stands in a leaf -------------------------------------------------------------------------
@@ -370,7 +216,7 @@ async def test_no_leaf_holds_a_personal_value_or_its_digest_or_what_an_iin_could
         await gateway.withdraw_consent("loan-scoring", given.id, duties_met=True)
         with gateway.store.snapshot() as connection:
             bodies = b"\n".join(entry.body for entry in entries_of(connection))
-        keyring: Keyring = gateway.ledger._keyring
+        keyring = gateway.ledger.keyring
         assert set(house.verified(gateway).kinds) >= {"intent", "outcome", "refusal", "consent", "withdrawal"}
     personal = {*leaves_of(PERSON.data), "MK-CANARY", "otp-1", f"key-{PERSON.iin}", PERSON.iin}
     found = [value for value in personal for form in forms(value) if form in bodies]
@@ -398,3 +244,38 @@ async def test_what_a_caller_writes_into_a_consent_does_not_stand_in_the_open(
         with suppress(QaqpaError):
             await give_consent(house, gateway, PERSON, **change)
         assert CANARY not in str(house.entries(gateway))
+
+
+# --- keyring and database --------------------------------------------------------------------------
+
+
+async def test_a_keyring_of_another_database_is_refused(book: Book, store_url: str, tmp_path: Path) -> None:
+    await book.ledger.record_policy([], "digest")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    url = f"sqlite:///{tmp_path / 'qaqpa.db'}" if book.intruder.is_sqlite else store_url
+    with pytest.raises(KeyringError, match="belongs to another database"), book_at(url, elsewhere):
+        pass
+    book.intruder.change("DELETE FROM meta WHERE name = 'keyring'")
+    await book.intend()
+    with pytest.raises(KeyringError, match="does not say whose keyring"), book_at(store_url, tmp_path):
+        pass
+
+
+# --- a damaged counter -----------------------------------------------------------------------------
+
+DAMAGED = {
+    "a smaller size": "UPDATE tree SET size = 2",
+    "a last time that is none": "UPDATE tree SET last_time = 'soon'",
+    "no row": "DELETE FROM tree",
+}
+
+
+@pytest.mark.parametrize("attack", DAMAGED.values(), ids=DAMAGED.keys())
+async def test_nothing_is_appended_by_a_damaged_counter(book: Book, attack: str) -> None:
+    for number in range(4):
+        await book.control(number)
+    book.intruder.change(attack)
+    with pytest.raises(StoreError):
+        await book.intend()
+    assert len(book.contents()) == 4

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,10 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
-from harness import PEOPLE, House, give_consent
+from books import Intruder
+from harness import PEOPLE, House, both_engines, give_consent
 from qaqpa.errors import VerificationFailed
 from qaqpa.gateway import Gateway
+from qaqpa.ledger.integrate import integrate
 
+pytestmark = both_engines
 CALLER, OPERATOR = "loan-scoring", "compliance"
 BUREAU, COLLECTOR = "first-credit-bureau", "demo-collector"
 MISSING = "00000000-0000-7000-8000-000000000000"
@@ -63,11 +65,9 @@ async def history(house: House, gateway: Gateway) -> History:
     return History(active, pending, withdrawn, later)
 
 
-def tamper(house: House, statement: str, values: Any = ()) -> None:
-    """What somebody with the database file may do."""
-    with closing(sqlite3.connect(house.home / "qaqpa.db")) as connection, connection:
-        changed = connection.execute(statement, values).rowcount
-        assert changed == 1, f"the attack changed {changed} rows"
+@pytest.fixture
+def intruder(house: House, store_url: str) -> Intruder:
+    return Intruder(store_url, house.home)
 
 
 async def test_what_the_gateway_wrote_verifies(house: House) -> None:
@@ -86,21 +86,19 @@ async def test_a_recipient_resumed_and_suspended_once_more_verifies(house: House
             house.verified(gateway)
 
 
-async def test_terms_are_compared_as_json_not_as_text(house: House) -> None:
+async def test_terms_are_compared_as_json_not_as_text(house: House, intruder: Intruder) -> None:
     """Another order of keys or another spacing changes nothing of what was agreed to."""
     async with house.gateway() as gateway:
         consent = await give_consent(house, gateway, PEOPLE[0])
-        with gateway.store.snapshot() as connection:
-            text = connection.exec_driver_sql("SELECT terms FROM consents").one()[0]
+        text = intruder.value("SELECT terms FROM consents")
         spaced = orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2).decode()
         assert spaced != text
-        tamper(house, "UPDATE consents SET terms = ? WHERE id = ?", (spaced, consent.id))
+        intruder.change("UPDATE consents SET terms = ? WHERE id = ?", spaced, consent.id)
         house.verified(gateway)
 
 
-SET = "UPDATE consents SET {} WHERE id = :{}"
-TERMS = "UPDATE consents SET terms = json_set(terms, '$.{}', {}) WHERE id = :{}"
-ADD = "INSERT INTO consents SELECT '{}', subject, terms, NULL, NULL FROM consents WHERE id = :active"
+SET = "UPDATE consents SET {} WHERE id = '{{{}}}'"
+ADD = "INSERT INTO consents SELECT '{}', subject, terms, NULL, NULL FROM consents WHERE id = '{{active}}'"
 SUSPEND = f"INSERT INTO suspensions VALUES ('{{}}', '{TIME}', 'p', 'r')"
 
 ATTACKS: dict[str, tuple[str, str, str | None]] = {
@@ -122,22 +120,12 @@ ATTACKS: dict[str, tuple[str, str, str | None]] = {
     "a withdrawal is moved": (SET.format(f"withdrawn_at = '{TIME}'", "withdrawn"), "withdrawn_at", "at once"),
     "a withdrawal that nobody asked for": (SET.format(f"withdrawn_at = '{TIME}'", "active"), "withdrawn_at", "active"),
     "a pending one takes effect": (SET.format(f"withdrawn_at = '{TIME}'", "pending"), "withdrawn_at", "pending"),
-    "terms allow more": (TERMS.format("publication", "json('true')", "active"), "terms", "active"),
-    "terms with another type": (TERMS.format("publication", "0", "active"), "terms", "active"),
-    "terms last longer": (TERMS.format("expires_at", "'2099-01-01T00:00:00Z'", "active"), "terms", "active"),
-    "terms for another purpose": (TERMS.format("purposes[#]", "'debt_collection'", "later"), "terms", "later"),
-    "terms without an end": (
-        "UPDATE consents SET terms = json_remove(terms, '$.expires_at') WHERE id = :active", "terms", "active",
-    ),
-    "terms that are no JSON": (SET.format("terms = '{'", "active"), "terms", "active"),
-    "terms that are no object": (SET.format("terms = '1.5'", "active"), "terms", "active"),
-    "terms as bytes": (SET.format("terms = CAST(terms AS BLOB)", "active"), "terms", "active"),
     "another subject": (
-        "UPDATE consents SET subject = (SELECT subject FROM consents WHERE id = :withdrawn) WHERE id = :active",
+        "UPDATE consents SET subject = (SELECT subject FROM consents WHERE id = '{withdrawn}') WHERE id = '{active}'",
         "subject", "active",
     ),
-    "a consent is deleted": ("DELETE FROM consents WHERE id = :active", "is missing", "active"),
-    "a withdrawn one is deleted": ("DELETE FROM consents WHERE id = :withdrawn", "is missing", "withdrawn"),
+    "a consent is deleted": ("DELETE FROM consents WHERE id = '{active}'", "is missing", "active"),
+    "a withdrawn one is deleted": ("DELETE FROM consents WHERE id = '{withdrawn}'", "is missing", "withdrawn"),
     "a consent is added": (ADD.format(MISSING), "no entry says", None),
     "the last consent is added": (ADD.format("f" * 36), "no entry says", None),
     "a consent has another id": (SET.format(f"id = '{MISSING}'", "active"), "no entry says", None),
@@ -154,12 +142,12 @@ ATTACKS: dict[str, tuple[str, str, str | None]] = {
 
 @pytest.mark.parametrize(("statement", "said", "entry"), ATTACKS.values(), ids=ATTACKS.keys())
 async def test_a_register_that_was_changed_does_not_verify(
-    house: House, statement: str, said: str, entry: str | None
+    house: House, intruder: Intruder, statement: str, said: str, entry: str | None
 ) -> None:
     async with house.gateway() as gateway:
         consents = await history(house, gateway)
         house.verified(gateway)
-        tamper(house, statement, vars(consents))
+        intruder.change(statement.format(**vars(consents)))
         with pytest.raises(VerificationFailed) as raised:
             house.verified(gateway)
     register = "suspensions" if "suspensions" in statement else "consents"
@@ -171,20 +159,59 @@ async def test_a_register_that_was_changed_does_not_verify(
         assert kept not in message
 
 
-async def test_the_first_bad_entry_is_said_before_a_bad_register(house: House) -> None:
+Terms = dict[str, Any]
+TERMS: dict[str, Callable[[Terms], str]] = {
+    "that allow more": lambda terms: _json(terms | {"publication": True}),
+    "with another type": lambda terms: _json(terms | {"publication": 0}),
+    "that last longer": lambda terms: _json(terms | {"expires_at": "2099-01-01T00:00:00Z"}),
+    "for another purpose": lambda terms: _json(terms | {"purposes": [*terms["purposes"], "debt_collection"]}),
+    "without an end": lambda terms: _json({name: terms[name] for name in terms if name != "expires_at"}),
+    "that are no JSON": lambda _terms: "{",
+    "that are no object": lambda _terms: "1.5",
+    "that are nothing": lambda _terms: "",
+}
+
+
+def _json(terms: Terms) -> str:
+    return orjson.dumps(terms).decode()
+
+
+@pytest.mark.parametrize("edit", TERMS.values(), ids=TERMS.keys())
+async def test_other_terms_do_not_verify(house: House, intruder: Intruder, edit: Callable[[Terms], str]) -> None:
+    async with house.gateway() as gateway:
+        consents = await history(house, gateway)
+        text = intruder.value("SELECT terms FROM consents WHERE id = ?", consents.active)
+        intruder.change("UPDATE consents SET terms = ? WHERE id = ?", edit(orjson.loads(text)), consents.active)
+        with pytest.raises(VerificationFailed, match="terms of consent") as raised:
+            house.verified(gateway)
+        assert raised.value.index == ENTRIES["active"]
+
+
+async def test_terms_kept_as_bytes_do_not_verify(house: House, intruder: Intruder) -> None:
+    if not intruder.is_sqlite:
+        pytest.skip("a text of PostgreSQL's is a text")
+    async with house.gateway() as gateway:
+        consents = await history(house, gateway)
+        intruder.change("UPDATE consents SET terms = CAST(terms AS BLOB) WHERE id = ?", consents.active)
+        with pytest.raises(VerificationFailed, match="terms of consent"):
+            house.verified(gateway)
+
+
+async def test_the_first_bad_entry_is_said_before_a_bad_register(house: House, intruder: Intruder) -> None:
     """Registers are held against entries only once those are known to be good."""
     async with house.gateway() as gateway:
         await history(house, gateway)
-        tamper(house, "DELETE FROM suspensions")
-        tamper(house, "UPDATE tree SET root = zeroblob(32)")
+        await gateway.store.write(integrate)
+        intruder.change("DELETE FROM suspensions")
+        intruder.change("UPDATE integrated SET root = ?", bytes(32))
         with pytest.raises(VerificationFailed, match="the past was changed"):
             house.verified(gateway)
 
 
-async def test_the_command_says_so(house: House) -> None:
+async def test_the_command_says_so(house: House, intruder: Intruder) -> None:
     async with house.gateway() as gateway:
         consents = await history(house, gateway)
-    tamper(house, "UPDATE consents SET withdrawn_at = NULL WHERE id = ?", (consents.withdrawn,))
+    intruder.change("UPDATE consents SET withdrawn_at = NULL WHERE id = ?", consents.withdrawn)
     ran = await house.cli("ledger", "verify", "--json")
     assert (ran.code, ran.json["verified"], ran.json["index"]) == (6, False, ENTRIES["at once"])
     assert "the register consents was changed" in ran.json["detail"]

@@ -1,52 +1,89 @@
-"""`qaqpa ledger`: list entries, show one, verify all. Needs no key; sealed parts stay sealed."""
+"""`qaqpa ledger`: list entries, show one, verify all, prove and export. A person's look is itself an entry."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from qaqpa.cli.options import CONFIG, HOME, Caller, ConfigFolder, Home, Json, existing_store, opened, run
-from qaqpa.cli.render import err, out, print_json, table
-from qaqpa.errors import VerificationFailed
+from qaqpa.cli import ledger_acts
+from qaqpa.cli.options import (
+    CONFIG,
+    HOME,
+    Caller,
+    ConfigFolder,
+    Home,
+    Json,
+    existing_store,
+    opened,
+    progress,
+    run,
+    setup,
+)
+from qaqpa.cli.render import out, print_json, table
+from qaqpa.errors import InvalidRequest, NotFound, VerificationFailed
+from qaqpa.ledger.archive import Bodies, from_folder
+from qaqpa.ledger.checkpoints import Outside, latest_note, proof_of
 from qaqpa.ledger.entries import Kind
-from qaqpa.ledger.merkle import EMPTY_ROOT
-from qaqpa.ledger.read import Entry, entry_at, latest, size_and_root
+from qaqpa.ledger.export import Exported
+from qaqpa.ledger.read import Entry, Wanted, size_of
+from qaqpa.ledger.verify import Verified
 from qaqpa.ledger.verify import verify as verify_snapshot
 
-app = typer.Typer(help="Read and verify the disclosure log.", no_args_is_help=True)
+app = typer.Typer(help="Read, verify, prove and export the disclosure log.", no_args_is_help=True)
+ledger_acts.register(app)
+
+Archives = Annotated[Path | None, typer.Option(help="Folder of the months that were moved to files.")]
+Index = Annotated[int, typer.Argument(min=0, max=2**63 - 1, help="The entry's index.")]
 
 
 @app.command()
 def show(
+    caller: Caller,
     index: Annotated[
         int | None, typer.Argument(min=0, max=2**63 - 1, help="Show this entry whole; the latest ones when absent.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many of the latest.")] = 20,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=100_000, help="How many of the latest.")] = 20,
     kind: Annotated[Kind | None, typer.Option(help="Only this kind.")] = None,
+    recipient: Annotated[str | None, typer.Option(help="Only about this recipient.")] = None,
+    before: Annotated[int | None, typer.Option(min=0, help="Only entries before this index: the next page.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The one entry's very bytes, as they were hashed.")] = False,
     config: ConfigFolder = CONFIG,
     home: Home = HOME,
     as_json: Json = False,
 ) -> None:
-    """Show the latest entries, or one whole. Who an entry is about stays sealed."""
-    with existing_store(config, home).snapshot() as connection:
-        if index is not None:
-            entry = entry_at(connection, index)
-            print_json({"index": entry.index, "leaf": entry.leaf.hex(), "entry": entry.content})
-            return
-        listed = latest(connection, count, kind=kind.value if kind else None)
-        state = size_and_root(connection)
-    if as_json:
-        print_json([{"index": entry.index, "leaf": entry.leaf.hex(), "entry": entry.content} for entry in listed])
-        return
+    """Show the latest entries, or one whole. Who an entry is about stays sealed; that you looked is entered."""
+    wanted = Wanted(kind=kind.value if kind else None, recipient=recipient, before=before)
+    if raw and index is None:
+        raise InvalidRequest(["--raw: goes with the index of one entry"])
+
+    async def work() -> list[Entry]:
+        async with opened(config, home) as gateway:
+            if index is not None:
+                return [await gateway.compliance.entry(caller, index)]
+            return await gateway.compliance.entries(caller, count, wanted)
+
+    existing_store(setup(config, home))
+    listed = run(work)
+    shown = [{"index": entry.index, "leaf": entry.leaf.hex(), "entry": entry.content} for entry in listed]
+    if raw:
+        sys.stdout.buffer.write(listed[0].body)
+    elif index is not None:
+        print_json(shown[0])
+    elif as_json:
+        print_json(shown)
+    else:
+        _print(listed)
+
+
+def _print(listed: list[Entry]) -> None:
     shown = table("index", "time", "kind", "who → to whom", "what", "clauses")
     for entry in listed:
         shown.add_row(*(escape(cell) for cell in _row(entry)))
     out.print(shown)
-    size, root = state or (0, EMPTY_ROOT)
-    out.print(f"\n{size} entries, root {root.hex()}")
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
@@ -56,7 +93,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
         str(entry.index),
         content["time"],
         content["kind"],
-        who,
+        who or content.get("caller", ""),
         _what(content),
         ", ".join(content.get("clauses", [])),
     )
@@ -78,35 +115,32 @@ def _what(content: dict[str, Any]) -> str:
         return f"{content['state']} of …{content['consent'][-12:]}"
     if kind == Kind.CONTROL:
         return f"{content['act']} by {content['person']}: {content['reason']}"
+    if kind == Kind.ERASURE:
+        return f"subject …{content['subject'][-12:]} by {content['person']}: {content['reason']}"
+    if kind == Kind.REVIEW:
+        return " ".join([content["act"], *(f"{name} {value}" for name, value in content["selection"].items())])
     return ", ".join(version["id"] for version in content.get("versions", []))
 
 
-@app.command("accept-clock")
-def accept_clock(
-    caller: Caller,
-    person: Annotated[str, typer.Option(help="Who decides this; entered in the ledger.")],
-    reason: Annotated[str, typer.Option(help="Why; entered in the ledger, so name no data subject.")],
+@app.command()
+def verify(
+    checkpoint: Annotated[
+        list[Path] | None, typer.Option(help="A checkpoint that somebody kept; may be given several times.")
+    ] = None,
+    archives: Archives = None,
     config: ConfigFolder = CONFIG,
     home: Home = HOME,
+    as_json: Json = False,
 ) -> None:
-    """Go on from the clock as it is, where it had run ahead before and the ledger now holds a later time."""
-
-    async def work() -> None:
-        async with opened(config, home) as gateway:
-            await gateway.accept_clock(caller, person=person, reason=reason)
-
-    run(work)
-    out.print("[green]accepted[/]: the ledger goes on from the clock as it is now; that is entered, too")
-
-
-@app.command()
-def verify(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = False) -> None:
-    """Hash every entry again, rebuild the tree and compare. Says the first bad entry."""
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn())
-    with existing_store(config, home).snapshot() as connection, Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("", total=None)
+    """Hash every entry again, rebuild tree and registers, check every checkpoint. Says the first bad entry."""
+    made = setup(config, home)
+    outside = Outside(made.checkpoint_path, made.log_key)
+    kept = [_read(path) for path in checkpoint or ()]
+    if outside.path.exists():
+        kept.append(_read(outside.path))
+    with existing_store(made).snapshot() as connection, progress("verifying") as advance:
         try:
-            found = verify_snapshot(connection, lambda done, size: bar.update(task, completed=done, total=size))
+            found = verify_snapshot(connection, advance, key=outside.key, kept=kept, archived=_bodies(archives))
         except VerificationFailed as error:
             if as_json:
                 print_json({"verified": False, "index": error.index, "detail": str(error)})
@@ -117,18 +151,108 @@ def verify(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = Fal
             {
                 "verified": True,
                 "size": found.size,
+                "in_tree": found.in_tree,
                 "root": found.root.hex(),
-                "kinds": found.kinds,
+                "kinds": dict(found.kinds),
+                "checkpoints": found.checkpoints,
                 "open_intents": list(found.open_intents),
+                "unknown": list(found.unknown),
+                "unread": found.unread,
             }
         )
-        return
+    else:
+        _print_verified(found)
+
+
+def _print_verified(found: Verified) -> None:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
-    out.print(f"[green]verified[/]  {found.size} entries ({kinds})\nroot      {found.root.hex()}")
-    if found.open_intents:
+    out.print(f"[green]verified[/]  {found.size} entries ({kinds}), {found.checkpoints} checkpoints")
+    out.print(f"root      {found.root.hex()}")
+    if found.in_tree < found.size:
         out.print(
-            f"[yellow]{len(found.open_intents)} intents have no outcome[/]: being sent now, or cut off by a crash; "
-            "their data may have left:"
+            f"[yellow]{found.size - found.in_tree} entries are not in the tree yet[/]; a running gateway adds them",
+            soft_wrap=True,
         )
-        for disclosure in found.open_intents[:20]:
-            out.print(f"  {disclosure}")
+    if found.unread:
+        out.print(
+            f"[yellow]{found.unread} entries lie in files[/]: neither their bodies nor the registers were checked; "
+            "give --archives",
+            soft_wrap=True,
+        )
+    if found.open_intents:
+        out.print(f"[yellow]{len(found.open_intents)} disclosures have no outcome yet[/]")
+    if found.unknown:
+        out.print(
+            f"[yellow]{len(found.unknown)} disclosures ended unknown[/]: their data may have left; `qaqpa ledger open` "
+            "lists them",
+            soft_wrap=True,
+        )
+
+
+def _bodies(folder: Path | None) -> Bodies | None:
+    return None if folder is None else from_folder(folder)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest([f"{path}: cannot be read: {error.strerror}"]) from None
+
+
+@app.command()
+def checkpoint(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = False) -> None:
+    """Print the last checkpoint: a signed note that whoever keeps it can hold against the ledger later."""
+    made = setup(config, home)
+    with existing_store(made).snapshot() as connection:
+        note, size = latest_note(connection), size_of(connection)
+    if note is None:
+        raise NotFound("the ledger has no checkpoint yet")
+    if as_json:
+        print_json({"checkpoint": note.decode(), "vkey": str(made.log_key), "entries": size})
+        return
+    sys.stdout.write(note.decode())
+
+
+@app.command()
+def prove(
+    index: Index,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it here instead of printing it.")] = None,
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Prove that an entry stands in the ledger (C2SP tlog-proof). It holds nothing of the entry itself."""
+    made = setup(config, home)
+    with existing_store(made).snapshot() as connection:
+        proof = proof_of(connection, made.log_key, index)
+    if output is None:
+        sys.stdout.write(proof.decode())
+        return
+    try:
+        output.write_bytes(proof)
+    except OSError as error:
+        raise InvalidRequest([f"{output}: cannot be written: {error.strerror}"]) from None
+    out.print(f"[green]written[/] {output}; the verifier key is {made.log_key}", soft_wrap=True)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    caller: Caller,
+    archives: Archives = None,
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Write a folder that verifies by itself: entries, tiles, checkpoints, key, and a verifier in plain Python."""
+
+    async def work() -> Exported:
+        async with opened(config, home) as gateway:
+            with progress("exporting") as advance:
+                return await gateway.compliance.export(caller, folder, advance, _bodies(archives))
+
+    existing_store(setup(config, home))
+    found = run(work)
+    out.print(f"[green]written[/]  {found.size} entries to {found.folder}", soft_wrap=True)
+    out.print(f"key      {found.vkey}", soft_wrap=True)
+    out.print(f"Whoever gets it runs: python3 {found.folder}/verify.py {found.folder} --vkey KEY", soft_wrap=True)
+    out.print("and has KEY from you by another way than the folder.")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qaqpa.cli.render import speech
-from qaqpa.config.references import resolve
+from qaqpa.cli.render import err, speech
 from qaqpa.errors import InvalidRequest, NotConfigured, NotFound
 from qaqpa.gateway import Gateway, Setup, load_setup
-from qaqpa.store import SqliteStore
-from qaqpa.store.sqlite import parse_url
+from qaqpa.store import Store, store_at
 
 Result = TypeVar("Result")
 
@@ -28,6 +27,8 @@ Home = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Caller = Annotated[str, typer.Option("--caller", envvar="QAQPA_CALLER", help="Who asks: a name in callers.toml.")]
+Person = Annotated[str, typer.Option(help="Who decides this; entered in the ledger.")]
+Reason = Annotated[str, typer.Option(help="Why; entered in the ledger, so name no data subject.")]
 Document = Annotated[str, typer.Argument(help="File with the JSON document, or - for standard input.")]
 
 CONFIG = Path("config")
@@ -76,12 +77,18 @@ def read_document(name: str) -> bytes:
         raise InvalidRequest([f"{name} cannot be read: {error.strerror}"]) from None
 
 
-def existing_store(config: Path, home: Path) -> SqliteStore:
-    """The store without keys, for reading what is public; never makes one. Raises NotFound."""
-    made = setup(config, home)
-    value = resolve(made.config.gateway.store.url, what="store.url", home=home)
-    url = parse_url(value, home)
-    path = str(url.database).removeprefix("file:").partition("?")[0]
-    if not Path(path).exists():
-        raise NotFound(f"there is no ledger at {path}; the first disclosure or consent makes one")
-    return SqliteStore(url)
+def existing_store(made: Setup) -> Store:
+    """The store without keys, for reading what is public; never makes one. Raises NotFound, StoreUnavailable."""
+    store = store_at(made.store_url, made.home)
+    if not store.exists():
+        raise NotFound(f"there is no ledger in {store.engine.describe()}; the first disclosure or consent makes one")
+    return store
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error that goes away when it is done."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

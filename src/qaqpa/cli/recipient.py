@@ -7,15 +7,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from qaqpa.cli.options import CONFIG, HOME, Caller, ConfigFolder, Home, Json, opened, run
+from qaqpa.cli.options import CONFIG, HOME, Caller, ConfigFolder, Home, Json, Person, Reason, opened, run
 from qaqpa.cli.render import out, print_json, speech
 from qaqpa.gateway.gateway import Suspension
 
 app = typer.Typer(help="List recipients; suspend or resume one.", no_args_is_help=True)
 
 Recipient = Annotated[str, typer.Argument(help="The recipient's id.")]
-Person = Annotated[str, typer.Option(help="Who decides this; entered in the ledger.")]
-Reason = Annotated[str, typer.Option(help="Why; entered in the ledger, so name no data subject.")]
 
 
 @app.command("list")

@@ -16,7 +16,7 @@ import typer
 
 from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, make_private, run, setup
 from qaqpa.cli.render import err, out, print_json
-from qaqpa.demo import consents_for, handovers_for, requests_for
+from qaqpa.demo import consents_for, handovers_for, passphrase, requests_for
 from qaqpa.errors import NotFound
 from qaqpa.gateway import Setup
 from qaqpa.testing.faults import Fault
@@ -69,6 +69,7 @@ def sandbox(
                 made.fault = fault
                 running[name] = await stack.enter_async_context(made)
             environment = {key: value for made in running.values() for key, value in made.environment.items()}
+            environment["QAQPA_PASSPHRASE"] = passphrase(home)
             _write_examples(home / "sandbox" / "examples", setup(config, home), running)
             _announce(home, running, environment, as_json=as_json)
             if attached:

@@ -20,6 +20,7 @@ from qaqpa.config.models import (
     GatewayFile,
     GuardsFile,
     KeysConfig,
+    LedgerConfig,
     OperatorConfig,
     PolicyFile,
     RecipientFile,
@@ -96,6 +97,7 @@ _STAND_IN = GatewayFile(
     operator=OperatorConfig(name="unknown", bin="230340000017"),
     store=StoreConfig(url="sqlite:///qaqpa.db"),
     keys=KeysConfig(keyring="keyring.json"),
+    ledger=LedgerConfig(origin="none.invalid"),
 )
 """In the place of a gateway.toml that has problems; nothing opens with it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta, timezone
@@ -22,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from qaqpa.config.references import is_reference
 from qaqpa.model.identifiers import Bin, Slug
 from qaqpa.model.words import Ground, Language, SealKind, Words
 
@@ -35,7 +37,17 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 Value = Text
-"""A literal, or a reference `env:NAME` or `file:PATH` that is read when the gateway opens."""
+"""A literal, or a reference (`env:`, `file:`, `credential:`) that is read when the gateway opens."""
+
+
+def _secret(text: str) -> str:
+    if not is_reference(text):
+        raise ValueError("a secret is never written here: refer to it as env:, file: or credential:")
+    return text
+
+
+Secret = Annotated[str, AfterValidator(_secret)]
+"""A reference to something secret."""
 
 
 class Section(BaseModel):
@@ -79,15 +91,92 @@ class StoreConfig(Section):
     url: Value
 
 
+def _network(text: str) -> str:
+    if not text.startswith("env:"):
+        ipaddress.ip_network(text)
+    return text
+
+
+def _pin(text: str) -> str:
+    try:
+        digest = base64.b64decode(text.removeprefix("sha256/"), validate=True)
+    except binascii.Error:
+        digest = b""
+    if not text.startswith("sha256/") or len(digest) != 32:
+        raise ValueError("a key pin is sha256/ and the base64 of SHA-256 over the SubjectPublicKeyInfo")
+    return text
+
+
+class HttpsChannel(Section):
+    """How the recipient is reached. Host, port and path are pinned; nothing is followed elsewhere."""
+
+    kind: Literal["https"]
+    endpoints: Annotated[Mapping[Slug, Value], Field(min_length=1)]
+    """Address by the endpoint names of the adapter."""
+    ca: Value
+    """PEM file of the authorities to trust. Never the machine's own: what those are, the environment can change."""
+    key_pins: tuple[Annotated[str, AfterValidator(_pin)], ...] = ()
+    client_certificate: Value | None = None
+    """PEM file: certificate chain and key."""
+    private_networks: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    """Networks beside the public ones that its addresses may lie in (a leased line); `env:` when unset adds none."""
+    connect_timeout_s: Seconds = 3.0
+    answer_timeout_s: Seconds = 10.0
+    """The longest silence; this and the time to connect together bound the whole exchange."""
+    max_answer_bytes: Annotated[Whole, Field(gt=0, le=2**30)] = 4 * 2**20
+
+
+class Pkcs11Config(Section):
+    """A hardware security module that keeps the keys instead of the keyring's file."""
+
+    module: Value
+    """The manufacturer's PKCS#11 library."""
+    token: Text
+    """Label of the token."""
+    pin: Secret
+
+
 class KeysConfig(Section):
     """Where the keys live."""
 
     keyring: Value
+    """The keyring's file: what is public of it, and without an HSM the keys."""
+    passphrase: Secret | None = None
+    """What the keys in the file are encrypted with; always a reference."""
+    pkcs11: Pkcs11Config | None = None
+
+    @model_validator(mode="after")
+    def _one_protection(self) -> KeysConfig:
+        if self.passphrase is not None and self.pkcs11 is not None:
+            raise ValueError("keys in an HSM have no passphrase: give passphrase or pkcs11, not both")
+        return self
+
+
+def _origin(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*\.[a-z]+(/[A-Za-z0-9._/-]+)?", text):
+        raise ValueError("an origin is a host name of yours with a path, without a scheme: mfo.example/disclosures")
+    return text
+
+
+class WitnessConfig(Section):
+    """Somebody outside who cosigns checkpoints (C2SP tlog-witness)."""
+
+    vkey: Text
+    """The witness's verifier key: name+hash+base64."""
+    channel: HttpsChannel
+    """How it is reached; its one endpoint is named `witness`."""
 
 
 class LedgerConfig(Section):
     """How the ledger is kept."""
 
+    origin: Annotated[Text, AfterValidator(_origin)]
+    """The log's name in its checkpoints, unique in the world and never changed (C2SP tlog-checkpoint)."""
+    checkpoint: Value = "checkpoint.txt"
+    """The file outside the database that keeps the last checkpoint."""
+    checkpoint_every_ms: Annotated[Whole, Field(ge=10, le=3_600_000)] = 1_000
+    """While the tree grows, a checkpoint is made at most so often."""
+    witnesses: tuple[WitnessConfig, ...] = ()
     clock_tolerance_s: Annotated[Number, Field(ge=0, le=300)] = 30.0
     """How far the clock may stand behind the last entry before nothing leaves any more."""
 
@@ -98,7 +187,7 @@ class GatewayFile(File):
     operator: OperatorConfig
     store: StoreConfig
     keys: KeysConfig
-    ledger: LedgerConfig = LedgerConfig()
+    ledger: LedgerConfig
     language: Language = "ru"
     """In which sentences for people are said where nobody asks for another."""
 
@@ -190,41 +279,6 @@ class Agreement(Section):
     expires_on: date | None = None
     """The last day on which it is in force."""
     confidentiality: Literal[True]
-
-
-def _network(text: str) -> str:
-    if not text.startswith("env:"):
-        ipaddress.ip_network(text)
-    return text
-
-
-def _pin(text: str) -> str:
-    try:
-        digest = base64.b64decode(text.removeprefix("sha256/"), validate=True)
-    except binascii.Error:
-        digest = b""
-    if not text.startswith("sha256/") or len(digest) != 32:
-        raise ValueError("a key pin is sha256/ and the base64 of SHA-256 over the SubjectPublicKeyInfo")
-    return text
-
-
-class HttpsChannel(Section):
-    """How the recipient is reached. Host, port and path are pinned; nothing is followed elsewhere."""
-
-    kind: Literal["https"]
-    endpoints: Annotated[Mapping[Slug, Value], Field(min_length=1)]
-    """Address by the endpoint names of the adapter."""
-    ca: Value
-    """PEM file of the authorities to trust. Never the machine's own: what those are, the environment can change."""
-    key_pins: tuple[Annotated[str, AfterValidator(_pin)], ...] = ()
-    client_certificate: Value | None = None
-    """PEM file: certificate chain and key."""
-    private_networks: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
-    """Networks beside the public ones that its addresses may lie in (a leased line); `env:` when unset adds none."""
-    connect_timeout_s: Seconds = 3.0
-    answer_timeout_s: Seconds = 10.0
-    """The longest silence; this and the time to connect together bound the whole exchange."""
-    max_answer_bytes: Annotated[Whole, Field(gt=0, le=2**30)] = 4 * 2**20
 
 
 class Limits(Section):

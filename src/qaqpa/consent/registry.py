@@ -7,10 +7,8 @@ holds terms that tell nothing about the person.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row
 
 from qaqpa.errors import InvalidRequest, NotFound
 from qaqpa.ledger import Ledger, entries
@@ -19,6 +17,7 @@ from qaqpa.ledger.ledger import Clock
 from qaqpa.model.consent import Consent, ConsentRequest, ConsentStatus, ConsentTerms
 from qaqpa.model.identifiers import ConsentId, SubjectId, uuid7
 from qaqpa.model.words import timestamp
+from qaqpa.store import Connection, Row
 
 AHEAD = timedelta(minutes=5)
 """How far ahead of ours the clock may be that dated a consent; one given later than that is not given yet."""
@@ -28,12 +27,10 @@ _BY_ID = f"SELECT {_COLUMNS} FROM consents WHERE id = ?"  # noqa: S608 - constan
 _BY_SUBJECT = f"SELECT {_COLUMNS} FROM consents WHERE subject = ?"  # noqa: S608 - constants only
 _ADD = "INSERT INTO consents (id, subject, terms) VALUES (?, ?, ?)"
 _ASK = "UPDATE consents SET withdrawal_asked_at = ? WHERE id = ?"
-_WITHDRAW = (
-    "UPDATE consents SET withdrawal_asked_at = coalesce(withdrawal_asked_at, ?1), withdrawn_at = ?1 WHERE id = ?2"
-)
+_WITHDRAW = "UPDATE consents SET withdrawal_asked_at = coalesce(withdrawal_asked_at, ?), withdrawn_at = ? WHERE id = ?"
 
 
-def _consent(row: Row[*tuple[Any, ...]]) -> Consent:
+def _consent(row: Row) -> Consent:
     return Consent(
         id=ConsentId(row[0]),
         subject=SubjectId(row[1]),
@@ -69,10 +66,10 @@ class Consents:
             "contract": request.contract,
             "evidence": request.evidence.model_dump(mode="json", exclude_none=True),
         }
-        draft = self._ledger.draft_about(Kind.CONSENT, consent.id, public, subject, private)
+        draft = self._ledger.draft(Kind.CONSENT, consent.id, public, subject, private)
 
         def unit(connection: Connection) -> None:
-            connection.exec_driver_sql(_ADD, (consent.id, subject.id, orjson.dumps(terms).decode()))
+            connection.execute(_ADD, (consent.id, subject.id, orjson.dumps(terms).decode()))
             self._ledger.append(connection, draft)
 
         await self._store.write(unit)
@@ -80,14 +77,14 @@ class Consents:
 
     async def get(self, consent_id: str) -> Consent:
         """The consent with this id. Raises NotFound."""
-        row = await self._store.read(lambda connection: connection.exec_driver_sql(_BY_ID, (consent_id,)).first())
+        row = await self._store.read(lambda connection: connection.execute(_BY_ID, (consent_id,)).first())
         if row is None:
             raise NotFound("no consent with this id is on record")
         return _consent(row)
 
     async def of_subject(self, subject: SubjectId) -> tuple[Consent, ...]:
         """Every consent of a subject, in force or not."""
-        rows = await self._store.read(lambda connection: connection.exec_driver_sql(_BY_SUBJECT, (subject,)).all())
+        rows = await self._store.read(lambda connection: connection.execute(_BY_SUBJECT, (subject,)).all())
         return tuple(_consent(row) for row in rows)
 
     async def withdraw(self, consent_id: str, *, duties_met: bool, caller: str) -> Consent:
@@ -104,15 +101,18 @@ class Consents:
         subject = await self._ledger.subjects.by_id(consent.subject)
         public = entries.withdrawal(consent.id, state.value, caller, subject.id, at=now)
         # The request names the state too: a withdrawal may be pending first and take effect later.
-        draft = self._ledger.draft_about(Kind.WITHDRAWAL, f"{consent.id}:{state.value}", public, subject, {})
+        draft = self._ledger.draft(Kind.WITHDRAWAL, f"{consent.id}:{state.value}", public, subject, {})
         at = timestamp(now)
 
         def unit(connection: Connection) -> Consent:
-            current = _consent(connection.exec_driver_sql(_BY_ID, (consent.id,)).one())
+            current = _consent(connection.execute(_BY_ID, (consent.id,)).one())
             if current.withdrawn_at is not None or (current.withdrawal_asked_at is not None and not duties_met):
                 return current  # another process was faster
-            connection.exec_driver_sql(_WITHDRAW if duties_met else _ASK, (at, consent.id))
+            if duties_met:
+                connection.execute(_WITHDRAW, (at, at, consent.id))
+            else:
+                connection.execute(_ASK, (at, consent.id))
             self._ledger.append(connection, draft)
-            return _consent(connection.exec_driver_sql(_BY_ID, (consent.id,)).one())
+            return _consent(connection.execute(_BY_ID, (consent.id,)).one())
 
-        return await self._store.write(unit)
+        return await self._store.write(unit, alone=True)

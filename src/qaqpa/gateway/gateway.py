@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-
-from sqlalchemy import Connection
 
 from qaqpa import log
 from qaqpa.config.models import Role
 from qaqpa.consent import Consents
 from qaqpa.errors import DecisionOutdated, InvalidRequest, NotAllowed, NotConfigured, NotFound, QaqpaError
+from qaqpa.gateway.compliance import Compliance, check_open_text
 from qaqpa.gateway.flow import Flow, request_asks
-from qaqpa.gateway.setup import Equipped, Setup, equip
+from qaqpa.gateway.setup import Equipped, Setup, equip, make_upkeep
 from qaqpa.ledger import Keyring, Ledger, StillHolds, entries
 from qaqpa.ledger.entries import Kind
 from qaqpa.minimise import present
@@ -33,8 +32,7 @@ from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import timestamp
 from qaqpa.policy import Facts, check_terms, decide
-from qaqpa.store import SqliteStore
-from qaqpa.store.sqlite import parse_url
+from qaqpa.store import Connection, Store, store_at
 from qaqpa.transport import Transport
 
 Result = TypeVar("Result")
@@ -44,8 +42,6 @@ _SUSPENDED = "SELECT 1 FROM suspensions WHERE recipient = ?"
 _CONFIG = "SELECT value FROM meta WHERE name = 'config'"
 _NOT_WITHDRAWN = "SELECT 1 FROM consents WHERE id = ? AND withdrawn_at IS NULL"
 _DECISIONS = 3
-_OPEN_TEXT = re.compile(r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
-_DATE_OR_TIME = re.compile(r"(?<!\d)(?:\d{4}-\d\d-\d\d|\d\d?:\d\d(?::\d\d)?)(?!\d)")
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -64,28 +60,10 @@ class Suspension:
     reason: str
 
 
-def _holds_a_persons_number(text: str) -> bool:
-    """Whether nine digits (a document's number; an IIN has twelve) follow each other, however they are grouped."""
-    undated = _DATE_OR_TIME.sub(" then ", text)
-    return re.search(r"\d{9}", re.sub(r"(?<=\d)[\W_]+(?=\d)", "", undated)) is not None
-
-
-def _check_open_text(**texts: str) -> None:
-    """Who acted and why stand in the open, for ever: no number of a person may be among it."""
-    problems = [
-        f"{name}: 1 to 200 characters without any long number: it stands in the ledger in the open, "
-        "so name no data subject"
-        for name, text in texts.items()
-        if not _OPEN_TEXT.fullmatch(text) or _holds_a_persons_number(text)
-    ]
-    if problems:
-        raise InvalidRequest(problems)
-
-
 class Gateway:
     """One process's door. Made by `open`; safe for many tasks of one event loop."""
 
-    def __init__(self, setup: Setup, store: SqliteStore, ledger: Ledger, clock: Callable[[], datetime]) -> None:
+    def __init__(self, setup: Setup, store: Store, ledger: Ledger, clock: Callable[[], datetime]) -> None:
         self.setup = setup
         self.policy = setup.policy
         self.ledger = ledger
@@ -112,6 +90,7 @@ class Gateway:
             keys={name: each.key for name, each in equipped.items()},
             still_holds=self._still_holds,
         )
+        self.compliance = Compliance(setup, ledger, self._require, self._prepared)
         self._running: set[asyncio.Task[Any]] = set()
         self._policy_entered = False
 
@@ -119,21 +98,22 @@ class Gateway:
     @asynccontextmanager
     async def open(cls, setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> AsyncIterator[Gateway]:
         """Open store, ledger and channels. Raises StoreError, NotConfigured."""
-        keyring = Keyring.load(setup.home / setup.resolve(setup.config.gateway.keys.keyring, "keys.keyring"))
-        store = SqliteStore(parse_url(setup.resolve(setup.config.gateway.store.url, "store.url"), setup.home))
-        tolerance = setup.config.gateway.ledger.clock_tolerance_s
-        ledger = Ledger(store, keyring, clock, clock_tolerance_s=tolerance)
-        try:
+        with ExitStack() as stack:
+            keyring = stack.enter_context(closing(Keyring.load(setup.keyring_path, setup.unlock)))
+            store = stack.enter_context(closing(store_at(setup.store_url, setup.home)))
+            tolerance = setup.config.gateway.ledger.clock_tolerance_s
+            ledger = stack.enter_context(closing(Ledger(store, keyring, clock, clock_tolerance_s=tolerance)))
             store.open(ledger)
             ledger.open()
             gateway = cls(setup, store, ledger, clock)
+            upkeep = make_upkeep(setup, ledger)
             try:
+                await upkeep.start()
                 yield gateway
             finally:
                 await gateway._drain()
                 await gateway.transport.close()
-        finally:
-            store.close()
+                await upkeep.stop()
 
     # --- disclosures -----------------------------------------------------------------------------
 
@@ -179,11 +159,11 @@ class Gateway:
 
         def holds(connection: Connection) -> bool:
             # Another gateway may have entered another configuration meanwhile; then ours is entered anew first.
-            if connection.exec_driver_sql(_CONFIG).scalar() != self.setup.config.digest:
+            if connection.execute(_CONFIG).scalar() != self.setup.config.digest:
                 return False
-            if connection.exec_driver_sql(_SUSPENDED, (recipient,)).first() is not None:
+            if connection.execute(_SUSPENDED, (recipient,)).first() is not None:
                 return False
-            return consent is None or connection.exec_driver_sql(_NOT_WITHDRAWN, (consent,)).first() is not None
+            return consent is None or connection.execute(_NOT_WITHDRAWN, (consent,)).first() is not None
 
         return holds
 
@@ -193,6 +173,11 @@ class Gateway:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
+
+    async def _prepared(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """Work that enters something: the policy first, and whole even if the caller goes away."""
+        await self._enter_policy()
+        return await self._unbroken(work())
 
     async def _drain(self) -> None:
         if self._running:
@@ -260,12 +245,12 @@ class Gateway:
     # --- recipients ------------------------------------------------------------------------------
 
     async def _is_suspended(self, recipient: str) -> bool:
-        return await self.store.read(lambda c: c.exec_driver_sql(_SUSPENDED, (recipient,)).first()) is not None
+        return await self.store.read(lambda c: c.execute(_SUSPENDED, (recipient,)).first()) is not None
 
     async def suspensions(self) -> dict[str, Suspension]:
         """Suspended recipients."""
         query = "SELECT recipient, since, person, reason FROM suspensions"
-        rows = await self.store.read(lambda connection: connection.exec_driver_sql(query).all())
+        rows = await self.store.read(lambda connection: connection.execute(query).all())
         return {row[0]: Suspension(row[0], row[1], row[2], row[3]) for row in rows}
 
     async def suspend(self, caller: str, recipient: str, *, person: str, reason: str) -> None:
@@ -279,9 +264,9 @@ class Gateway:
     async def accept_clock(self, caller: str, *, person: str, reason: str) -> None:
         """Go on from the clock as it is now, though the ledger's last entry is later (a clock that had run ahead)."""
         self._require(caller, Role.OPERATE)
-        _check_open_text(person=person, reason=reason)
+        check_open_text(person=person, reason=reason)
         await self._enter_policy()
-        last = await self.store.read(lambda c: c.exec_driver_sql("SELECT last_time FROM tree WHERE id = 1").scalar())
+        last = await self.store.read(lambda c: c.execute("SELECT last_time FROM tree WHERE id = 1").scalar())
         if timestamp(self._clock()) >= str(last):
             raise InvalidRequest(["clock: is not behind the ledger's last entry, so there is nothing to accept"])
         public = entries.control("accept_clock", "", caller, person, reason, at=self._clock())
@@ -289,16 +274,16 @@ class Gateway:
 
     async def _control(self, caller: str, act: str, recipient: str, person: str, reason: str) -> None:
         self._require(caller, Role.OPERATE)
-        _check_open_text(person=person, reason=reason)
+        check_open_text(person=person, reason=reason)
         if recipient not in self.policy.recipients:
             known = ", ".join(sorted(self.policy.recipients))
             raise NotFound(f"there is no recipient {recipient} (there are: {known})")
         now = self._clock()
 
         def also(connection: Connection) -> None:
-            connection.exec_driver_sql("DELETE FROM suspensions WHERE recipient = ?", (recipient,))
+            connection.execute("DELETE FROM suspensions WHERE recipient = ?", (recipient,))
             if act == "suspend":
-                connection.exec_driver_sql(
+                connection.execute(
                     "INSERT INTO suspensions (recipient, since, person, reason) VALUES (?, ?, ?, ?)",
                     (recipient, timestamp(now), person, reason),
                 )

@@ -15,9 +15,15 @@ from qaqpa import adapter as adapters
 from qaqpa.adapter import Adapter
 from qaqpa.config import Config, Source, load
 from qaqpa.config.load import RECIPIENTS
-from qaqpa.config.models import JweSeal, RecipientFile
+from qaqpa.config.models import HttpsChannel, JweSeal, RecipientFile
 from qaqpa.config.references import is_reference, missing, resolve
-from qaqpa.errors import ConfigError, NotConfigured
+from qaqpa.errors import ConfigError, NotConfigured, VerificationFailed
+from qaqpa.gateway.upkeep import Upkeep
+from qaqpa.gateway.witnesses import Witness, Witnesses, witness_key
+from qaqpa.ledger import Ledger
+from qaqpa.ledger.checkpoints import Checkpoints, log_key
+from qaqpa.ledger.keyring import Hsm, Unlock, public_header
+from qaqpa.ledger.notes import VerifierKey
 from qaqpa.policy import Policy, compile_policy
 from qaqpa.seal import RecipientKey, load_key
 from qaqpa.transport.https import Addresses, Https
@@ -39,6 +45,39 @@ class Setup:
     def resolve(self, value: str, what: str) -> str:
         """A configured value, its reference read. Raises NotConfigured."""
         return resolve(value, what=what, home=self.home, environ=self.environ)
+
+    @property
+    def keyring_path(self) -> Path:
+        """Where the keyring lies."""
+        return self.home / self.resolve(self.config.gateway.keys.keyring, "keys.keyring")
+
+    @property
+    def unlock(self) -> Unlock:
+        """What opens the keyring. Raises NotConfigured."""
+        keys = self.config.gateway.keys
+        hsm = None
+        if keys.pkcs11 is not None:
+            hsm = Hsm(
+                self.resolve(keys.pkcs11.module, "keys.pkcs11.module"),
+                keys.pkcs11.token,
+                self.resolve(keys.pkcs11.pin, "keys.pkcs11.pin"),
+            )
+        return Unlock(None if keys.passphrase is None else self.resolve(keys.passphrase, "keys.passphrase"), hsm)
+
+    @property
+    def store_url(self) -> str:
+        """Where the database is."""
+        return self.resolve(self.config.gateway.store.url, "store.url")
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where the checkpoint outside the database lies."""
+        return self.home / self.resolve(self.config.gateway.ledger.checkpoint, "ledger.checkpoint")
+
+    @property
+    def log_key(self) -> VerifierKey:
+        """The ledger's public key. Raises KeyringError."""
+        return log_key(self.config.gateway.ledger.origin, public_header(self.keyring_path)[1])
 
     def unset(self) -> Iterator[tuple[str, str]]:
         """Recipient and what it still lacks: values that only the third party's papers hold."""
@@ -130,7 +169,7 @@ def equip(setup: Setup, recipient: RecipientFile) -> Equipped:
             adapter=adapter_type(adapter_type.Settings.model_validate(settings)),
             key=load_key(seal, key_path),
             line=Line(
-                channel=Https(recipient.channel, _addresses(setup, recipient)),
+                channel=Https(recipient.channel, _addresses(setup, recipient.channel)),
                 limits=Limits(recipient.id, recipient.limits),
                 breaker=Breaker(recipient.id, recipient.breaker),
                 retry=recipient.retry,
@@ -143,8 +182,23 @@ def equip(setup: Setup, recipient: RecipientFile) -> Equipped:
         raise NotConfigured(f"{recipient.id}: {error}") from None
 
 
-def _addresses(setup: Setup, recipient: RecipientFile) -> Addresses:
-    channel = recipient.channel
+def make_upkeep(setup: Setup, ledger: Ledger) -> Upkeep:
+    """What keeps the ledger beside the flow. Raises NotConfigured for a witness that cannot be reached."""
+    config = setup.config.gateway.ledger
+    checkpoints = Checkpoints(ledger.store, ledger.keyring, config.origin, setup.checkpoint_path, ledger.clock)
+    try:
+        witnesses = [
+            Witness(witness_key(each.vkey), Https(each.channel, _addresses(setup, each.channel)))
+            for each in config.witnesses
+        ]
+    except (VerificationFailed, NotConfigured) as error:
+        raise NotConfigured(f"ledger.witnesses: {error}") from None
+    return Upkeep(
+        ledger, checkpoints, Witnesses(ledger.store, checkpoints, witnesses), every_s=config.checkpoint_every_ms / 1000
+    )
+
+
+def _addresses(setup: Setup, channel: HttpsChannel) -> Addresses:
 
     def path(value: str, what: str) -> str:
         return str(setup.home / setup.resolve(value, what))

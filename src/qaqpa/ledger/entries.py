@@ -8,28 +8,35 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from qaqpa.ledger.merkle import leaf_hash
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Extract, Intent, Message, Outcome
 from qaqpa.model.identifiers import DisclosureId, SubjectId, uuid7
-from qaqpa.model.words import SealKind, timestamp
+from qaqpa.model.words import OutcomeResult, SealKind, timestamp
+from qaqpa.store import EntryRow
 
 FORMAT = 1
 
 
 class Kind(StrEnum):
-    """What an entry tells. Receipts, recalls, erasures and reviews come with the parts that write them."""
+    """What an entry tells. Receipts and recalls come with the parts that write them."""
 
     INTENT = "intent"
     OUTCOME = "outcome"
     REFUSAL = "refusal"
     CONSENT = "consent"
     WITHDRAWAL = "withdrawal"
+    ERASURE = "erasure"
     POLICY = "policy"
+    REVIEW = "review"
     CONTROL = "control"
 
 
 AUTHORISING = frozenset({Kind.INTENT, Kind.CONSENT, Kind.WITHDRAWAL})
 """Kinds whose meaning hangs on a date being true: none is written while the clock is set back."""
+
+DATING = AUTHORISING | {Kind.CONTROL}
+"""Kinds that can move the time before which nothing authorising may lie."""
 
 Public = dict[str, Any]
 
@@ -44,6 +51,15 @@ class Draft:
     subject: SubjectId | None
     public: Mapping[str, Any]
     body: bytes
+
+    def row(self) -> EntryRow:
+        """As the store keeps it."""
+        public = self.public
+        time: str = public["time"]
+        return (
+            int(time[:4] + time[5:7]), self.request, self.kind.value, self.subject, public.get("caller"),
+            public.get("recipient") or None, time, leaf_hash(self.body), self.body,
+        )  # fmt: skip
 
 
 def _head(kind: Kind, at: datetime, entry: str | None = None) -> Public:
@@ -155,12 +171,59 @@ def policy(versions: Sequence[Mapping[str, str]], config: str, *, at: datetime) 
     return {**_head(Kind.POLICY, at), "versions": [dict(version) for version in versions], "config": config}
 
 
+def interrupted(disclosure: str, subject: str, result: OutcomeResult, *, at: datetime) -> Public:
+    """The outcome of an intent whose gateway died, or lost its database, before it could say what came of it."""
+    return {
+        **_head(Kind.OUTCOME, at),
+        "intent": disclosure,
+        "result": result.value,
+        "code": "interrupted",
+        "status": None,
+        "returned": [],
+        "cut": [],
+        "subject": subject,
+    }
+
+
+def erasure(
+    subject: SubjectId, caller: str, person: str, reason: str, *, instrument: str | None, epoch: int, at: datetime
+) -> Public:
+    """A subject's key deleted (7.1(3)); in effect when the keys of `epoch` are destroyed.
+
+    `instrument` is what a forced erasure rests on; None where every duty is met.
+    """
+    return {
+        **_head(Kind.ERASURE, at),
+        "caller": caller,
+        "person": person,
+        "reason": reason,
+        "instrument": instrument,
+        "epoch": epoch,
+        "subject": subject,
+    }
+
+
+def review(caller: str, act: str, selection: Mapping[str, Any], *, at: datetime) -> Public:
+    """A person looked: at what, and through which command."""
+    return {**_head(Kind.REVIEW, at), "caller": caller, "act": act, "selection": dict(selection)}
+
+
 ACCEPT_CLOCK = "accept_clock"
 """The act by which a person lets the ledger go on from the clock as it is."""
+ROTATE_KEYS = "rotate_keys"
+"""The act that puts pending erasures into effect."""
+ARCHIVE = "archive"
+"""The act by which the bodies of a month are moved to a file."""
+RESTORE = "restore"
+"""The act by which a person accepts that entries are lost."""
+SETTLE = "settle"
+"""The act by which a person says what came of a disclosure that ended unknown."""
 
 
-def control(act: str, recipient: str, caller: str, person: str, reason: str, *, at: datetime) -> Public:
-    """An act of a person upon the gate: a recipient suspended or resumed, a clock accepted."""
+def control(
+    act: str, recipient: str, caller: str, person: str, reason: str, *, at: datetime, **more: str | int
+) -> Public:
+    """An act of a person upon the gate: a recipient suspended, a clock accepted, a disclosure settled, keys rotated."""
     return {
         **_head(Kind.CONTROL, at),
         "act": act,
@@ -168,6 +231,7 @@ def control(act: str, recipient: str, caller: str, person: str, reason: str, *, 
         "caller": caller,
         "person": person,
         "reason": reason,
+        **more,
     }
 
 

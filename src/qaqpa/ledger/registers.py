@@ -11,17 +11,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection
 
 from qaqpa.errors import VerificationFailed
 from qaqpa.ledger.canonical import canonical
 from qaqpa.ledger.entries import Kind
 from qaqpa.model.consent import ConsentStatus
+from qaqpa.store import Connection
 
-REGISTERED = frozenset({Kind.CONSENT, Kind.WITHDRAWAL, Kind.CONTROL})
+REGISTERED = frozenset({Kind.CONSENT, Kind.WITHDRAWAL, Kind.CONTROL, Kind.ERASURE})
 """Kinds of entry that a register repeats."""
 
 _CONSENTS = "SELECT id, subject, terms, withdrawal_asked_at, withdrawn_at FROM consents ORDER BY id"
+_UNSETTLED = "SELECT disclosure, state, subject, recipient, since FROM unsettled ORDER BY disclosure"
+_INTENT = "SELECT subject, recipient, time FROM entries WHERE idx = ?"
+_KEYS = "SELECT subject FROM subject_keys"
 _SUSPENSIONS = "SELECT recipient, since, person, reason FROM suspensions ORDER BY recipient"
 
 
@@ -76,6 +79,7 @@ class Registers:
         columns = ("subject", "terms", "withdrawal_asked_at", "withdrawn_at")
         self._consents = _Register("consents", "consent", columns, {}, {})
         self._suspensions = _Register("suspensions", "recipient", ("since", "person", "reason"), {}, {})
+        self._erased: dict[str, int] = {}
 
     def see(self, index: int, entry: Mapping[str, Any]) -> None:
         """Take in an entry; only REGISTERED kinds tell anything. Raises VerificationFailed for one out of place."""
@@ -88,6 +92,8 @@ class Registers:
             self._withdraw(index, entry)
         elif kind == Kind.CONTROL:
             self._control(index, entry)
+        elif kind == Kind.ERASURE:
+            self._erased[str(entry.get("subject"))] = index
 
     def _withdraw(self, index: int, entry: Mapping[str, Any]) -> None:
         consent, time = str(entry.get("consent")), entry.get("time")
@@ -111,11 +117,41 @@ class Registers:
             self._suspensions.rows.pop(recipient, None)
             self._suspensions.removed[recipient] = index
 
-    def compare(self, connection: Connection) -> None:
-        """Compare with the tables, once, in the snapshot of the entries. Raises VerificationFailed."""
-        consents = connection.exec_driver_sql(_CONSENTS)
+    def compare(self, connection: Connection, unsettled: Mapping[str, tuple[str, int]]) -> None:
+        """Compare with the tables, once, in the snapshot of the entries. Raises VerificationFailed.
+
+        `unsettled` are disclosures, each with its state and the index of its intent.
+        """
+        consents = connection.stream(_CONSENTS)
         self._consents.compare((row[0], row[1], _digest_of_text(row[2]), *row[3:]) for row in consents)
-        self._suspensions.compare(tuple(row) for row in connection.exec_driver_sql(_SUSPENSIONS))
+        self._suspensions.compare(connection.stream(_SUSPENSIONS))
+        rows = {row[0]: row[1:] for row in connection.stream(_UNSETTLED)}
+        for disclosure in sorted(rows.keys() | unsettled.keys()):
+            state, index = unsettled.get(disclosure, ("settled", None))
+            found, *told = rows.get(disclosure, ("settled",))
+            if found != state:
+                raise VerificationFailed(
+                    f"the register unsettled was changed: disclosure {disclosure} is {found} there, by the entries it "
+                    f"is {state}"
+                )
+            if index is not None and tuple(told) != connection.execute(_INTENT, (index,)).first():
+                raise VerificationFailed(
+                    f"the register unsettled was changed: disclosure {disclosure} is not to whom, about whom or of "
+                    f"when entry {index} says",
+                    index=index,
+                )
+
+    def compare_keys(self, connection: Connection, subjects: set[bytes]) -> None:
+        """Everybody whom an entry is about has a key, and nobody who was erased. Raises VerificationFailed."""
+        for (subject,) in connection.stream(_KEYS):
+            if subject in self._erased:
+                index = self._erased[subject]
+                raise VerificationFailed(f"the subject that entry {index} erased has a key again", index=index)
+            subjects.discard(subject.encode())
+        lost = subjects - {subject.encode() for subject in self._erased}
+        if lost:
+            first = min(lost).decode()
+            raise VerificationFailed(f"the key of subject {first} is gone and no entry says that it was erased")
 
 
 def _digest(terms: Any) -> bytes:

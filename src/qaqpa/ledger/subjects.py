@@ -19,23 +19,31 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from sqlalchemy import Connection
 
 from qaqpa.errors import KeyringError
 from qaqpa.ledger.canonical import canonical
 from qaqpa.ledger.keyring import KEY_SIZE, Keyring
-from qaqpa.model.identifiers import SubjectId
-from qaqpa.store import Store
+from qaqpa.model.identifiers import SubjectId, uuid7
+from qaqpa.store import Connection, Store
 
 _VERSION = b"\x01"
 _COMMITMENT_SIZE = 32
 _NONCE_SIZE = 12
 
-# Named SQL: these run for every disclosure, so they go to the driver as they are.
-_FIND = "SELECT subject, epoch, wrapped FROM subjects JOIN subject_keys USING (subject) WHERE blind = ?"
-_ADD_SUBJECT = "INSERT INTO subjects (blind, subject) VALUES (?, ?)"
+# The epoch comes with every look-up: a keyring that is older than the database must be read again first.
+_FIND = (
+    "SELECT m.value, s.subject, k.epoch, k.wrapped FROM meta m "
+    "LEFT JOIN subjects s ON s.blind IN ({marks}) LEFT JOIN subject_keys k ON k.subject = s.subject "
+    "WHERE m.name = 'epoch'"
+)
+_ADD_SUBJECT = "INSERT INTO subjects (blind, subject, iin) VALUES (?, ?, ?) ON CONFLICT (blind) DO NOTHING"
 _ADD_KEY = "INSERT INTO subject_keys (subject, epoch, wrapped) VALUES (?, ?, ?)"
 _KEY_OF = "SELECT epoch, wrapped FROM subject_keys WHERE subject = ?"
+_ID_OF = "SELECT subject FROM subjects WHERE blind = ?"
+_EPOCH = "SELECT value FROM meta WHERE name = 'epoch'"
+_SET_EPOCH = (
+    "INSERT INTO meta (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +92,28 @@ class Subject:
                 return opened
         raise KeyringError("the sealed part does not open with this subject's key")
 
+    def seal_iin(self, iin: str) -> bytes:
+        """The IIN under a key of the subject's, for the index of the next epoch: nonce 12 ‖ ciphertext and tag."""
+        nonce = os.urandom(_NONCE_SIZE)
+        return nonce + AESGCM(self._derive(b"qaqpa/own/1", KEY_SIZE)).encrypt(nonce, iin.encode(), None)
+
+    def open_iin(self, sealed: bytes) -> str:
+        """What `seal_iin` sealed. Raises KeyringError."""
+        try:
+            opened = AESGCM(self._derive(b"qaqpa/own/1", KEY_SIZE)).decrypt(
+                sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], None
+            )
+        except (InvalidTag, ValueError):
+            raise KeyringError("a subject's IIN does not open with this subject's key") from None
+        return opened.decode()
+
     def digest(self, content: bytes) -> str:
         """HMAC-SHA-256 of what left or came back, under a key of the subject's: proof to those who hold both."""
         return hmac.new(self._derive(b"qaqpa/digest/1", KEY_SIZE), content, hashlib.sha256).hexdigest()
+
+
+class _Outdated(Exception):
+    """The database is of a later epoch than the keyring in memory."""
 
 
 class Subjects:
@@ -98,37 +125,73 @@ class Subjects:
 
     async def find(self, iin: str) -> Subject | None:
         """The subject of `iin`, if the ledger knows one."""
-        blind = self._keyring.blind(iin)
-        return await self._store.read(lambda connection: self._lookup(connection, blind))
+        try:
+            return await self._store.read(lambda connection: self._lookup(connection, iin))
+        except _Outdated:
+            self._keyring.refresh()
+            return await self._store.read(lambda connection: self._lookup(connection, iin, last=True))
 
     async def ensure(self, iin: str) -> Subject:
         """The subject of `iin`, made now if need be."""
-        blind = self._keyring.blind(iin)
-        found = await self._store.read(lambda connection: self._lookup(connection, blind))
+        found = await self.find(iin)
         if found is not None:
             return found
-        return await self._store.write(lambda connection: self._make(connection, blind))
+        await self.follow_keyring()
+        try:
+            return await self._store.write(lambda connection: self._make(connection, iin))
+        except _Outdated:
+            self._keyring.refresh()
+            return await self._store.write(lambda connection: self._make(connection, iin, last=True))
 
     async def by_id(self, subject: str) -> Subject:
         """The subject with this id. Raises KeyringError when its key is gone."""
-        row = await self._store.read(lambda connection: connection.exec_driver_sql(_KEY_OF, (subject,)).first())
+        row = await self._store.read(lambda connection: connection.execute(_KEY_OF, (subject,)).first())
         if row is None:
             raise KeyringError("this subject's key is gone: it was erased")
+        if row[0] > self._keyring.epoch:
+            self._keyring.refresh()
         return Subject(SubjectId(subject), self._keyring.unwrap(subject, row[0], row[1]))
 
-    def _lookup(self, connection: Connection, blind: bytes) -> Subject | None:
-        row = connection.exec_driver_sql(_FIND, (blind,)).first()
+    async def follow_keyring(self) -> None:
+        """Let the database know the keyring's epoch, so that every gateway reads the keyring again."""
+        epoch = await self._store.read(lambda connection: connection.execute(_EPOCH).scalar())
+        if epoch is None or int(epoch) < self._keyring.epoch:
+            await self._store.write(self._advance, alone=True)
+
+    def _advance(self, connection: Connection) -> None:
+        known = connection.execute(_EPOCH).scalar()
+        if known is None or int(known) < self._keyring.epoch:
+            connection.execute(_SET_EPOCH, (str(self._keyring.epoch),))
+
+    def _lookup(self, connection: Connection, iin: str, *, last: bool = False) -> Subject | None:
+        blinds = self._keyring.blinds(iin)  # while keys rotate, a person stands under the old index or the new one
+        row = connection.execute(_FIND.format(marks=", ".join("?" * len(blinds))), blinds).first()
         if row is None:
             return None
-        return Subject(SubjectId(row[0]), self._keyring.unwrap(row[0], row[1], row[2]))
+        if int(row[0]) > self._keyring.epoch:
+            if last:
+                raise KeyringError(
+                    f"the database is of epoch {row[0]} and the keyring of epoch {self._keyring.epoch}: this keyring "
+                    "is an old copy; put the rotated one in its place"
+                )
+            raise _Outdated
+        if row[1] is None:
+            return None
+        return Subject(SubjectId(row[1]), self._keyring.unwrap(row[1], row[2], row[3]))
 
-    def _make(self, connection: Connection, blind: bytes) -> Subject:
+    def _make(self, connection: Connection, iin: str, *, last: bool = False) -> Subject:
         # Looked up again inside the transaction: another task or process may have made it meanwhile.
-        found = self._lookup(connection, blind)
+        found = self._lookup(connection, iin, last=last)
         if found is not None:
             return found
-        subject = Subject(SubjectId(secrets.token_hex(16)), secrets.token_bytes(KEY_SIZE))
-        connection.exec_driver_sql(_ADD_SUBJECT, (blind, subject.id))
+        subject = Subject(SubjectId(uuid7().replace("-", "")), secrets.token_bytes(KEY_SIZE))
+        epoch, blind = self._keyring.epoch, self._keyring.blind(iin)
         wrapped = self._keyring.wrap(subject.id, subject.key)
-        connection.exec_driver_sql(_ADD_KEY, (subject.id, self._keyring.epoch, wrapped))
+        if self._keyring.epoch != epoch:  # read again meanwhile, by another thread
+            raise _Outdated
+        connection.execute(_ADD_SUBJECT, (blind, subject.id, subject.seal_iin(iin)))
+        if connection.execute(_ID_OF, (blind,)).scalar() != subject.id:
+            # Another process was faster, and has committed meanwhile.
+            return self._lookup(connection, iin, last=True) or subject
+        connection.execute(_ADD_KEY, (subject.id, epoch, wrapped))
         return subject

@@ -1,26 +1,46 @@
-"""Verify the ledger: hash every body again, rebuild the tree and the registers, compare. Reads only what is stored,
-needs no key.
+"""Verify the ledger: hash every body again, rebuild tiles, root and registers, compare with what is stored and with
+checkpoints. Reads only what is stored, needs no secret key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
-from sqlalchemy import Connection
+from hashlib import sha256
+from itertools import islice
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.canonical import is_canonical
-from qaqpa.ledger.entries import Kind, latest_time
-from qaqpa.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
-from qaqpa.ledger.registers import REGISTERED, Registers
+from qaqpa.ledger.archive import Bodies, archives, moved
+from qaqpa.ledger.checkpoints import opened
+from qaqpa.ledger.integrate import integrated, read_tile
+from qaqpa.ledger.merkle import EMPTY_ROOT, HASH_SIZE
+from qaqpa.ledger.notes import Checkpoint, VerifierKey
+from qaqpa.ledger.story import Entry, Story, bad_columns, from_file
+from qaqpa.ledger.tiles import TILE, TileTree, grow, tiles_of
+from qaqpa.store import Connection, Row
 
 Progress = Callable[[int, int], None]
 """Entries done, entries in all."""
 
-_EVERY = 1_000
+BATCH = TILE * 16
+_BYTES = {"sqlite": "CAST({} AS BLOB)", "postgresql": "convert_to({}, 'UTF8')"}
+_HASHED = {"sqlite": "CAST(x'00' || body AS BLOB)", "postgresql": "'\\x00'::bytea || body"}
+"""What a leaf's hash is over (RFC 9162 §2.1.1), put together by the database, which is quicker at it."""
+_TREE = "SELECT size, last_time FROM tree WHERE id = 1"
+_TILES = "SELECT count(*) FROM tiles"
+_TERMS = (
+    "SELECT term, count(*), sum(idx) FROM terms WHERE term < 'request:' GROUP BY term "
+    "UNION ALL SELECT 'request:', count(*), sum(idx) FROM terms WHERE term >= 'request:' AND term < 'request;' "
+    "UNION ALL SELECT term, count(*), sum(idx) FROM terms WHERE term >= 'request;' GROUP BY term"
+)
+
+
+def _rows(connection: Connection) -> Iterator[Row]:
+    """Every entry, its texts as bytes and its body as it is hashed."""
+    text = _BYTES[connection.dialect].format
+    columns = ", ".join(text(name) for name in ("request", "subject", "time", "caller", "recipient"))
+    hashed = _HASHED[connection.dialect]
+    return connection.stream(f"SELECT idx, leaf, kind, {columns}, month, {hashed} FROM entries ORDER BY idx")  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,83 +49,250 @@ class Verified:
 
     size: int
     root: bytes
-    kinds: dict[str, int]
+    """Over the entries that are in the tree."""
+    in_tree: int
+    kinds: Mapping[str, int]
     open_intents: tuple[str, ...]
     """Disclosures without an outcome: being sent now, or cut off by a crash."""
+    unknown: tuple[str, ...]
+    """Disclosures of which nobody knows what came of them, and that no person has settled yet."""
+    checkpoints: int
+    """How many were checked."""
+    unread: int
+    """Entries whose bodies lie in files that were not given; their leaf hashes are in the tree all the same."""
 
 
-def verify(connection: Connection, progress: Progress | None = None) -> Verified:
-    """Check every entry of one snapshot. Raises VerificationFailed with the first bad index."""
-    row = connection.exec_driver_sql("SELECT size, frontier, root, last_time FROM tree WHERE id = 1").first()
-    stored = (0, b"", EMPTY_ROOT, "") if row is None else tuple(row)
-    size, _, root, _ = stored
-    tree, latest, registers = Frontier(), "", Registers()
-    kinds: dict[str, int] = {}
-    open_intents: dict[str, int] = {}
-    for index, request, kind, subject, body, leaf in connection.exec_driver_sql(
-        "SELECT idx, request, kind, subject, body, leaf FROM entries ORDER BY idx"
-    ):
-        if index != tree.size:
-            raise VerificationFailed(f"entry {tree.size} is missing: the next one is {index}", index=tree.size)
-        entry = _entry(index, body, leaf)
-        _check_columns(index, entry, request, kind, subject, open_intents)
-        if kind in REGISTERED:
-            registers.see(index, entry)
-        latest = latest_time(latest, entry)
-        tree.append(leaf)
-        kinds[kind] = kinds.get(kind, 0) + 1
-        if progress is not None and tree.size % _EVERY == 0:
-            progress(tree.size, size)
-    _check_tree(tree, latest, stored)
-    registers.compare(connection)
-    if progress is not None:
-        progress(size, size)
-    return Verified(size, root, kinds, tuple(open_intents))
+def verify(
+    connection: Connection,
+    progress: Progress | None = None,
+    *,
+    key: VerifierKey | None = None,
+    kept: Iterable[bytes] = (),
+    archived: Bodies | None = None,
+) -> Verified:
+    """Check every entry of one snapshot. Raises VerificationFailed with the first bad index.
+
+    `key` is the ledger's; with it the stored checkpoints and those that somebody `kept` are checked. `archived` opens
+    months that were moved to files; without it their bodies count as unread.
+    """
+    size, last_time = connection.execute(_TREE).first() or (0, "")
+    in_tree, root = integrated(connection)
+    tree, story = _Rebuilt(connection, in_tree), Story()
+    for entries, leaves in _batches(connection, size, archived):
+        _check_leaves(entries)
+        story.unread += len(leaves) - len(entries)
+        story.follow(entries)
+        inside = len(entries) if tree.seen + len(leaves) <= in_tree else max(0, in_tree - tree.seen)
+        story.find(entries[:inside])
+        story.late.update([entry[4] for entry in entries[inside:] if entry[4] is not None])
+        tree.add(leaves)
+        if progress is not None:
+            progress(tree.seen, size)
+    if tree.seen != size:
+        index = min(size, tree.seen)
+        raise VerificationFailed(f"the tree says that it has {size} entries, {tree.seen} are there", index=index)
+    tree.finish(root)
+    opened_now, unknown = _names(story.open_intents), _names(story.unknown)
+    if not story.unread:
+        if last_time != story.latest:
+            raise VerificationFailed(
+                f"the tree says that its last entry is of {last_time or 'no time'}, it is of "
+                f"{story.latest or 'no time'}"
+            )
+        unsettled = {each.decode(): ("open", index) for each, index in story.open_intents.items()}
+        unsettled |= {each.decode(): ("unknown", index) for each, index in story.unknown.items()}
+        story.registers.compare(connection, unsettled)
+        story.registers.compare_keys(connection, set(story.subjects) | story.late)
+        _check_terms(connection, story)
+    checked = 0 if key is None else _check_checkpoints(connection, tree.tree, key, kept)
+    return Verified(size, root, in_tree, dict(story.kinds), opened_now, unknown, checked, story.unread)
 
 
-def _entry(index: int, body: object, leaf: bytes) -> dict[str, Any]:
-    """What an entry says, once its body is known to be what was hashed."""
-    if not isinstance(body, bytes) or leaf_hash(body) != leaf:
+def _names(disclosures: Iterable[bytes]) -> tuple[str, ...]:
+    return tuple(each.decode() for each in disclosures)
+
+
+def _check_leaves(entries: list[Entry]) -> None:
+    """Every body hashed again; every month that of its time."""
+    hashes = [sha256(entry[-1]).digest() for entry in entries]
+    if hashes != [entry[1] for entry in entries]:
+        index = next(entry[0] for entry, made in zip(entries, hashes, strict=True) if made != entry[1])
         raise VerificationFailed(f"entry {index} was changed: its body does not have its leaf hash", index=index)
-    if not is_canonical(body):
-        raise VerificationFailed(f"entry {index} is not canonical JSON: Qaqpa did not write it", index=index)
-    entry = orjson.loads(body)
-    if isinstance(entry, dict) and "time" in entry and ("act" in entry or entry.get("kind") != Kind.CONTROL):
-        return entry
-    raise VerificationFailed(f"entry {index} is not an entry: Qaqpa did not write it", index=index)
+    months = {(entry[8], entry[5][:7]): entry[0] for entry in reversed(entries)}
+    wrong = [index for (month, time), index in months.items() if b"%d-%02d" % divmod(month, 100) != time]
+    if wrong:
+        raise bad_columns(min(wrong))
 
 
-def _check_tree(tree: Frontier, latest: str, stored: tuple[Any, ...]) -> None:
-    """What is stored of the tree must be what its entries make."""
-    size, frontier, root, last_time = stored
-    if tree.size != size:
-        first = max(0, min(size, tree.size)) if isinstance(size, int) else None
-        raise VerificationFailed(f"the tree says that it has {size} entries, {tree.size} are there", index=first)
-    if last_time != latest:
-        raise VerificationFailed(f"the tree says that its last entry is of {last_time or 'no time'}, it is of {latest}")
-    if tree.root() != root or tree.to_bytes() != frontier:
-        raise VerificationFailed("the entries do not make the root that is stored: the past was changed")
+def _check_terms(connection: Connection, story: Story) -> None:
+    """By what entries are found must lead to just these entries: nobody hides one from a search."""
+    for term, count, total in connection.stream(_TERMS):
+        name, _, value = term.partition(":")
+        if name == "request":
+            said = story.requests == int(count)
+        elif name == "subject":
+            said = story.subjects.pop(value.encode(), None) == (int(count), int(total))
+        else:
+            said = story.terms.pop(term, None) == int(count)
+        if not said:
+            raise VerificationFailed(f"the index by which entries are found was changed: {term} is not as entries say")
+    for term in (*story.terms, *(f"subject:{each.decode()}" for each in story.subjects)):
+        raise VerificationFailed(f"the index by which entries are found was changed: {term} is gone from it")
 
 
-def _request_of(entry: dict[str, object]) -> object:
-    """What the `request` column beside an entry must be."""
-    kind = entry.get("kind")
-    if kind == Kind.OUTCOME:
-        return entry.get("intent")
-    if kind == Kind.CONSENT:
-        return entry.get("consent")
-    if kind == Kind.WITHDRAWAL:
-        return f"{entry.get('consent')}:{entry.get('state')}"
-    return entry.get("id")
+def _batches(connection: Connection, size: int, archived: Bodies | None) -> Iterator[tuple[list[Entry], list[bytes]]]:
+    """Entries in order, and the leaf hashes of these and of those that lie in files which are not given."""
+    gaps = _Gaps(connection, archived)
+    expected, rows = 0, _rows(connection)
+    while batch := list(islice(rows, BATCH)):
+        first, last = batch[0][0], batch[-1][0]
+        if first == expected and last == expected + len(batch) - 1:
+            yield batch, [row[1] for row in batch]
+            expected = last + 1
+            continue
+        entries, leaves = list[Entry](), list[bytes]()
+        for row in batch:
+            if row[0] < expected:
+                raise VerificationFailed(f"entry {row[0]} stands twice", index=row[0])
+            for missing in range(expected, row[0]):
+                gaps.fill(missing, entries, leaves)
+            entries.append(row)
+            leaves.append(row[1])
+            expected = row[0] + 1
+        yield entries, leaves
+    entries, leaves = list[Entry](), list[bytes]()
+    for missing in range(expected, size):
+        if not gaps.may_lie_in_a_file(missing):
+            break
+        gaps.fill(missing, entries, leaves)
+    if leaves:
+        yield entries, leaves
+    gaps.finish()
 
 
-def _check_columns(
-    index: int, entry: dict[str, object], request: str, kind: str, subject: str | None, open_intents: dict[str, int]
-) -> None:
-    """The columns beside the body must say what the body says; each outcome concludes one intent before it."""
-    if entry.get("kind") != kind or entry.get("subject") != subject or _request_of(entry) != request:
-        raise VerificationFailed(f"entry {index}: its columns do not say what its body says", index=index)
-    if kind == Kind.INTENT:
-        open_intents[request] = index
-    elif kind == Kind.OUTCOME and open_intents.pop(request, None) is None:
-        raise VerificationFailed(f"entry {index} concludes an intent that is not open before it", index=index)
+class _Gaps:
+    """Entries that were moved to files."""
+
+    def __init__(self, connection: Connection, archived: Bodies | None) -> None:
+        self._archives = archives(connection)
+        self._files = None if archived is None else moved(connection, archived)
+        self._stored = read_tile(connection)
+        self._filled = 0
+
+    def may_lie_in_a_file(self, index: int) -> bool:
+        """Whether a month with such indexes was moved."""
+        return any(each.first <= index <= each.last for each in self._archives)
+
+    def fill(self, index: int, entries: list[Entry], leaves: list[bytes]) -> None:
+        """The entry from its file, and its leaf hash from the tree."""
+        if not self.may_lie_in_a_file(index):
+            raise VerificationFailed(f"entry {index} is missing", index=index)
+        number, at = divmod(index, TILE)
+        leaf = self._stored(0, number)[HASH_SIZE * at : HASH_SIZE * (at + 1)]
+        self._filled += 1
+        leaves.append(leaf)
+        if self._files is not None:
+            found, body = next(self._files, (None, b""))
+            if found != index:
+                raise VerificationFailed(f"the file of its month does not hold entry {index}", index=index)
+            entries.append(from_file(index, leaf, body))
+
+    def finish(self) -> None:
+        """Just what was moved is missing."""
+        wanted = sum(each.entries for each in self._archives)
+        if self._filled != wanted:
+            raise VerificationFailed(f"{wanted} entries were moved to files, {self._filled} are missing")
+        if self._files is not None and next(self._files, None) is not None:
+            raise VerificationFailed("a file of a month holds more entries than were moved to it")
+
+
+class _Rebuilt:
+    """The tree made anew from leaf hashes, compared tile by tile with the stored one."""
+
+    def __init__(self, connection: Connection, size: int) -> None:
+        self._stored = read_tile(connection)
+        self._connection = connection
+        self._edge: dict[tuple[int, int], bytes] = {}
+        self._size = size
+        self._root = EMPTY_ROOT
+        self._grown = 0
+        self.seen = 0
+        self.tree = TileTree(self._stored, size)
+
+    def add(self, leaves: list[bytes]) -> None:
+        """The next leaves; those beyond the tree's size are not in it yet."""
+        inside = leaves[: max(0, self._size - self.seen)]
+        self.seen += len(leaves)
+        if not inside:
+            return
+        grown = grow(lambda level, number: self._edge[level, number], self._grown, inside)
+        for place, hashes in grown.tiles.items():
+            if len(hashes) == TILE * 32:
+                self._compare(place, hashes)
+        # Only tiles that can still grow are needed again.
+        self._edge = {
+            place: hashes for place, hashes in {**self._edge, **grown.tiles}.items() if self._grows(place, grown.size)
+        }
+        self._grown, self._root = grown.size, grown.root
+
+    @staticmethod
+    def _grows(place: tuple[int, int], size: int) -> bool:
+        level, number = place
+        return number >= size >> (8 * (level + 1))
+
+    def finish(self, root: bytes) -> None:
+        """Everything is in: what is stored must be just this tree."""
+        if self._grown != self._size:
+            raise VerificationFailed(
+                f"the tree is over {self._size} entries, {self.seen} are there", index=min(self._size, self.seen)
+            )
+        for place, hashes in self._edge.items():
+            if hashes:
+                self._compare(place, hashes)
+        wanted = sum(1 for _ in tiles_of(self._size))
+        if self._connection.execute(_TILES).scalar() != wanted:
+            raise VerificationFailed("there are tiles that no entry makes")
+        if self._root != root:
+            raise VerificationFailed("the entries do not make the root that is stored: the past was changed")
+
+    def _compare(self, place: tuple[int, int], hashes: bytes) -> None:
+        stored = self._stored(*place)
+        if stored != hashes:
+            level, number = place
+            width = TILE ** (level + 1)
+            apart = next(
+                (at for at in range(TILE) if stored[32 * at : 32 * at + 32] != hashes[32 * at : 32 * at + 32]), 0
+            )
+            index = number * width + apart * TILE**level
+            raise VerificationFailed(
+                f"tile {level}/{number} is not what the entries from {index} on make: the past was changed", index=index
+            )
+
+
+def _check_checkpoints(connection: Connection, tree: TileTree, key: VerifierKey, kept: Iterable[bytes]) -> int:
+    """Every checkpoint must be signed by the ledger's key and over the entries that stand."""
+    checked = 0
+    for size, data in connection.stream("SELECT size, note FROM checkpoints ORDER BY size"):
+        checkpoint = opened(bytes(data), key)[1]
+        if checkpoint.size != size:
+            raise VerificationFailed(f"the stored checkpoint of size {size} says {checkpoint.size}")
+        _check_checkpoint(tree, checkpoint)
+        checked += 1
+    for data in kept:
+        _check_checkpoint(tree, opened(data, key)[1])
+        checked += 1
+    return checked
+
+
+def _check_checkpoint(tree: TileTree, checkpoint: Checkpoint) -> None:
+    if checkpoint.size > tree.size:
+        raise VerificationFailed(
+            f"a checkpoint was signed over {checkpoint.size} entries, {tree.size} are there: the database was rolled "
+            "back",
+            index=tree.size,
+        )
+    if checkpoint.size and tree.root_at(checkpoint.size) != checkpoint.root:
+        raise VerificationFailed(
+            f"the first {checkpoint.size} entries are not those that a checkpoint was signed over: the past was "
+            "changed or this is a forked copy"
+        )

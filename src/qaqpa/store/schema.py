@@ -1,33 +1,99 @@
-"""The tables. Only `entries` and `tree` are the ledger; the rest are side tables that erasure may empty."""
+"""The tables. Only `entries` is the ledger; everything else is derived from it, keys, or state between two entries."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
 metadata = MetaData()
 
+Number = BigInteger().with_variant(Integer, "sqlite")
+"""64 bits on either engine; SQLite's primary key is its row's number only if it is called INTEGER."""
+
+
+# The ledger: bodies, and what is asked of them most. On PostgreSQL partitioned by month, so that old months can be
+# moved.
 entries = Table(
     "entries",
     metadata,
-    Column("idx", Integer, primary_key=True, autoincrement=False),
-    # The disclosure, consent or act that the entry belongs to; with the kind it is unique, so nothing is said twice.
+    Column("idx", Number, primary_key=True, autoincrement=False),
+    Column("month", Integer, nullable=False),
+    # The disclosure, consent or act that the entry belongs to.
     Column("request", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("subject", Text),
-    Column("body", LargeBinary, nullable=False),
+    Column("caller", Text),
+    Column("recipient", Text),
+    Column("time", Text, nullable=False),
     Column("leaf", LargeBinary, nullable=False),
-    Index("entries_request_kind", "request", "kind", unique=True),
-    Index("entries_subject", "subject"),
+    Column("body", LargeBinary, nullable=False),
 )
 
+# By what entries are found. Written when the tree grows, so that appending need not wait for it.
+terms = Table(
+    "terms",
+    metadata,
+    Column("term", Text, primary_key=True),
+    Column("idx", Number, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+# How many entries there are: the counter that their indexes are taken from.
 tree = Table(
     "tree",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("size", Integer, nullable=False),
-    Column("frontier", LargeBinary, nullable=False),
-    Column("root", LargeBinary, nullable=False),
+    Column("size", Number, nullable=False),
     Column("last_time", Text, nullable=False),
+)
+
+# How far the Merkle tree has grown over them.
+integrated = Table(
+    "integrated",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("size", Number, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+)
+
+tiles = Table(
+    "tiles",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", Number, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("size", Number, primary_key=True, autoincrement=False),
+    Column("time", Text, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+)
+
+# Months whose bodies were moved to files.
+archives = Table(
+    "archives",
+    metadata,
+    Column("month", Integer, primary_key=True, autoincrement=False),
+    Column("first", Number, nullable=False),
+    Column("last", Number, nullable=False),
+    Column("entries", Number, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("file", Text, nullable=False),
+)
+
+# Disclosures of which nobody knows yet what came of them: state `open` or `unknown`.
+unsettled = Table(
+    "unsettled",
+    metadata,
+    Column("disclosure", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("gateway", Number, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", Text, nullable=False),
+    Index("unsettled_subject", "subject"),
 )
 
 subjects = Table(
@@ -35,6 +101,8 @@ subjects = Table(
     metadata,
     Column("blind", LargeBinary, primary_key=True),
     Column("subject", Text, nullable=False, unique=True),
+    # The IIN under the subject's own key, so that a new epoch's index can be made.
+    Column("iin", LargeBinary),
 )
 
 subject_keys = Table(
@@ -43,6 +111,7 @@ subject_keys = Table(
     Column("subject", Text, primary_key=True),
     Column("epoch", Integer, nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
+    Index("subject_keys_epoch", "epoch"),
 )
 
 consents = Table(

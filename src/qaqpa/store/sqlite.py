@@ -1,87 +1,45 @@
-"""SQLite: one writer thread groups waiting writes into one durable transaction (WAL, synchronous=FULL).
-
-A write is done when it is on disk, not before. Reads run on a connection of their own and never wait for
-the writer. Several processes may share the file; the transaction's lock keeps indexes gapless.
-"""
+"""SQLite: one file, no server. WAL with synchronous=FULL: a commit is on disk before it is reported."""
 
 from __future__ import annotations
 
-import asyncio
+import fcntl
 import os
-import queue
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import NullPool, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from qaqpa.errors import NotConfigured, StoreUnavailable
-from qaqpa.store.migrate import head, prepare, upgrade
+from qaqpa.store import migrate
+from qaqpa.store.connection import LOCK_TIMEOUT_MS, Claim, Connection, Dialect, Engine, EntryRow, Row, Rows
+from qaqpa.store.migrate import Work
 
-Result = TypeVar("Result")
-Unit = Callable[[Connection], Result]
-"""Work inside a transaction. It may be run again after a roll-back, so it has no effect but on the connection."""
-
-GROUP = 256
-"""At most this many units share a transaction."""
-BUSY_TIMEOUT_MS = 5_000
-
-
-class Writes(Protocol):
-    """What the ledger does around every transaction of the writer."""
-
-    def begin(self, connection: Connection) -> None:
-        """A transaction has begun, or has been rolled back and begun again."""
-
-    def flush(self, connection: Connection) -> None:
-        """All units have run; the transaction is about to be committed."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    unit: Unit[Any]
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-    result: Any = None
-    error: BaseException | None = None
-    done: bool = False
-    """Committed, or failed by itself: nothing that happens to others changes that."""
-
-    def settle(self) -> None:
-        if self.future.done():  # the waiting task was cancelled; what is committed stays committed
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
+_PRAGMAS = (
+    f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # a commit is on disk before it is reported
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA secure_delete = ON",  # deleted keys must not stay in free pages
+)
+_COUNT = (
+    "UPDATE tree SET size = size + ?, last_time = CASE WHEN ? THEN ? ELSE max(last_time, ?) END "
+    "WHERE id = 1 RETURNING size"
+)
+_ENTRIES = (
+    "INSERT INTO entries (idx, month, request, kind, subject, caller, recipient, time, leaf, body) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
-def _settle(group: list[_Waiting]) -> None:
-    for waiting in group:
-        waiting.settle()
-
-
-def _mapped(error: BaseException) -> BaseException:
-    if isinstance(error, SQLAlchemyError):
-        return store_error(error)
-    if isinstance(error, StopIteration | StopAsyncIteration):  # a future cannot carry these
-        return RuntimeError(f"a unit of work ran out of an iterator ({type(error).__name__})")
-    return error
-
-
-def store_error(error: SQLAlchemyError) -> StoreUnavailable:
-    """Our error for the database's; only its class and SQLite's own name of the cause are repeated."""
-    cause = getattr(error, "orig", None)
-    name = getattr(cause, "sqlite_errorname", None) or type(cause or error).__name__
-    return StoreUnavailable(
-        f"the database cannot be used ({name}): look at free space, permissions and the disk; nothing was sent"
-    )
+def is_sqlite(text: str) -> bool:
+    """Whether a store's URL is of this engine."""
+    return text.startswith("sqlite")
 
 
 def parse_url(text: str, home: Path) -> URL:
@@ -95,67 +53,157 @@ def parse_url(text: str, home: Path) -> URL:
     options = dict(url.query)
     modes = options.pop("mode", "rw") in {"ro", "rw", "rwc"} and options.pop("uri", "true") == "true"
     if not (plain and modes and not options) or database in {"", ":memory:", "file:", "file::memory:"}:
-        raise NotConfigured("store.url must name an SQLite file, e.g. sqlite:///qaqpa.db")
+        raise NotConfigured("store.url must name an SQLite file, e.g. sqlite:///qaqpa.db, or a PostgreSQL database")
     if database.startswith("file:"):
         return url.set(database=f"file:{home / database.removeprefix('file:')}")
     return url.set(database=str(home / database))
 
 
-class SqliteStore:
-    """One database file. Use `open` and `close`; a process needs one."""
+class SqliteConnection(Connection):
+    """A connection to the file."""
 
-    def __init__(self, url: URL) -> None:
-        self._engine = self._make_engine(url)
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._reader: Connection | None = None
-        self._writes: Writes | None = None
+    dialect: ClassVar[Dialect] = "sqlite"
 
-    @staticmethod
-    def _make_engine(url: URL) -> Engine:
-        engine = create_engine(url, poolclass=NullPool, connect_args={"check_same_thread": False})
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Rows:
+        return Rows(self._raw.execute(sql, values))
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+        return self._raw.executemany(sql, rows).rowcount
+
+    def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+        return self._raw.execute(sql, values)
+
+    def append(self, rows: Sequence[EntryRow], last_time: str, *, moved_back: bool) -> int:
+        count = len(rows)
+        size: int = self._raw.execute(_COUNT, (count, moved_back, last_time, last_time)).fetchall()[0][0]
+        first = size - count
+        self._raw.executemany(_ENTRIES, [(first + at, *row) for at, row in enumerate(rows)])
+        return first
+
+    def make_month(self, month: int) -> None:
+        """One table holds all months."""
+
+    def drop_month(self, month: int) -> None:
+        self._raw.execute("DELETE FROM entries WHERE month = ?", (month,))
+
+    def try_lock(self, key: int) -> bool:
+        return True
+
+    def begin(self, mode: Literal["write", "alone", "snapshot"]) -> None:
+        self._raw.execute("BEGIN DEFERRED" if mode == "snapshot" else "BEGIN IMMEDIATE")
+        if mode == "snapshot":  # a deferred transaction sees the moment of its first read
+            self._raw.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+
+    def commit(self) -> None:
+        self._raw.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self._raw.in_transaction:  # a full disk has ended it already
+            self._raw.execute("ROLLBACK")
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class _Lock:
+    """A file beside the database that a living gateway holds a lock on."""
+
+    def __init__(self, path: Path, number: int, descriptor: int) -> None:
+        self.number = number
+        self._path = path
+        self._descriptor = descriptor
+
+    def keep(self) -> None:
+        """The operating system keeps it."""
+
+    def release(self) -> None:
+        with suppress(OSError):
+            self._path.unlink()
+        os.close(self._descriptor)
+
+
+class SqliteEngine(Engine):
+    """One database file."""
+
+    failures: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, SQLAlchemyError)
+    waits: ClassVar[tuple[type[Exception], ...]] = ()  # whoever waits for this lock does so before any unit runs
+    readers: ClassVar[int] = 0
+
+    def __init__(self, text: str, home: Path) -> None:
+        self._url = parse_url(text, home)
+        database = str(self._url.database)
+        self.path = Path(database.removeprefix("file:"))
+        self._mode = str(self._url.query.get("mode", "rwc"))
+
+    def describe(self) -> str:
+        return str(self.path)
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def cause(self, error: Exception) -> str:
+        cause = getattr(error, "orig", None) or error
+        return getattr(cause, "sqlite_errorname", None) or type(cause).__name__
+
+    def _raw(self) -> sqlite3.Connection:
+        raw = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={self._mode}",
+            uri=True,
+            isolation_level=None,  # transactions are begun above, not by the driver
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        for pragma in _PRAGMAS:
+            raw.execute(pragma).fetchall()
+        return raw
+
+    def connect(self, *, patient: bool = False) -> Connection:
+        return SqliteConnection(self._raw())
+
+    def prepare(self) -> None:
+        self._make_private()
+        raw = self._raw()
+        try:
+            tables = {row[0] for row in raw.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            revision = None
+            if "alembic_version" in tables:
+                revision = [row[0] for row in raw.execute("SELECT version_num FROM alembic_version")]
+        finally:
+            raw.close()
+        if revision != [migrate.HEAD]:
+            self._alembic(migrate.prepare)
+
+    def migrate(self) -> str:
+        self._alembic(migrate.upgrade)
+        return migrate.HEAD
+
+    def _alembic(self, work: Work) -> None:
+        engine = create_engine(self._url.set(drivername="sqlite+pysqlite"), poolclass=NullPool)
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: object) -> None:
-            connection.isolation_level = None  # transactions are begun below, not by the driver
-            cursor = connection.cursor()
-            cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            cursor.execute("PRAGMA journal_mode = WAL")
-            cursor.execute("PRAGMA synchronous = FULL")  # a commit is on disk before it is reported
-            cursor.execute("PRAGMA foreign_keys = ON")
-            cursor.execute("PRAGMA secure_delete = ON")  # deleted keys must not stay in free pages
-            cursor.close()
+            connection.isolation_level = None
+            for pragma in _PRAGMAS:
+                connection.execute(pragma).fetchall()
 
         @event.listens_for(engine, "begin")
-        def _begin(connection: Connection) -> None:
-            mode = connection.get_execution_options().get("begin", "IMMEDIATE")
-            if mode is not None:  # a single query is a transaction by itself
-                connection.exec_driver_sql(f"BEGIN {mode}")
+        def _begin(connection: Any) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-        return engine
-
-    def open(self, writes: Writes | None = None) -> None:
-        """Prepare the schema and start the writer. Raises StoreUnavailable or SchemaMismatch."""
-        self._writes = writes
-        self._make_private()
-        try:
-            with self._engine.begin() as connection:
-                prepare(connection)
-            self._reader = self._engine.connect().execution_options(begin=None)
-        except SQLAlchemyError as error:
-            raise store_error(error) from error
-        self._thread = threading.Thread(target=self._write_groups, name="qaqpa-writer", daemon=True)
-        self._thread.start()
+        with engine.begin() as connection:
+            work(connection)
 
     def _make_private(self) -> None:
         """A new database belongs to its owner alone; SQLite gives its side files the same mode."""
-        if self._engine.url.query.get("mode") == "ro":
+        if self._mode == "ro":
             return
-        path = str(self._engine.url.database).removeprefix("file:")
         try:
             # Only ever a file that is not there yet: closing any descriptor of an open database would drop the locks
             # that this process holds on it (POSIX), and another process could then delete its write-ahead log.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             return
         except OSError as error:
@@ -164,120 +212,40 @@ class SqliteStore:
                 "nothing was sent"
             ) from None
 
-    def migrate(self) -> str:
-        """Bring the schema to this version's in one transaction; returns its revision."""
+    # --- who lives -------------------------------------------------------------------------------
+
+    def _lock_path(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}-gateway-{number}")
+
+    def claim(self) -> Claim:
+        number = secrets.randbits(31)
+        path = self._lock_path(number)
         try:
-            with self._engine.begin() as connection:
-                upgrade(connection)
-        except SQLAlchemyError as error:
-            raise store_error(error) from error
-        return head()
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreUnavailable(f"{path} cannot be made: {error.strerror}; nothing is sent") from None
+        return _Lock(path, number, descriptor)
 
-    def close(self) -> None:
-        """Finish what is queued and let go of the file."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-        self._engine.dispose()
-
-    # --- reading ---------------------------------------------------------------------------------
-
-    async def read(self, query: Unit[Result]) -> Result:
-        """Run one short query on the state as last committed."""
-        if self._reader is None:
-            raise StoreUnavailable("the store is not open")
+    def lives(self, number: int) -> bool:
+        path = self._lock_path(number)
         try:
-            with self._reader.begin():
-                return query(self._reader)
-        except SQLAlchemyError as error:
-            raise store_error(error) from error
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """A connection with one unchanging view, for long reads (verification, listing)."""
+            descriptor = os.open(path, os.O_RDWR)
+        except OSError:
+            return False
         try:
-            with self._engine.connect().execution_options(begin="DEFERRED") as connection, connection.begin():
-                yield connection
-        except SQLAlchemyError as error:
-            raise store_error(error) from error
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        else:
+            path.unlink(missing_ok=True)
+            return False
+        finally:
+            os.close(descriptor)
 
-    # --- writing ---------------------------------------------------------------------------------
-
-    async def write(self, unit: Unit[Result]) -> Result:
-        """Run `unit` in a transaction that it may share with others; returns when it is durable.
-
-        Raises what `unit` raises (its changes are undone, the others' are not) or StoreUnavailable.
-        """
-        if self._thread is None:
-            raise StoreUnavailable("the store is not open")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
-        self._queue.put(_Waiting(unit, loop, future))
-        return await future
-
-    def _write_groups(self) -> None:
-        stopping = False
-        connection: Connection | None = None
-        while not stopping:
-            group: list[_Waiting] = []
-            first = self._queue.get()
-            stopping = first is None
-            if first is not None:
-                group.append(first)
-            while len(group) < GROUP and not stopping:
-                try:
-                    following = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                stopping = following is None
-                if following is not None:
-                    group.append(following)
-            if group:
-                connection = self._write_group(connection, group)
-        if connection is not None:
-            connection.close()
-
-    def _write_group(self, connection: Connection | None, group: list[_Waiting]) -> Connection | None:
+    def shrink(self) -> None:
+        raw = self._raw()
         try:
-            connection = connection or self._engine.connect()
-            if not self._commit(connection, group):
-                # One unit failed: each now gets a transaction of its own, so that the others are not lost with it.
-                for waiting in group:
-                    self._commit(connection, [waiting])
-        except BaseException as error:  # noqa: BLE001 - whatever happened, every waiting task must hear of it
-            mapped = _mapped(error)
-            for waiting in group:
-                waiting.error = waiting.error if waiting.done else mapped
-            if connection is not None:
-                with suppress(Exception):  # a connection that cannot even be closed is let go
-                    connection.close()
-                connection = None
-        for loop in {waiting.loop for waiting in group}:
-            mine = [waiting for waiting in group if waiting.loop is loop]
-            with suppress(RuntimeError):  # its loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_settle, mine)
-        return connection
-
-    def _commit(self, connection: Connection, group: list[_Waiting]) -> bool:
-        """Whether the group is settled: committed, or a single unit that failed by itself."""
-        transaction = connection.begin()
-        try:
-            if self._writes is not None:
-                self._writes.begin(connection)
-            for waiting in group:
-                waiting.result = waiting.unit(connection)
-            if self._writes is not None:
-                self._writes.flush(connection)
-            transaction.commit()
-        except Exception as error:  # noqa: BLE001 - a unit may fail in any way; only its own caller is to hear of it
-            transaction.rollback()
-            if len(group) > 1:
-                return False
-            group[0].error = _mapped(error)
-        for waiting in group:
-            waiting.done = True
-        return True
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            raw.close()

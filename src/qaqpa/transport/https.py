@@ -172,13 +172,23 @@ class Https:
 
     async def send(self, sealed: Sealed) -> Reply:
         """Send once and return the whole answer. Raises a kind of NotSent or Unsettled."""
+        headers = {name.lower(): value for name, value in sealed.headers.items()}
+        if sealed.idempotent:
+            headers["idempotency-key"] = sealed.intent.id
+        return await self._post(sealed.intent.message.endpoint, sealed.body, sealed.content_type, headers)
+
+    async def post(self, endpoint: str, body: bytes, content_type: str) -> Reply:
+        """Send what is about nobody: a checkpoint to a witness. Raises a kind of NotSent or Unsettled."""
+        return await self._post(endpoint, body, content_type, {})
+
+    async def _post(self, endpoint: str, body: bytes, content_type: str, headers: dict[str, str]) -> Reply:
         # A replaced wire has no trace, so everything on it is doubtful.
         wire = _Wire(has_connection=self._transport is not None)
         token = _wire.set(wire)
         limit_s = self._config.connect_timeout_s + self._config.answer_timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                return await self._exchange(sealed)
+                return await self._exchange(endpoint, body, headers | {"content-type": content_type})
         except ThirdPartyError:
             raise
         except _FOREIGN as error:
@@ -186,13 +196,8 @@ class Https:
         finally:
             _wire.reset(token)
 
-    async def _exchange(self, sealed: Sealed) -> Reply:
-        headers = {name.lower(): value for name, value in sealed.headers.items()}
-        headers["content-type"] = sealed.content_type
-        if sealed.idempotent:
-            headers["idempotency-key"] = sealed.intent.id
-        url = self._urls[sealed.intent.message.endpoint]
-        async with self._open().stream("POST", url, content=sealed.body, headers=headers) as response:
+    async def _exchange(self, endpoint: str, content: bytes, headers: dict[str, str]) -> Reply:
+        async with self._open().stream("POST", self._urls[endpoint], content=content, headers=headers) as response:
             _wire.get().has_connection = True
             largest = self._config.max_answer_bytes
             body = bytearray()

@@ -1,0 +1,88 @@
+"""`qaqpa backup` and `qaqpa restore`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qaqpa.cli.options import (
+    CONFIG,
+    HOME,
+    ConfigFolder,
+    Home,
+    existing_store,
+    make_private,
+    opened,
+    progress,
+    run,
+    setup,
+)
+from qaqpa.cli.render import out
+from qaqpa.errors import InvalidRequest
+from qaqpa.gateway.compliance import check_loss_can_be_entered
+from qaqpa.ledger import Keyring
+from qaqpa.ledger.backup import Restored, back_up
+from qaqpa.ledger.backup import restore as restore_file
+from qaqpa.ledger.checkpoints import Outside
+from qaqpa.store import store_at
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(backup)
+    app.command()(restore)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="A new file; it is an SQLite database, whatever the engine.")],
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Write a consistent back-up while gateways run, and verify it. Keyring and checkpoint are not in it."""
+    made = setup(config, home)
+    with progress("backing up") as advance:
+        found = back_up(existing_store(made), file, advance).found
+    out.print(f"[green]written[/] {found.size} entries to {file}, verified; root {found.root.hex()}", soft_wrap=True)
+    out.print(f"Keep apart from it: {made.keyring_path} and {made.checkpoint_path}", soft_wrap=True)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="A back-up.")],
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Restore although entries are lost; that is entered.")
+    ] = False,
+    caller: Annotated[str | None, typer.Option(envvar="QAQPA_CALLER", help="Who asks, with --accept-loss.")] = None,
+    person: Annotated[str | None, typer.Option(help="Who decides it, with --accept-loss.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, with --accept-loss; name no data subject.")] = None,
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Fill an empty database from a back-up. Refuses one that the checkpoint outside the database is newer than."""
+    made = setup(config, home)
+    if accept_loss:
+        if not (caller and person and reason):
+            raise InvalidRequest(["--accept-loss: needs --caller, --person and --reason, which are entered"])
+        check_loss_can_be_entered(made, caller, person=person, reason=reason)
+    make_private(home)
+    store = store_at(made.store_url, made.home)
+    with closing(Keyring.load(made.keyring_path, made.unlock)) as keyring, progress("restoring") as advance:
+        outside = Outside(made.checkpoint_path, made.log_key)
+        found = restore_file(file, store, keyring, outside, advance, accept_loss=accept_loss)
+    out.print(f"[green]restored[/] {found.found.size} entries; root {found.found.root.hex()}", soft_wrap=True)
+    if found.lost is not None and caller and person and reason:
+        index = run(lambda: _enter_loss(config, home, found, caller, person, reason))
+        out.print(
+            f"[yellow]lost[/]: what a checkpoint over {found.lost.size} entries was signed over; entry {index} says "
+            f"so. It is kept as {made.checkpoint_path}.lost-{found.lost.size}; witnesses will refuse this ledger",
+            soft_wrap=True,
+        )
+
+
+async def _enter_loss(config: Path, home: Path, found: Restored, caller: str, person: str, reason: str) -> int:
+    async with opened(config, home) as gateway:
+        if found.lost is None:
+            raise InvalidRequest(["nothing is lost"])
+        return await gateway.compliance.enter_loss(caller, found.found.size, found.lost, person=person, reason=reason)

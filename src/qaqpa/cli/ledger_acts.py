@@ -1,0 +1,151 @@
+"""`qaqpa ledger`, what people do beside reading: settle, archive, accept a clock, run a witness."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from qaqpa.cli.options import CONFIG, HOME, Caller, ConfigFolder, Home, Json, Person, Reason, opened, run
+from qaqpa.cli.render import out, print_json, table
+from qaqpa.errors import InvalidRequest, NotConfigured
+from qaqpa.ledger.archive import Archived
+from qaqpa.ledger.notes import VerifierKey
+from qaqpa.ledger.recovery import Unsettled
+from qaqpa.model.words import OutcomeResult
+from qaqpa.witness import Witness, create_key, serve
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("open")(list_open)
+    app.command()(settle)
+    app.command()(archive)
+    app.command("accept-clock")(accept_clock)
+    app.command()(witness)
+
+
+def list_open(caller: Caller, config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = False) -> None:
+    """List disclosures of which nobody knows what came of them. Their data may have left."""
+
+    async def work() -> list[Unsettled]:
+        async with opened(config, home) as gateway:
+            return await gateway.compliance.unsettled(caller)
+
+    found = run(work)
+    if as_json:
+        print_json(
+            [
+                {
+                    "disclosure": each.disclosure,
+                    "intent": each.index,
+                    "since": each.since,
+                    "recipient": each.recipient,
+                    "state": each.state,
+                }
+                for each in found
+            ]
+        )
+        return
+    if not found:
+        out.print("[green]nothing is open[/]: it is known of every disclosure what came of it")
+        return
+    shown = table("disclosure", "intent", "since", "recipient", "state")
+    for each in found:
+        shown.add_row(each.disclosure, str(each.index), each.since, escape(each.recipient), each.state)
+    out.print(shown)
+    out.print(
+        "\nAsk the recipient what it has received, then: qaqpa ledger settle DISCLOSURE --result ...", soft_wrap=True
+    )
+
+
+def settle(
+    disclosure: Annotated[str, typer.Argument(help="The disclosure's id.")],
+    result: Annotated[OutcomeResult, typer.Option(help="What came of it: delivered, rejected or not_sent.")],
+    caller: Caller,
+    person: Person,
+    reason: Reason,
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Say what came of a disclosure that ended unknown."""
+
+    async def work() -> int:
+        async with opened(config, home) as gateway:
+            return await gateway.compliance.settle(caller, disclosure, result, person=person, reason=reason)
+
+    index = run(work)
+    out.print(f"[green]settled[/] {escape(disclosure)} as {result.value}; entry {index}", soft_wrap=True)
+
+
+def archive(
+    month: Annotated[str, typer.Argument(help="A month that is over, e.g. 2026-01.")],
+    folder: Annotated[Path, typer.Option("--to", help="Folder that the file is written to.")],
+    caller: Caller,
+    person: Person,
+    reason: Reason,
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Move the bodies of an old month to a file. They still verify: `qaqpa ledger verify --archives FOLDER`."""
+    year, dash, number = month.partition("-")
+    if not (dash and year.isdecimal() and len(year) == 4 and number.isdecimal() and 1 <= int(number) <= 12):
+        raise InvalidRequest(["month: is written as 2026-01"])
+
+    async def work() -> Archived:
+        async with opened(config, home) as gateway:
+            return await gateway.compliance.archive(
+                caller, int(year) * 100 + int(number), folder, person=person, reason=reason
+            )
+
+    found = run(work)
+    out.print(f"[green]moved[/] {found.entries} entries to {folder / found.file}", soft_wrap=True)
+    out.print(
+        f"SHA-256 {found.sha256}; keep the file: the ledger holds only the hashes of what is in it", soft_wrap=True
+    )
+
+
+def accept_clock(
+    caller: Caller, person: Person, reason: Reason, config: ConfigFolder = CONFIG, home: Home = HOME
+) -> None:
+    """Go on from the clock as it is, where it had run ahead before and the ledger now holds a later time."""
+
+    async def work() -> None:
+        async with opened(config, home) as gateway:
+            await gateway.accept_clock(caller, person=person, reason=reason)
+
+    run(work)
+    out.print("[green]accepted[/]: the ledger goes on from the clock as it is now; that is entered, too")
+
+
+def witness(
+    log: Annotated[list[str], typer.Option(help="Verifier key of a ledger to cosign; may be given several times.")],
+    name: Annotated[str, typer.Option(help="The witness's name: a host name of yours and a path, never changed.")],
+    state: Annotated[Path, typer.Option(help="Folder of its key and of what it saw.")] = Path("witness"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8443,
+    certificate: Annotated[
+        Path | None, typer.Option(help="PEM file with certificate chain and key; without it plain HTTP, for a proxy.")
+    ] = None,
+) -> None:
+    """Run a witness for other people's ledgers: it cosigns only what extends what it saw (C2SP tlog-witness)."""
+    tls = None
+    if certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            tls.load_cert_chain(certificate)
+        except (OSError, ssl.SSLError):
+            raise NotConfigured(f"{certificate} is not a PEM file with a certificate and its key") from None
+    key = state / "witness.pem"
+    if not key.exists():
+        create_key(key, name)
+    made = Witness(name, key, state, {each.name: [each] for each in map(VerifierKey.parse, log)})
+    out.print(f"[bold]{made.key}[/]", soft_wrap=True)
+    out.print(
+        f"listening on {host}:{port}; give that key to the ledgers' operators (ledger.witnesses). Ctrl-C ends this"
+    )
+    asyncio.run(serve(made, host, port, tls))

@@ -1,0 +1,163 @@
+"""What people do with the ledger: look, settle, erase, rotate keys. Each look and each act is itself an entry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from qaqpa.config.models import Role
+from qaqpa.errors import InvalidRequest, NotAllowed
+from qaqpa.gateway.setup import Setup
+from qaqpa.ledger import Ledger, entries
+from qaqpa.ledger.archive import Archived, Bodies, archive
+from qaqpa.ledger.checkpoints import proof_of
+from qaqpa.ledger.entries import RESTORE, Kind
+from qaqpa.ledger.erasure import Erased, erase
+from qaqpa.ledger.export import Exported, export
+from qaqpa.ledger.notes import Checkpoint
+from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, latest
+from qaqpa.ledger.recovery import Unsettled, settle, unsettled
+from qaqpa.ledger.rotation import Progress, Rotated, rotate
+from qaqpa.model.words import OutcomeResult
+
+Result = TypeVar("Result")
+
+_OPEN_TEXT = re.compile(r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
+_DATE_OR_TIME = re.compile(r"(?<!\d)(?:\d{4}-\d\d-\d\d|\d\d?:\d\d(?::\d\d)?)(?!\d)")
+
+
+def _holds_a_persons_number(text: str) -> bool:
+    """Whether nine digits (a document's number; an IIN has twelve) follow each other, however they are grouped."""
+    undated = _DATE_OR_TIME.sub(" then ", text)
+    return re.search(r"\d{9}", re.sub(r"(?<=\d)[\W_]+(?=\d)", "", undated)) is not None
+
+
+def check_open_text(**texts: str) -> None:
+    """Who acted and why stand in the open, for ever: no number of a person may be among it."""
+    problems = [
+        f"{name}: 1 to 200 characters without any long number: it stands in the ledger in the open, "
+        "so name no data subject"
+        for name, text in texts.items()
+        if not _OPEN_TEXT.fullmatch(text) or _holds_a_persons_number(text)
+    ]
+    if problems:
+        raise InvalidRequest(problems)
+
+
+def check_loss_can_be_entered(setup: Setup, caller: str, *, person: str, reason: str) -> None:
+    """Asked before a database is filled, because `enter_loss` comes after. Raises NotAllowed, InvalidRequest."""
+    known = setup.config.callers.get(caller)
+    if known is None:
+        raise NotAllowed("this caller does not stand in callers.toml")
+    if Role.OPERATE not in known.roles:
+        raise NotAllowed(f"caller {caller} lacks the role {Role.OPERATE.value}; roles stand in callers.toml")
+    check_open_text(person=person, reason=reason)
+
+
+class Require(Protocol):
+    """Raises NotAllowed unless the caller has one of the roles."""
+
+    def __call__(self, caller: str, *roles: Role) -> None: ...
+
+
+class Prepare(Protocol):
+    """Runs work that enters something."""
+
+    def __call__(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Awaitable[Result]: ...
+
+
+class Compliance:
+    """A gateway's ledger, for people."""
+
+    def __init__(self, setup: Setup, ledger: Ledger, require: Require, prepared: Prepare) -> None:
+        self._callers = setup.config.callers
+        self._ledger = ledger
+        self._store = ledger.store
+        self._key = setup.log_key
+        self._require = require
+        self._prepared = prepared
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    async def entries(self, caller: str, count: int, wanted: Wanted = ALL) -> list[Entry]:
+        """The last `count` entries that are wanted, oldest first."""
+        await self._looked(caller, "list", {**wanted.said(), "count": count})
+        return await self._store.read(lambda connection: latest(connection, count, wanted))
+
+    async def entry(self, caller: str, index: int) -> Entry:
+        """One entry. Raises NotFound."""
+        found = await self._store.read(lambda connection: entry_at(connection, index))
+        await self._looked(caller, "show", {"index": index})
+        return found
+
+    async def export(self, caller: str, folder: Path, progress: Progress, archived: Bodies | None = None) -> Exported:
+        """Write the whole ledger to a folder that verifies by itself."""
+        await self._looked(caller, "export", {})
+        return await export(self._store, self._key, folder, progress, archived)
+
+    async def unsettled(self, caller: str) -> list[Unsettled]:
+        """Disclosures of which nobody knows what came of them."""
+        await self._looked(caller, "open", {})
+        return await self._store.read(unsettled)
+
+    async def _looked(self, caller: str, act: str, selection: dict[str, str | int]) -> None:
+        """A person's look is an entry, before anything is shown; a service's is not."""
+        self._require(caller, Role.REVIEW)
+        if self._callers[caller].kind == "person":
+            public = entries.review(caller, act, selection, at=self._ledger.clock())
+            await self._prepared(lambda: self._ledger.record(Kind.REVIEW, public))
+
+    async def prove(self, index: int) -> bytes:
+        """A tlog-proof that the entry stands in the ledger; it holds nothing of the entry. Raises NotFound."""
+        return await self._store.read(lambda connection: proof_of(connection, self._key, index))
+
+    # --- acting ----------------------------------------------------------------------------------
+
+    async def settle(self, caller: str, disclosure: str, result: OutcomeResult, *, person: str, reason: str) -> int:
+        """Say what came of a disclosure that ended unknown; returns the entry's index."""
+        self._require(caller, Role.OPERATE)
+        check_open_text(person=person, reason=reason)
+        return await self._prepared(
+            lambda: settle(self._ledger, disclosure, result, caller=caller, person=person, reason=reason)
+        )
+
+    async def erase(
+        self, caller: str, iin: str, *, person: str, reason: str, duties_met: bool, instrument: str | None = None
+    ) -> Erased:
+        """Erase a person; pending until `rotate_keys` (7.1(3)). Raises ErasureRefused, NotFound, InvalidRequest."""
+        self._require(caller, Role.OPERATE)
+        check_open_text(person=person, reason=reason, **({} if instrument is None else {"instrument": instrument}))
+        return await self._prepared(
+            lambda: erase(
+                self._ledger, iin, caller=caller, person=person, reason=reason, duties_met=duties_met,
+                instrument=instrument,
+            )
+        )  # fmt: skip
+
+    async def archive(self, caller: str, month: int, folder: Path, *, person: str, reason: str) -> Archived:
+        """Move the bodies of a month that is over to a file."""
+        self._require(caller, Role.OPERATE)
+        check_open_text(person=person, reason=reason)
+        return await self._prepared(
+            lambda: archive(self._ledger, month, folder, caller=caller, person=person, reason=reason)
+        )
+
+    async def enter_loss(self, caller: str, size: int, lost: Checkpoint, *, person: str, reason: str) -> int:
+        """An older back-up with `size` entries was restored: enter which checkpoint it does not reach."""
+        self._require(caller, Role.OPERATE)
+        check_open_text(person=person, reason=reason)
+        public = entries.control(
+            RESTORE, "", caller, person, reason, at=self._ledger.clock(),
+            size=size, lost_size=lost.size, lost_root=lost.root.hex(),
+        )  # fmt: skip
+        return await self._prepared(lambda: self._ledger.record(Kind.CONTROL, public))
+
+    async def rotate_keys(self, caller: str, *, person: str, reason: str, progress: Progress) -> Rotated:
+        """A new epoch of keys; erasures so far take effect."""
+        self._require(caller, Role.OPERATE)
+        check_open_text(person=person, reason=reason)
+        return await self._prepared(
+            lambda: rotate(self._ledger, caller=caller, person=person, reason=reason, progress=progress)
+        )

@@ -1,0 +1,67 @@
+"""What a gateway does beside disclosing: grow the tree, sign checkpoints, ask witnesses, finish what was cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from qaqpa import log
+from qaqpa.errors import LedgerRolledBack, QaqpaError
+from qaqpa.gateway.witnesses import Witnesses
+from qaqpa.ledger import Ledger
+from qaqpa.ledger.checkpoints import Checkpoints
+from qaqpa.ledger.recovery import recover
+
+_log = log.get("upkeep")
+RECOVER_EVERY_S = 10.0
+"""How often a running gateway looks for disclosures that another one, now dead, left open."""
+
+
+class Upkeep:
+    """One gateway's; several gateways of one ledger do it in turn."""
+
+    def __init__(self, ledger: Ledger, checkpoints: Checkpoints, witnesses: Witnesses, *, every_s: float) -> None:
+        self._ledger = ledger
+        self._checkpoints = checkpoints
+        self._witnesses = witnesses
+        self._every_s = every_s
+        self._recovered_at = time.monotonic()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Compare with the checkpoint outside, finish what was cut off, and go on in the background.
+
+        Raises LedgerRolledBack, and StoreError where the ledger cannot be read or written.
+        """
+        await self._checkpoints.start()
+        await recover(self._ledger)
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """A last checkpoint, and no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+            await self._once()
+        await self._witnesses.close()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            await self._once()
+
+    async def _once(self) -> None:
+        try:
+            note = await self._checkpoints.make()
+            if time.monotonic() - self._recovered_at >= RECOVER_EVERY_S or self._ledger.has_unfinished:
+                self._recovered_at = time.monotonic()
+                await recover(self._ledger)
+            if note is not None:
+                await self._witnesses.ask(note)
+        except LedgerRolledBack as error:
+            # The database was exchanged under a running gateway: from now on it sends nothing either.
+            self._ledger.closed_by = error
+            _log.error("ledger rolled back", code=error.code)
+        except QaqpaError as error:
+            _log.error("upkeep failed", code=error.code)  # entries stay durable; the next turn tries again

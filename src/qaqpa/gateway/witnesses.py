@@ -1,0 +1,86 @@
+"""Ask the configured witnesses to cosign a checkpoint (C2SP tlog-witness). A checkpoint holds nothing about anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qaqpa import log
+from qaqpa.errors import QaqpaError, VerificationFailed
+from qaqpa.ledger.checkpoints import Checkpoints
+from qaqpa.ledger.integrate import tree_of
+from qaqpa.ledger.notes import AddCheckpoint, Algorithm, Checkpoint, Note, VerifierKey, parse_signatures
+from qaqpa.store import Store
+from qaqpa.transport.https import Https
+
+_log = log.get("witnesses")
+ENDPOINT = "witness"
+_CONFLICT = 409
+
+
+@dataclass(slots=True)
+class Witness:
+    """One witness, and the size of the tree that it saw last."""
+
+    key: VerifierKey
+    line: Https
+    seen: int = 0
+
+
+class Witnesses:
+    """All that the configuration names."""
+
+    def __init__(self, store: Store, checkpoints: Checkpoints, witnesses: list[Witness]) -> None:
+        self._store = store
+        self._checkpoints = checkpoints
+        self._witnesses = witnesses
+
+    async def ask(self, note: Note) -> None:
+        """Ask each; one that does not answer is asked again with the next checkpoint."""
+        for witness in self._witnesses:
+            try:
+                await self._ask(witness, note)
+            except QaqpaError as error:
+                _log.warning("no cosignature", witness=witness.key.name, code=error.code)
+
+    async def _ask(self, witness: Witness, note: Note) -> None:
+        checkpoint = Checkpoint.parse(note.text)
+        for _ in range(2):  # a witness that saw another size says which
+            old = witness.seen
+            proof = await self._proof(old, checkpoint.size)
+            reply = await witness.line.post(ENDPOINT, AddCheckpoint(old, proof, note).to_bytes(), "text/plain")
+            if reply.status == _CONFLICT and reply.content_type.startswith("text/x.tlog.size"):
+                known = reply.body.decode("ascii", "replace").strip()
+                if not known.isdecimal() or int(known) > checkpoint.size or int(known) == old:
+                    raise VerificationFailed(
+                        f"the witness {witness.key.name} saw {known} entries of this ledger, "
+                        f"{checkpoint.size} are there"
+                    )
+                witness.seen = int(known)
+                continue
+            if reply.status != 200:
+                raise VerificationFailed(f"the witness {witness.key.name} answered HTTP {reply.status}")
+            signed = Note(note.text, parse_signatures(reply.body.decode("utf-8", "replace")))
+            signed.verify(witness.key)
+            for signature in signed.signatures:
+                if signature.is_by(witness.key):
+                    await self._checkpoints.add_cosignature(checkpoint.size, signature)
+            witness.seen = checkpoint.size
+            return
+
+    async def _proof(self, old: int, size: int) -> tuple[bytes, ...]:
+        if old == 0:
+            return ()
+        return await self._store.read(lambda connection: tuple(tree_of(connection).consistency(old, size)))
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        for witness in self._witnesses:
+            await witness.line.close()
+
+
+def witness_key(text: str) -> VerifierKey:
+    """A configured witness's key. Raises VerificationFailed."""
+    key = VerifierKey.parse(text)
+    if key.algorithm is not Algorithm.COSIGNATURE:
+        raise VerificationFailed(f"the key of {key.name} is a log's, not a witness's")
+    return key

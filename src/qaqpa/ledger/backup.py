@@ -1,0 +1,126 @@
+"""Back-ups: one SQLite file, whatever the engine, consistent while gateways run; and the way back from it.
+
+The keyring is not in it: keep its copy apart, because whoever has both can read whom the ledger is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from qaqpa.errors import InvalidRequest, KeyringError, LedgerRolledBack
+from qaqpa.ledger.checkpoints import Outside
+from qaqpa.ledger.integrate import tree_of
+from qaqpa.ledger.keyring import Keyring
+from qaqpa.ledger.notes import Checkpoint
+from qaqpa.ledger.verify import Verified, verify
+from qaqpa.store import Connection, Row, Store, store_at
+from qaqpa.store.schema import metadata
+
+Progress = Callable[[int, int], None]
+"""Rows done, rows in all."""
+_BATCH = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """What a back-up holds."""
+
+    path: Path
+    found: Verified
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was brought back."""
+
+    found: Verified
+    lost: Checkpoint | None
+    """The checkpoint outside that the back-up does not reach; None where nothing is lost."""
+
+
+def _store_in(path: Path) -> Store:
+    return store_at(f"sqlite:///{path.absolute()}", path.parent)
+
+
+def back_up(store: Store, path: Path, progress: Progress) -> BackedUp:
+    """Write one consistent view to a new file, and verify what was written. Raises StoreUnavailable."""
+    if path.exists():
+        raise InvalidRequest([f"{path}: exists; nothing is overwritten"])
+    copy = _store_in(path)
+    with store.snapshot() as source, copy.filled() as target:
+        _copy(source, target, progress)
+    with copy.snapshot() as connection:
+        return BackedUp(path, verify(connection))
+
+
+def restore(
+    path: Path, store: Store, keyring: Keyring, outside: Outside, progress: Progress, *, accept_loss: bool
+) -> Restored:
+    """Fill an empty database from a back-up.
+
+    Raises LedgerRolledBack when the back-up is older than the checkpoint outside, unless the loss is accepted: then
+    that checkpoint is put aside and returned, to be entered. Raises VerificationFailed, KeyringError, InvalidRequest.
+    """
+    if not path.exists():
+        raise InvalidRequest([f"{path}: there is no such file"])
+    with _store_in(path).snapshot() as source:
+        found = verify(source, key=outside.key)
+        _require_keys(source, keyring, accept_loss=accept_loss)
+        lost = _lost(source, outside, accept_loss=accept_loss)
+        with store.filled() as target:
+            _copy(source, target, progress)
+    if lost is not None:
+        outside.put_aside(lost.size)
+    return Restored(found, lost)
+
+
+def _lost(source: Connection, outside: Outside, *, accept_loss: bool) -> Checkpoint | None:
+    try:
+        outside.require_extended(tree_of(source))
+    except LedgerRolledBack as error:
+        kept = outside.read() if accept_loss else None
+        if kept is None:
+            raise LedgerRolledBack(
+                f"the back-up does not reach the checkpoint {outside.path} ({error}). Entries after it would be lost: "
+                "restore a newer one, or accept the loss with --accept-loss; it is entered then"
+            ) from None
+        return kept
+    return None
+
+
+def _require_keys(source: Connection, keyring: Keyring, *, accept_loss: bool) -> None:
+    bound = source.execute("SELECT value FROM meta WHERE name = 'keyring'").scalar()
+    if bound is not None and bound != keyring.id:
+        raise KeyringError("the back-up belongs to another keyring: put the right one in its place first")
+    row = source.execute("SELECT count(*), min(epoch) FROM subject_keys WHERE epoch < ?", (min(keyring.epochs),)).one()
+    if row[0] and not accept_loss:
+        raise KeyringError(
+            f"the keys of {row[0]} subjects in the back-up are of epoch {row[1]}, which was destroyed when the keys "
+            "were rotated: nobody can read whom their entries are about. Restore a back-up made after the rotation, or "
+            "accept the loss with --accept-loss"
+        )
+
+
+def _copy(source: Connection, target: Connection, progress: Progress) -> None:
+    tables = metadata.sorted_tables
+    total = sum(int(source.execute(f"SELECT count(*) FROM {table.name}").scalar()) for table in tables)  # noqa: S608
+    done = 0
+    for table in tables:
+        names = [column.name for column in table.columns]
+        target.execute(f"DELETE FROM {table.name}")  # noqa: S608 - names of the schema
+        insert = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+        for rows in _batches(source.stream(f"SELECT {', '.join(names)} FROM {table.name}")):  # noqa: S608
+            if table.name == "entries":
+                for month in {row[names.index("month")] for row in rows}:
+                    target.make_month(month)
+            target.execute_many(insert, rows)
+            done += len(rows)
+            progress(done, total)
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while batch := list(islice(rows, _BATCH)):
+        yield batch

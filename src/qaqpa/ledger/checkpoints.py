@@ -1,0 +1,209 @@
+"""Signed checkpoints of the tree (C2SP tlog-checkpoint), and the one kept outside the database.
+
+Before a new one is signed, the tree must extend the one outside; so a database that was rolled back or forked never
+gets another signature, and a gateway on it does not open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from qaqpa.errors import LedgerRolledBack, NotFound, StoreUnavailable, VerificationFailed
+from qaqpa.ledger.integrate import integrate, integrated, tree_of
+from qaqpa.ledger.keyring import Keyring
+from qaqpa.ledger.ledger import Clock
+from qaqpa.ledger.notes import Algorithm, Checkpoint, Note, Signature, TlogProof, VerifierKey, sign
+from qaqpa.ledger.tiles import TileTree
+from qaqpa.model.words import timestamp
+from qaqpa.store import Connection, Store
+
+_ADD = "INSERT INTO checkpoints (size, time, note) VALUES (?, ?, ?) ON CONFLICT (size) DO NOTHING"
+_THIN = "DELETE FROM checkpoints WHERE time >= ? AND size < ?"
+_HOUR = len("2026-11-23T10")
+_LATEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
+_NOTE = "SELECT note FROM checkpoints WHERE size = ?"
+_COSIGNED = "UPDATE checkpoints SET note = ? WHERE size = ?"
+
+
+def log_key(origin: str, public: bytes) -> VerifierKey:
+    """The verifier key of a ledger."""
+    return VerifierKey(origin, Algorithm.ED25519, public)
+
+
+def opened(data: bytes, key: VerifierKey) -> tuple[Note, Checkpoint]:
+    """A checkpoint of this ledger. Raises VerificationFailed for one that is not, or not signed by its key."""
+    note = Note.parse(data)
+    note.verify(key)
+    checkpoint = Checkpoint.parse(note.text)
+    if checkpoint.origin != key.name:
+        raise VerificationFailed(f"the checkpoint is of the log {checkpoint.origin}, not of {key.name}")
+    return note, checkpoint
+
+
+def latest_note(connection: Connection) -> bytes | None:
+    """The last checkpoint that was signed, with the cosignatures it has got."""
+    note = connection.execute(_LATEST).scalar()
+    return None if note is None else bytes(note)
+
+
+def proof_of(connection: Connection, key: VerifierKey, index: int) -> bytes:
+    """A C2SP tlog-proof of an entry under the last checkpoint. Raises NotFound."""
+    data = latest_note(connection)
+    size = 0 if data is None else opened(data, key)[1].size
+    if data is None or index >= size:
+        raise NotFound(f"entry {index} is under no checkpoint: the last one is over {size} entries")
+    return TlogProof(index, tuple(tree_of(connection).inclusion(index, size)), data).to_bytes()
+
+
+class Outside:
+    """The checkpoint in a file: what this machine remembers of the ledger, whatever the database says."""
+
+    def __init__(self, path: Path, key: VerifierKey) -> None:
+        self.path = path
+        self.key = key
+
+    def read(self) -> Checkpoint | None:
+        """The last checkpoint, None before the first. Raises LedgerRolledBack for a file that is not ours."""
+        try:
+            return opened(self.path.read_bytes(), self.key)[1]
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreUnavailable(f"{self.path} cannot be read: {error.strerror}; nothing is sent") from None
+        except VerificationFailed as error:
+            raise LedgerRolledBack(
+                f"{self.path} is not a checkpoint of this ledger ({error}): it belongs to another ledger or was "
+                "forged. Put the right one back; nothing is sent"
+            ) from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process at a time compares and swaps."""
+        try:
+            descriptor = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"{self.path}.lock cannot be made: {error.strerror}; nothing is sent") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def write(self, note: bytes) -> None:
+        """Replace the file, whole or not at all."""
+        new = self.path.with_name(self.path.name + ".new")
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(note)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self.path)
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the checkpoint {self.path} cannot be written: {error.strerror}; entries stay durable, but no new "
+                "checkpoint is signed"
+            ) from None
+
+    def put_aside(self, size: int) -> None:
+        """A loss was accepted: the checkpoint is kept under another name, as evidence of what there was."""
+        self.path.replace(self.path.with_name(f"{self.path.name}.lost-{size}"))
+
+    def require_extended(self, tree: TileTree) -> Checkpoint | None:
+        """The checkpoint outside, which `tree` extends. Raises LedgerRolledBack when it does not."""
+        kept = self.read()
+        if kept is None:
+            return None
+        if kept.size > tree.size:
+            raise LedgerRolledBack(
+                f"the database holds {tree.size} entries, but {self.path} was signed over {kept.size}: the database "
+                "was restored from an older back-up, or is another copy. Bring back the newer database; if it is lost, "
+                "run `qaqpa restore --accept-loss`, which enters the loss. Nothing is sent"
+            )
+        if kept.size and tree.root_at(kept.size) != kept.root:
+            raise LedgerRolledBack(
+                f"the first {kept.size} entries of the database are not those that {self.path} was signed over: it is "
+                "a forked copy, or its past was changed. `qaqpa ledger verify` says more. Nothing is sent"
+            )
+        return kept
+
+
+class Checkpoints:
+    """Makes checkpoints of one ledger."""
+
+    def __init__(self, store: Store, keyring: Keyring, origin: str, path: Path, clock: Clock) -> None:
+        self.key = log_key(origin, keyring.public)
+        self.outside = Outside(path, self.key)
+        self._store = store
+        self._keyring = keyring
+        self._clock = clock
+        self._size = -1
+        """Of the last checkpoint that this process knows of."""
+
+    async def start(self) -> None:
+        """Let the tree catch up and compare it with the outside. Raises LedgerRolledBack."""
+        await self._grow()
+        await asyncio.to_thread(self._compare)
+
+    async def make(self) -> Note | None:
+        """A checkpoint over every entry that stands now; None when the last one is still true."""
+        await self._grow()
+        if await self._store.read(lambda connection: integrated(connection)[0]) in (0, self._size):
+            return None
+        checkpoint, note = await asyncio.to_thread(self._sign)
+        now = timestamp(self._clock())
+
+        def unit(connection: Connection) -> None:
+            # Of each hour the last one is kept: a consistency proof bridges the others.
+            connection.execute(_THIN, (now[:_HOUR], checkpoint.size))
+            connection.execute(_ADD, (checkpoint.size, now, note.to_bytes()))
+
+        await self._store.write(unit)
+        self._size = checkpoint.size
+        return note
+
+    async def add_cosignature(self, size: int, signature: Signature) -> None:
+        """A witness signed the checkpoint of this size too."""
+
+        def unit(connection: Connection) -> None:
+            stored = connection.execute(_NOTE, (size,)).scalar()
+            if stored is not None:
+                note = Note.parse(bytes(stored)).adding([signature])
+                connection.execute(_COSIGNED, (note.to_bytes(), size))
+
+        await self._store.write(unit)
+
+    async def _grow(self) -> None:
+        while await self._store.write(integrate):
+            pass
+
+    def _compare(self) -> None:
+        # Locked: else another gateway may sign between our view of the database and our look at the file.
+        with self.outside.locked(), self._store.snapshot() as connection:
+            self._require_right(connection)
+
+    def _require_right(self, connection: Connection) -> tuple[Checkpoint | None, TileTree]:
+        tree = tree_of(connection)
+        if tree.size and tree.root() != integrated(connection)[1]:
+            raise LedgerRolledBack("the stored tiles do not make the stored root: run `qaqpa ledger verify`")
+        return self.outside.require_extended(tree), tree
+
+    def _sign(self) -> tuple[Checkpoint, Note]:
+        with self.outside.locked(), self._store.snapshot() as connection:
+            kept, tree = self._require_right(connection)
+            checkpoint = Checkpoint(self.key.name, tree.size, tree.root())
+            if kept is not None and kept.size == checkpoint.size:
+                note = Note.parse(self.outside.path.read_bytes())
+            else:
+                text = checkpoint.text()
+                note = Note(text, (sign(text, self.key, self._keyring.sign),))
+                self.outside.write(note.to_bytes())
+        return checkpoint, note

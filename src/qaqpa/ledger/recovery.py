@@ -1,0 +1,125 @@
+"""What nobody knows the end of: intents cut off by a crash become `unknown`, and stay listed until a person settles
+them. Their data may have left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from qaqpa.errors import InvalidRequest, NotFound, StoreError
+from qaqpa.ledger import entries
+from qaqpa.ledger.entries import SETTLE, Kind
+from qaqpa.ledger.ledger import Appended, Ledger
+from qaqpa.ledger.subjects import Subject
+from qaqpa.model.words import OutcomeResult
+from qaqpa.store import Connection
+
+_UNSETTLED = (
+    "SELECT u.disclosure, u.subject, u.recipient, u.gateway, u.state, min(t.idx), u.since FROM unsettled u "
+    "LEFT JOIN terms t ON t.term = 'request:' || u.disclosure "
+    "GROUP BY u.disclosure, u.subject, u.recipient, u.gateway, u.state, u.since ORDER BY u.since, u.disclosure"
+)
+_ONE = "SELECT state, recipient FROM unsettled WHERE disclosure = ?"
+_FREE_KEY = "DELETE FROM idempotency WHERE disclosure = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A disclosure of which nobody knows what came of it."""
+
+    disclosure: str
+    subject: str
+    recipient: str
+    gateway: int
+    state: str
+    """`open`: no outcome yet; `unknown`: nobody knows, and a person must settle it."""
+    index: int | None
+    """Of its intent; None while that is not in the tree yet."""
+    since: str
+
+
+def unsettled(connection: Connection) -> list[Unsettled]:
+    """Every one, oldest first."""
+    return [Unsettled(*row) for row in connection.execute(_UNSETTLED).all()]
+
+
+async def recover(ledger: Ledger) -> int:
+    """Conclude as `unknown` what gateways left open that no longer live; returns how many."""
+    await _finish_own(ledger)
+    found = [each for each in await ledger.store.read(unsettled) if each.state == "open"]
+    owners = {each.gateway for each in found} - {ledger.gateway}
+    dead = {number for number in owners if not await asyncio.to_thread(ledger.store.engine.lives, number)}
+    recovered = 0
+    for each in found:
+        if each.gateway in dead and await _conclude(ledger, each.disclosure, each.subject, OutcomeResult.UNKNOWN):
+            recovered += 1
+    return recovered
+
+
+async def _finish_own(ledger: Ledger) -> None:
+    """What this process knows and could not enter."""
+    for disclosure, (intent, outcome) in list(ledger.unrecorded.items()):
+        try:
+            await ledger.enter_outcome(intent, outcome)
+        except StoreError:
+            if await _state(ledger, disclosure) == "open":
+                raise
+        ledger.unrecorded.pop(disclosure, None)
+        ledger.under_way.pop(disclosure, None)
+    for disclosure, subject in list(ledger.unconfirmed.items()):
+        # The one case in which a disclosure without an answer surely was not sent: its own process knows.
+        if await _state(ledger, disclosure) == "open":
+            await _conclude(ledger, disclosure, subject.id, OutcomeResult.NOT_SENT, subject)
+        ledger.unconfirmed.pop(disclosure, None)
+
+
+async def _state(ledger: Ledger, disclosure: str) -> str | None:
+    row = await ledger.store.read(lambda connection: connection.execute(_ONE, (disclosure,)).first())
+    return None if row is None else str(row[0])
+
+
+async def _conclude(
+    ledger: Ledger, disclosure: str, subject: str, result: OutcomeResult, known: Subject | None = None
+) -> bool:
+    """Whether the outcome is entered; another gateway may have been faster."""
+    public = entries.interrupted(disclosure, subject, result, at=ledger.clock())
+    draft = ledger.draft(Kind.OUTCOME, disclosure, public, known or await ledger.subjects.by_id(subject), {})
+
+    def unit(connection: Connection) -> bool:
+        row = connection.execute(_ONE, (disclosure,)).first()
+        if row is None or row[0] != "open":
+            return False
+        if result is OutcomeResult.NOT_SENT:
+            connection.execute(_FREE_KEY, (disclosure,))
+        ledger.append(connection, draft)
+        return True
+
+    return await ledger.store.write(unit, alone=True)
+
+
+async def settle(
+    ledger: Ledger, disclosure: str, result: OutcomeResult, *, caller: str, person: str, reason: str
+) -> int:
+    """A person found out what came of a disclosure; returns the entry's index.
+
+    Raises NotFound where nothing is to be settled, InvalidRequest for `unknown` and for one that is under way.
+    """
+    if result is OutcomeResult.UNKNOWN:
+        raise InvalidRequest(["result: delivered, rejected or not_sent; unknown settles nothing"])
+    await recover(ledger)
+
+    def unit(connection: Connection) -> Appended:
+        row = connection.execute(_ONE, (disclosure,)).first()
+        if row is None:
+            raise NotFound("no disclosure with this id is unsettled: `qaqpa ledger open` lists those that are")
+        if row[0] != "unknown":
+            raise InvalidRequest(["disclosure: is under way in a running gateway; wait for its outcome"])
+        if result is OutcomeResult.NOT_SENT:  # nothing was disclosed, so the key may be used again
+            connection.execute(_FREE_KEY, (disclosure,))
+        public = entries.control(
+            SETTLE, row[1], caller, person, reason, at=ledger.clock(), intent=disclosure, result=result.value
+        )
+        return ledger.append(connection, ledger.draft(Kind.CONTROL, str(public["id"]), public))
+
+    return (await ledger.store.write(unit, alone=True)).index

@@ -1,0 +1,133 @@
+"""Rotate the keys: a new epoch wraps the living subjects' keys and indexes them anew, then the old epoch is destroyed.
+
+With it die the keys of everybody who was erased, wherever a copy of their rows is left: in back-ups, free pages, a
+server's dead rows. Killed at any instant, it goes on when it is run again; gateways go on working meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qaqpa.errors import KeyringError
+from qaqpa.ledger import entries
+from qaqpa.ledger.entries import ROTATE_KEYS, Kind
+from qaqpa.ledger.ledger import Ledger
+from qaqpa.ledger.read import entries_of
+from qaqpa.ledger.subjects import Subject
+from qaqpa.model.identifiers import SubjectId
+from qaqpa.store import Connection
+
+BATCH = 500
+_OLD = (
+    "SELECT k.subject, k.epoch, k.wrapped, s.iin FROM subject_keys k JOIN subjects s ON s.subject = k.subject "
+    "WHERE k.epoch < ? LIMIT ?"
+)
+_REWRAP = "UPDATE subject_keys SET epoch = ?, wrapped = ? WHERE subject = ?"
+_REINDEX = "UPDATE subjects SET blind = ?, iin = ? WHERE subject = ?"
+_LEFT = "SELECT count(*) FROM subject_keys WHERE epoch < ?"
+_ALL = "SELECT count(*) FROM subject_keys"
+_ROTATED = "SELECT value FROM meta WHERE name = 'rotated'"
+_SET_ROTATED = (
+    "INSERT INTO meta (name, value) VALUES ('rotated', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+Progress = Callable[[int, int], None]
+"""Keys done, keys in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What a rotation did."""
+
+    epoch: int
+    subjects: int
+    """Whose keys live on."""
+    destroyed: tuple[int, ...]
+    """Epochs whose keys are no more."""
+    index: int | None
+    """The entry that tells it; None where it was entered before."""
+    pending: int
+    """Erasures after this epoch began (the rotation had been cut off): they wait for the next rotation."""
+
+
+async def rotate(
+    ledger: Ledger, *, caller: str, person: str, reason: str, progress: Progress = lambda _done, _all: None
+) -> Rotated:
+    """Rotate, or finish a rotation that was cut off."""
+    keyring = ledger.keyring
+    keyring.refresh()
+    if len(keyring.epochs) == 1 and not await _unfinished(ledger):
+        keyring.begin_epoch()
+    # From here on every gateway that touches the database reads the keyring again.
+    await ledger.subjects.follow_keyring()
+    epoch = keyring.epoch
+    total = int(await ledger.store.read(lambda connection: connection.execute(_LEFT, (epoch,)).scalar()))
+    done = 0
+    while moved := await ledger.store.write(lambda connection: _move(ledger, connection, epoch)):
+        done += moved
+        progress(min(done, total), total)
+    if left := int(await ledger.store.read(lambda connection: connection.execute(_LEFT, (epoch,)).scalar())):
+        raise KeyringError(
+            f"{left} subjects' keys have no place in the index, and would die with the old epoch: run "
+            "`qaqpa ledger verify` and restore a back-up; nothing was destroyed"
+        )
+    destroyed = keyring.destroy_before(epoch)
+    await asyncio.to_thread(ledger.store.engine.shrink)
+    index = await _enter(ledger, epoch, caller, person, reason)
+    subjects = int(await ledger.store.read(lambda connection: connection.execute(_ALL).scalar()))
+    _, pending = await ledger.store.read(lambda connection: _erasures(connection, epoch))
+    return Rotated(epoch, subjects, destroyed, index, pending)
+
+
+async def _unfinished(ledger: Ledger) -> bool:
+    """Whether the keyring has changed its epoch and the ledger does not tell of it yet."""
+    rotated = await ledger.store.read(lambda connection: connection.execute(_ROTATED).scalar())
+    return int(rotated or 1) < ledger.keyring.epoch
+
+
+def _move(ledger: Ledger, connection: Connection, epoch: int) -> int:
+    """Wrap and index a batch anew; returns how many."""
+    keyring = ledger.keyring
+    rows = connection.execute(_OLD, (epoch, BATCH)).all()
+    keys, indexes = [], []
+    for name, old, wrapped, sealed in rows:
+        subject = Subject(SubjectId(name), keyring.unwrap(name, old, bytes(wrapped)))
+        iin = subject.open_iin(bytes(sealed)) if sealed is not None else _iin_of(connection, subject)
+        keys.append((epoch, keyring.wrap(name, subject.key), name))
+        indexes.append((keyring.blind(iin), subject.seal_iin(iin), name))
+    if rows:
+        connection.execute_many(_REWRAP, keys)
+        connection.execute_many(_REINDEX, indexes)
+    return len(rows)
+
+
+def _iin_of(connection: Connection, subject: Subject) -> str:
+    """From an entry, for subjects of databases that did not keep it beside the key."""
+    for entry in entries_of(connection, subject=subject.id):
+        if b'"sealed"' in entry.body:
+            iin = subject.open(entry.content).get("iin")
+            if iin is not None:
+                return str(iin)
+    raise KeyringError("no entry tells the IIN of a subject whose key is to be rotated: run `qaqpa ledger verify`")
+
+
+async def _enter(ledger: Ledger, epoch: int, caller: str, person: str, reason: str) -> int | None:
+    if not await _unfinished(ledger):
+        return None
+    subjects, erasures = await ledger.store.read(lambda c: (c.execute(_ALL).scalar(), _erasures(c, epoch)[0]))
+    public = entries.control(
+        ROTATE_KEYS, "", caller, person, reason, at=ledger.clock(), epoch=epoch, subjects=subjects, erasures=erasures
+    )
+    return await ledger.record(Kind.CONTROL, public, also=lambda connection: _set_rotated(connection, epoch))
+
+
+def _erasures(connection: Connection, epoch: int) -> tuple[int, int]:
+    """How many are in effect when all epochs before `epoch` are destroyed, and how many are still pending then."""
+    epochs = [entry.content["epoch"] for entry in entries_of(connection, kind=Kind.ERASURE)]
+    pending = sum(1 for each in epochs if each >= epoch)
+    return len(epochs) - pending, pending
+
+
+def _set_rotated(connection: Connection, epoch: int) -> None:
+    connection.execute(_SET_ROTATED, (str(epoch),))

@@ -1,0 +1,167 @@
+"""What the entries tell, read quickly in their order: which disclosures are open, who is spoken of, by what each is
+found.
+The columns beside a body are held against what the body says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from qaqpa.errors import VerificationFailed
+from qaqpa.ledger.entries import Kind, latest_time
+from qaqpa.ledger.registers import REGISTERED, Registers
+from qaqpa.model.words import OutcomeResult
+from qaqpa.store import Row
+
+# Nearly all entries are of these kinds, and parsing them would take most of the time. Keys of a body stand in order, so
+# the id (of an outcome, the intent) stands right before the kind, and the subject right before the time; inside a JSON
+# string a quotation mark never stands bare, so finding `","kind":"` in a body is finding that key.
+_KIND, _TIME, _RECIPIENT, _CALLER = b'","kind":"', b'","time":"', b',"recipient":"', b'\x00{"caller":"'
+_UUID, _SUBJECT, _MOMENT = 36, 32, len("2026-11-23T10:00:00.000Z")
+_UNKNOWN = f'"result":"{OutcomeResult.UNKNOWN}"'.encode()
+
+
+Entry = Row
+"""index, leaf, kind, request, subject, time, caller, recipient, month, hashed: texts are bytes, and the body stands as
+it is hashed."""
+
+
+@dataclass(slots=True)
+class Story:
+    """What the entries tell, in their order."""
+
+    registers: Registers = field(default_factory=Registers)
+    kinds: Counter[str] = field(default_factory=Counter)
+    open_intents: dict[bytes, int] = field(default_factory=dict)
+    unknown: dict[bytes, int] = field(default_factory=dict)
+    latest: str = ""
+    unread: int = 0
+    """Entries that lie in files which were not given: what stands later may refer to them."""
+    terms: Counter[str] = field(default_factory=Counter)
+    """How often each kind, caller and recipient stands in the tree."""
+    subjects: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    """For everybody in the tree, how many entries are about them and the sum of their indexes."""
+    requests: int = 0
+    late: set[bytes] = field(default_factory=set)
+    """Whom the entries are about that are not in the tree yet."""
+
+    def follow(self, entries: list[Entry]) -> None:
+        """Take in the next entries. Raises VerificationFailed for the first that does not fit what stands before it."""
+        open_intents, latest = self.open_intents, self.latest.encode()
+        for index, _, kind, request, subject, time, caller, recipient, _, body in entries:
+            if kind not in _FAST or subject is None:
+                self.latest = latest.decode()
+                self._parse(index, kind, request, subject, time, caller, recipient, body)
+                latest = self.latest.encode()
+            else:
+                at, end = body.find(_KIND), body.rfind(_TIME)
+                if not (
+                    body[at - _UUID : at] == request
+                    and body.startswith(_FAST[kind], at + 10)
+                    and body[end - _SUBJECT : end] == subject
+                    and body[end + 10 : end + 10 + _MOMENT] == time
+                ):
+                    raise bad_columns(index)
+                if kind == "outcome":
+                    intended = open_intents.pop(request, None)
+                    if caller is not None or recipient is not None:
+                        raise bad_columns(index)
+                    if intended is None and not self.unread:
+                        raise VerificationFailed(
+                            f"entry {index} concludes an intent that is not open before it", index=index
+                        )
+                    if _UNKNOWN in body:
+                        self.unknown[request] = -1 if intended is None else intended
+                else:
+                    if caller is None or recipient is None or not _says(body, caller, recipient):
+                        raise bad_columns(index)
+                    if kind == "intent":
+                        open_intents[request] = index
+                        latest = max(latest, time)
+        self.latest = latest.decode()
+        self.kinds.update([entry[2] for entry in entries])
+
+    def find(self, entries: list[Entry]) -> None:
+        """Take in by what these entries are found."""
+        self.requests += len(entries)
+        for name, at in (("kind", 2), ("caller", 6), ("recipient", 7)):
+            for value, count in Counter([entry[at] for entry in entries]).items():
+                if value is not None:
+                    self.terms[f"{name}:{value if at == 2 else value.decode()}"] += count
+        subjects, nobody = self.subjects, (0, 0)
+        for subject, index in [(entry[4], entry[0]) for entry in entries]:
+            if subject is not None:
+                count, total = subjects.get(subject, nobody)
+                subjects[subject] = count + 1, total + index
+
+    def _parse(
+        self,
+        index: int,
+        kind: str,
+        request: bytes,
+        subject: bytes | None,
+        time: bytes,
+        caller: bytes | None,
+        recipient: bytes | None,
+        body: bytes,
+    ) -> None:
+        entry = _parsed(index, body[1:])
+        said = (_request(entry), *(entry.get(name) for name in ("subject", "time", "caller")), entry.get("recipient"))
+        columns = (request, subject, time, caller, recipient)
+        if entry.get("kind") != kind or any(
+            (text or None) != (None if column is None else column.decode("utf-8", "replace"))
+            for text, column in zip(said, columns, strict=True)
+        ):
+            raise bad_columns(index)
+        if kind in REGISTERED:
+            self.registers.see(index, entry)
+        self.latest = latest_time(self.latest, entry)
+        settled = entry.get("intent") if kind == Kind.CONTROL else None
+        known = settled is None or self.unknown.pop(str(settled).encode(), None) is not None
+        if not (known or self.unread):
+            raise VerificationFailed(f"entry {index} settles a disclosure that is not unknown", index=index)
+
+
+_FAST = {"intent": b'intent"', "outcome": b'outcome"', "refusal": b'refusal"'}
+
+
+def _says(body: bytes, caller: bytes, recipient: bytes) -> bool:
+    return body.startswith(b'%b%b"' % (_CALLER, caller)) and b'%b%b"' % (_RECIPIENT, recipient) in body
+
+
+def bad_columns(index: int) -> VerificationFailed:
+    return VerificationFailed(f"entry {index}: its columns do not say what its body says", index=index)
+
+
+def _parsed(index: int, body: bytes) -> dict[str, Any]:
+    try:
+        entry = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        entry = None
+    if isinstance(entry, dict) and "time" in entry and ("act" in entry or entry.get("kind") != Kind.CONTROL):
+        return entry
+    raise VerificationFailed(f"entry {index} is not an entry: Qaqpa did not write it", index=index)
+
+
+def _request(entry: Mapping[str, Any]) -> object:
+    """What the `request` column beside an entry must be."""
+    kind = entry.get("kind")
+    if kind == Kind.CONSENT:
+        return entry.get("consent")
+    if kind == Kind.WITHDRAWAL:
+        return f"{entry.get('consent')}:{entry.get('state')}"
+    return entry.get("subject" if kind == Kind.ERASURE else "id")
+
+
+def from_file(index: int, leaf: bytes, body: bytes) -> Entry:
+    """As a row of the table would be."""
+    entry = _parsed(index, body)
+    time = str(entry["time"])
+    said = (_request(entry), entry.get("subject"), time, entry.get("caller"), entry.get("recipient") or None)
+    texts = (None if each is None else str(each).encode() for each in said)
+    return (index, leaf, entry.get("kind"), *texts, int(time[:4] + time[5:7]), b"\x00" + body)

@@ -1,0 +1,400 @@
+"""Checkpoints: made while the ledger grows, compared with the one outside, cosigned; set back, nothing is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import trustme
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from harness import PEOPLE, House, both_engines, give_consent, request, request_document
+from qaqpa.errors import LedgerRolledBack
+from qaqpa.gateway import Gateway, load_setup
+from qaqpa.gateway.setup import make_upkeep
+from qaqpa.ledger import checkpoints
+from qaqpa.ledger.backup import _copy, _store_in, back_up
+from qaqpa.ledger.checkpoints import Outside, opened
+from qaqpa.ledger.integrate import tree_of
+from qaqpa.ledger.notes import AddCheckpoint, Algorithm, Checkpoint, Note, VerifierKey, sign
+from qaqpa.ledger.proofs import verify_consistency
+from qaqpa.ledger.tiles import TileTree
+from qaqpa.store import Connection
+from qaqpa.witness import Answer, Witness, create_key
+
+PERSON, OTHER = PEOPLE[:2]
+EVERY = "checkpoint_every_ms = 1000"
+
+
+async def grown(house: House, gateway: Gateway, people: int = 1) -> None:
+    for person in PEOPLE[:people]:
+        await give_consent(house, gateway, person)
+        await gateway.disclose("loan-scoring", request(request_document(person)))
+
+
+def outside(house: House) -> Path:
+    return house.home / "checkpoint.txt"
+
+
+def read_outside(house: House, gateway: Gateway) -> Checkpoint:
+    return opened(outside(house).read_bytes(), gateway.setup.log_key)[1]
+
+
+def copied(house: House, gateway: Gateway) -> Path:
+    path = house.home / "copy.db"
+    back_up(gateway.store, path, lambda _done, _all: None)
+    return path
+
+
+def exchange(gateway: Gateway, copy: Path) -> None:
+    """Put a copy's content in the place of the database's, under whoever works on it."""
+    connection = gateway.store.engine.connect()
+    with _store_in(copy).snapshot() as source:
+        connection.begin("alone")
+        _copy(source, connection, lambda _done, _all: None)
+        connection.commit()
+    connection.close()
+
+
+async def eventually(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not true():  # noqa: ASYNC110 - another task's work
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, bytes]]:
+    """When which checkpoint was put outside."""
+    seen: list[tuple[float, bytes]] = []
+    write = Outside.write
+
+    def noted(self: Outside, note: bytes) -> None:
+        seen.append((time.monotonic(), note))
+        write(self, note)
+
+    monkeypatch.setattr(Outside, "write", noted)
+    return seen
+
+
+@pytest.mark.promise(4)
+@both_engines
+async def test_made_while_the_ledger_grows_at_most_so_often_and_each_extends_the_last(
+    house: House, written: list[tuple[float, bytes]]
+) -> None:
+    house.edit("gateway.toml", (EVERY, "checkpoint_every_ms = 100"))
+    async with house.gateway() as gateway:
+        until = time.monotonic() + 1.0
+        await give_consent(house, gateway, PERSON)
+        while time.monotonic() < until:
+            await gateway.disclose("loan-scoring", request(request_document(PERSON)))
+        await eventually(lambda: read_outside(house, gateway).size == len(house.entries(gateway)))
+        made = len(written)
+        assert 2 <= made <= 12
+        assert all(later - earlier >= 0.1 for (earlier, _), (later, _) in pairwise(written))
+        await asyncio.sleep(0.35)
+        assert len(written) == made  # nothing grew
+        key = gateway.setup.log_key
+        signed = [opened(note, key)[1] for _, note in written]
+        with gateway.store.snapshot() as connection:
+            tree = tree_of(connection)
+            for old, new in pairwise(signed):
+                assert old.size < new.size
+                path = tree.consistency(old.size, new.size)
+                verify_consistency(old.size, new.size, path, old.root, new.root)
+            assert tree.root() == signed[-1].root
+            stored = connection.execute("SELECT note FROM checkpoints ORDER BY size").all()
+        assert bytes(stored[-1][0]) == outside(house).read_bytes() == written[-1][1]
+        assert len(stored) <= 2  # of each hour the last
+
+
+@both_engines
+async def test_a_gateway_that_stops_leaves_a_checkpoint_over_everything(house: House) -> None:
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+    assert outside(house).stat().st_mode & 0o777 == 0o600
+    async with house.gateway() as gateway:
+        found = house.verified(gateway)
+        assert read_outside(house, gateway).size == found.size == found.in_tree
+
+
+@both_engines
+async def test_several_gateways_sign_one_growing_ledger(house: House, written: list[tuple[float, bytes]]) -> None:
+    house.edit("gateway.toml", (EVERY, "checkpoint_every_ms = 10"))
+    async with house.gateway() as one, house.gateway() as two, house.gateway() as three:
+        await grown(house, one)
+        asked = request(request_document(PERSON))
+        await asyncio.gather(*(each.disclose("loan-scoring", asked) for each in (one, two, three) * 8))
+        assert [each.ledger.closed_by for each in (one, two, three)] == [None, None, None]
+        await eventually(lambda: read_outside(house, one).size == len(house.entries(one)))
+        sizes = [opened(note, one.setup.log_key)[1].size for _, note in written]
+        assert sizes == sorted(set(sizes))
+        house.verified(one)
+
+
+@pytest.mark.promise(4)
+@both_engines
+async def test_a_database_set_back_to_an_older_copy_is_refused(house: House) -> None:
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+        copy = copied(house, gateway)
+        await grown(house, gateway, 2)
+        size = len(house.entries(gateway))
+    exchange(gateway, copy)
+    with pytest.raises(LedgerRolledBack, match=f"holds 4 entries, but .* was signed over {size}"):
+        async with house.gateway():
+            pass
+    path = house.write("request.json", request_document(PERSON))
+    ran = await house.cli("disclose", path, "--caller", "loan-scoring", "--json")
+    assert (ran.code, ran.json["code"]) == (5, "ledger_rolled_back")
+    assert "qaqpa restore --accept-loss" in ran.json["detail"] and "Nothing is sent" in ran.json["detail"]
+    checked = await house.cli("ledger", "verify")
+    assert checked.code == 6 and "rolled back" in checked.err
+    assert len(house.fcb.calls) == 3
+
+
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("more", [1, 3], ids=["shorter or as long", "longer"])
+@both_engines
+async def test_a_forked_copy_is_refused(house: House, more: int) -> None:
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+        copy = copied(house, gateway)
+        await grown(house, gateway)
+    signed = outside(house).read_bytes()
+    exchange(gateway, copy)
+    outside(house).unlink()
+    async with house.gateway() as gateway:
+        await grown(house, gateway, more)
+    outside(house).write_bytes(signed)
+    with pytest.raises(LedgerRolledBack, match="a forked copy, or its past was changed"):
+        async with house.gateway():
+            pass
+    ran = await house.cli("ledger", "verify")
+    assert ran.code == 6 and "forked copy" in ran.err
+
+
+def by_another_key(house: House, gateway: Gateway) -> bytes:
+    private = Ed25519PrivateKey.generate()
+    key = VerifierKey(gateway.setup.log_key.name, Algorithm.ED25519, private.public_key().public_bytes_raw())
+    text = Note.parse(outside(house).read_bytes()).text
+    return Note(text, (sign(text, key, private.sign),)).to_bytes()
+
+
+def of_another_origin(house: House, gateway: Gateway) -> bytes:
+    old = read_outside(house, gateway)
+    text = Checkpoint("other.example/log", old.size, old.root).text()
+    return Note(text, (sign(text, gateway.setup.log_key, gateway.ledger.keyring.sign),)).to_bytes()
+
+
+WRONG: dict[str, tuple[Callable[[House, Gateway], bytes], str]] = {
+    "another key": (by_another_key, "is not a checkpoint of this ledger"),
+    "another origin": (of_another_origin, "of the log other.example/log, not of"),
+    "edited": (
+        lambda house, _: outside(house).read_bytes().replace(b"\n4\n", b"\n3\n", 1),
+        "is not a checkpoint of this ledger",
+    ),
+    "garbage": (lambda *_: b"\xff\x00garbage", "belongs to another ledger or was forged"),
+    "empty": (lambda *_: b"", "belongs to another ledger or was forged"),
+}
+
+
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_a_file_that_is_no_checkpoint_of_this_ledger_is_refused(house: House, wrong: str) -> None:
+    make, says = WRONG[wrong]
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+    content = make(house, gateway)
+    assert content != outside(house).read_bytes()
+    outside(house).write_bytes(content)
+    with pytest.raises(LedgerRolledBack, match=says):
+        async with house.gateway():
+            pass
+    ran = await house.cli("ledger", "open", "--caller", "compliance")
+    assert ran.code == 5 and ran.err.startswith("ledger_rolled_back: ") and "Put the right one back" in ran.err
+    assert outside(house).read_bytes() == content
+
+
+@both_engines
+async def test_a_missing_file_is_made_again(house: House) -> None:
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+    signed = outside(house).read_bytes()
+    outside(house).unlink()
+    async with house.gateway() as gateway:
+        house.verified(gateway)
+    assert Note.parse(outside(house).read_bytes()).text == Note.parse(signed).text
+
+
+@pytest.mark.promise(4)
+@both_engines
+async def test_a_database_exchanged_under_a_running_gateway_stops_it(house: House) -> None:
+    house.edit("gateway.toml", (EVERY, "checkpoint_every_ms = 20"))
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+        copy = copied(house, gateway)
+        await grown(house, gateway, 2)
+        await eventually(lambda: read_outside(house, gateway).size == len(house.entries(gateway)))
+        signed = outside(house).read_bytes()
+        exchange(gateway, copy)
+        await eventually(lambda: gateway.ledger.closed_by is not None)
+        before = len(house.fcb.calls)
+        with pytest.raises(LedgerRolledBack, match="Nothing is sent"):
+            await gateway.disclose("loan-scoring", request(request_document(PERSON)))
+        assert len(house.fcb.calls) == before
+    assert outside(house).read_bytes() == signed
+
+
+@both_engines
+async def test_a_gateway_that_opens_while_another_signs_is_not_told_of_a_rollback(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.edit("gateway.toml", (EVERY, "checkpoint_every_ms = 3600000"))
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+        signing = make_upkeep(gateway.setup, gateway.ledger)._checkpoints
+        await signing.make()
+        loop, view, signed = asyncio.get_running_loop(), checkpoints.tree_of, []
+
+        async def grow_and_sign() -> None:
+            await grown(house, gateway)
+            await signing.make()
+
+        def then_signed(connection: Connection) -> TileTree:
+            """Between the view of the database and the look at the file, another gateway goes on."""
+            tree = view(connection)
+            if not signed:
+                signed.append(asyncio.run_coroutine_threadsafe(grow_and_sign(), loop))
+                time.sleep(0.5)
+            return tree
+
+        monkeypatch.setattr(checkpoints, "tree_of", then_signed)
+        async with house.gateway() as elsewhere:
+            await asyncio.wrap_future(signed[0])
+            assert elsewhere.ledger.closed_by is None
+
+
+# --- witnesses ---------------------------------------------------------------------------------------
+
+
+class Stand:
+    """A real witness behind a door that may be spoilt."""
+
+    def __init__(self, folder: Path) -> None:
+        self.vkey = create_key(folder / "witness.pem", "witness.example/1")
+        self.folder = folder
+        self.asked: list[int] = []
+        self.witness: Witness | None = None
+        self.spoilt: Callable[[AddCheckpoint], Answer] | None = None
+
+    async def _add(self, asked: web.Request) -> web.Response:
+        body = await asked.read()
+        parsed = AddCheckpoint.parse(body)
+        self.asked.append(parsed.old_size)
+        answer = self.witness.add_checkpoint(body) if self.spoilt is None else self.spoilt(parsed)
+        return web.Response(status=answer.status, body=answer.body, headers={"Content-Type": answer.content_type})
+
+    @asynccontextmanager
+    async def serving(self, house: House, port: int = 0) -> AsyncIterator[int]:
+        authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(tls)
+        authority.cert_pem.write_to_path(str(house.home / "witness-ca.pem"))
+        app = web.Application()
+        app.router.add_post("/add-checkpoint", self._add)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
+            yield runner.addresses[0][1]
+        finally:
+            await runner.cleanup()
+
+
+@pytest.fixture
+async def stand(house: House, tmp_path: Path) -> AsyncIterator[Stand]:
+    """A witness that the configuration names."""
+    made = Stand(tmp_path / "witness")
+    async with made.serving(house) as port:
+        key = load_setup(house.config, home=house.home, environ=house.environ).log_key
+        made.witness = Witness("witness.example/1", made.folder / "witness.pem", made.folder, {key.name: [key]})
+        gateway_file = house.config / "gateway.toml"
+        gateway_file.write_text(
+            gateway_file.read_text().replace(EVERY, "checkpoint_every_ms = 50")
+            + f'[[ledger.witnesses]]\nvkey = "{made.vkey}"\n[ledger.witnesses.channel]\nkind = "https"\n'
+            'ca = "witness-ca.pem"\nprivate_networks = ["127.0.0.0/8"]\nanswer_timeout_s = 1\n'
+            f'[ledger.witnesses.channel.endpoints]\nwitness = "https://127.0.0.1:{port}/add-checkpoint"\n'
+        )
+        yield made
+
+
+async def cosigned(house: House, stand: Stand) -> bool:
+    """Whether the last checkpoint, as the command prints it, holds the witness's signature."""
+    ran = await house.cli("ledger", "checkpoint")
+    assert ran.code == 0, ran.err
+    note = Note.parse(ran.out.encode())
+    if note.is_signed_by(stand.vkey):
+        note.verify(stand.vkey)
+    return note.is_signed_by(stand.vkey)
+
+
+async def until_cosigned(house: House, stand: Stand) -> None:
+    async with asyncio.timeout(15):
+        while not await cosigned(house, stand):
+            pass
+
+
+@both_engines
+async def test_a_witness_cosigns_and_the_cosignature_is_kept(house: House, stand: Stand) -> None:
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+        await until_cosigned(house, stand)
+        await grown(house, gateway, 2)
+    assert await cosigned(house, stand)
+    async with house.gateway() as gateway:  # one that knows nothing of what the witness saw
+        assert house.verified(gateway).size == 10
+        await grown(house, gateway)
+    assert await cosigned(house, stand)
+
+
+SPOILT: dict[str, Callable[[AddCheckpoint], Answer]] = {
+    "server error": lambda _: Answer(500, "text/plain", b"no"),
+    "garbage": lambda _: Answer(200, "text/plain", b"\xff\x00 garbage"),
+    "its size is garbage": lambda _: Answer(409, "text/x.tlog.size", b"many\n"),
+    "its size is another each time": lambda asked: Answer(409, "text/x.tlog.size", b"%d\n" % (1 - asked.old_size % 2)),
+    "it saw a longer ledger": lambda _: Answer(409, "text/x.tlog.size", b"1000000\n"),
+    "it saw a fork": lambda _: Answer(422, "text/plain", b"does not extend\n"),
+    "huge": lambda _: Answer(200, "text/plain", b"x" * 5_000_000),
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+async def test_a_witness_that_fails_does_no_harm_and_is_asked_again(house: House, stand: Stand, spoilt: str) -> None:
+    async with house.gateway() as gateway:
+        stand.spoilt = SPOILT[spoilt]
+        await grown(house, gateway)
+        await eventually(lambda: len(stand.asked) > 0 and read_outside(house, gateway).size == 4)
+        assert gateway.ledger.closed_by is None and not await cosigned(house, stand)
+        stand.spoilt = None
+        await grown(house, gateway)
+        await until_cosigned(house, stand)
+        house.verified(gateway)
+
+
+async def test_a_witness_that_is_down_does_no_harm(house: House, stand: Stand) -> None:
+    good = (house.config / "gateway.toml").read_text()
+    (house.config / "gateway.toml").write_text(good.replace("/add-checkpoint", "/").replace("127.0.0.1:", "127.0.0.2:"))
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+        await eventually(lambda: outside(house).exists() and read_outside(house, gateway).size == 4)
+    assert not await cosigned(house, stand)
+    (house.config / "gateway.toml").write_text(good)
+    async with house.gateway():
+        pass
+    assert await cosigned(house, stand)

@@ -1,0 +1,126 @@
+"""What is about SQLite's file alone: its disk, its mode, its address."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from qaqpa.errors import NotConfigured, StoreUnavailable
+from qaqpa.ledger import Keyring
+from qaqpa.ledger.verify import Verified, verify
+from qaqpa.store import Store, store_at
+
+
+@contextmanager
+def opened(path: Path, text: str | None = None) -> Iterator[Store]:
+    with closing(store_at(text or f"sqlite:///{path.name}", path.parent)) as store:
+        store.open()
+        yield store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "s.db"
+
+
+def verified(path: Path) -> Verified:
+    with opened(path) as store, store.snapshot() as connection:
+        return verify(connection)
+
+
+APPENDER = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from qaqpa.ledger import Keyring, Ledger
+from qaqpa.ledger.entries import Kind, control
+from qaqpa.store import store_at
+
+async def main(path, count, size):
+    store = store_at(f"sqlite:///{path.name}", path.parent)
+    ledger = Ledger(store, Keyring.load(path.parent / "k.json"), lambda: datetime.now(UTC), clock_tolerance_s=5)
+    store.open(ledger)
+    try:
+        if size:  # a full disk, for this process alone
+            import resource
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        one = lambda n: ledger.record(Kind.CONTROL, control("test", "r", "c", str(n), "r" * 500, at=datetime.now(UTC)))
+        done = await asyncio.gather(*(one(n) for n in range(count)), return_exceptions=True)
+        errors = [each for each in done if not isinstance(each, int)]
+        print(len(done) - len(errors), *sorted({getattr(each, "code", repr(each)) for each in errors}))
+    finally:
+        store.close()
+
+asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+"""
+
+
+def append(path: Path, count: int, *, size: int = 0) -> list[str]:
+    command = [sys.executable, "-c", APPENDER, str(path), str(count), str(size)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+
+
+def test_a_full_disk_loses_nothing_that_was_reported(path: Path) -> None:
+    Keyring.create(path.parent / "k.json")
+    with opened(path):
+        pass
+    written, *codes = append(path, 2_000, size=600_000)
+    assert codes == ["store_unavailable"]
+    assert verified(path).size == int(written) < 2_000
+    assert append(path, 10) == ["10"], "with space again the ledger goes on"
+    assert verified(path).size == int(written) + 10
+
+
+def test_a_new_database_is_its_owners_alone(path: Path) -> None:
+    with opened(path):
+        modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.glob("s.db*")}
+    assert modes == dict.fromkeys(("s.db", "s.db-wal", "s.db-shm"), 0o600)
+
+
+def test_a_file_that_is_no_database_is_unavailable(path: Path) -> None:
+    path.write_bytes(b"these are minutes of a meeting\n" * 200)
+    with pytest.raises(StoreUnavailable, match="SQLITE_NOTADB"), opened(path):
+        pass
+
+
+def test_a_folder_that_is_missing_is_unavailable(path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="cannot be opened"), opened(path.parent / "nowhere" / "s.db"):
+        pass
+
+
+def test_a_file_that_is_not_there_is_not_made_by_looking_for_it(path: Path) -> None:
+    assert not store_at(f"sqlite:///{path.name}", path.parent).exists()
+    assert list(path.parent.iterdir()) == []
+
+
+BAD_URLS = {
+    "nothing": "",
+    "no URL": "qaqpa.db",
+    "another database": "mysql://localhost/qaqpa",
+    "another database with a rubbish port": "mysql://localhost:abc/qaqpa",
+    "no file": "sqlite://",
+    "memory": "sqlite:///:memory:",
+    "memory as a URI": "sqlite:///file::memory:?uri=true",
+    "memory by its mode": "sqlite:///file:x?mode=memory&uri=true",
+    "a host": "sqlite://host/qaqpa.db",
+    "a driver that is not there": "sqlite+nonsense:///qaqpa.db",
+    "an asynchronous driver": "sqlite+aiosqlite:///qaqpa.db",
+    "a time-out that is no number": "sqlite:///qaqpa.db?timeout=soon",
+    "an option that SQLite does not know": "sqlite:///qaqpa.db?colour=red",
+    "PostgreSQL without a database": "postgresql://localhost",
+    "PostgreSQL with a rubbish option": "postgresql://localhost/qaqpa?colour=red",
+    "PostgreSQL without slashes": "postgresql:qaqpa",
+    "PostgreSQL by an asynchronous driver": "postgresql+asyncpg://localhost/qaqpa",
+}
+
+
+@pytest.mark.parametrize("text", BAD_URLS.values(), ids=BAD_URLS.keys())
+def test_a_bad_address_is_not_configured(tmp_path: Path, text: str) -> None:
+    with pytest.raises(NotConfigured, match=r"store\.url"), opened(tmp_path / "x", text or " "):
+        pass
+    assert list(tmp_path.iterdir()) == []
