@@ -75,8 +75,8 @@ def test_the_python_of_the_readme_works(folder: Path) -> None:
                 "consent show", "consent withdraw", "ledger", "ledger show", "ledger verify", "ledger prove",
                 "ledger export", "ledger checkpoint", "ledger open", "ledger settle", "ledger archive",
                 "ledger accept-clock", "ledger witness", "subject", "subject erase", "backup", "restore", "recipient",
-                "recipient list", "recipient suspend", "recipient resume", "keys", "keys init", "keys show", "keys
-                rotate"],
+                "recipient list", "recipient suspend", "recipient resume", "keys", "keys init", "keys show",
+                "keys rotate"],
 )  # fmt: skip
 def test_every_command_helps(command: str) -> None:
     done = subprocess.run(

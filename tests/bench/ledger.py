@@ -1,5 +1,4 @@
-"""The ledger beside the bare thing: appends, verification, proofs, search, rotation. On both engines where both "
-"matter."""
+"""The ledger beside the bare thing: appends, verification, proofs, search, rotation, on both engines."""
 
 from __future__ import annotations
 
@@ -219,14 +218,16 @@ def reading(store: Store, size: int) -> Iterator[Row]:
 async def rotation(url: str, folder: Path) -> Row:
     """Re-wrap and index every subject anew."""
     keyring = Keyring.create(folder / "rotating.json")
-    with ledger_of(SUBJECTS * 2, url, folder, keyring, per_subject=2) as store:
-        with closing(store), closing(Ledger(store, keyring, now, clock_tolerance_s=30)) as ledger:
-            store.open(ledger)
-            ledger.open()
-            started = time.perf_counter()
-            done = await rotate(ledger, caller="bench", person="bench", reason="bench")
-            took = time.perf_counter() - started
-            assert done.subjects >= SUBJECTS
+    with ExitStack() as stack:
+        store = stack.enter_context(ledger_of(SUBJECTS * 2, url, folder, keyring, per_subject=2))
+        stack.enter_context(closing(store))
+        ledger = stack.enter_context(closing(Ledger(store, keyring, now, clock_tolerance_s=30)))
+        store.open(ledger)
+        ledger.open()
+        started = time.perf_counter()
+        done = await rotate(ledger, caller="bench", person="bench", reason="bench")
+        took = time.perf_counter() - started
+        assert done.subjects >= SUBJECTS
     return row("rotation_subjects_per_s", SUBJECTS / took, "subjects/s")
 
 

@@ -40,8 +40,9 @@ async def until_asked(home: Path, process: asyncio.subprocess.Process) -> float:
 
 async def examined(home: Path) -> Verified:
     """The ledger, which must verify and account for everything that the third parties received."""
-    async with Gateway.open(load_setup(ROOT / "config", home=home, environ={"QAQPA_PASSPHRASE": passphrase(home)})) as
-    gateway:     with gateway.store.snapshot() as connection:
+    setup = load_setup(ROOT / "config", home=home, environ={"QAQPA_PASSPHRASE": passphrase(home)})
+    async with Gateway.open(setup) as gateway:
+        with gateway.store.snapshot() as connection:
             found = verify(connection, key=gateway.setup.log_key)
         # A request whose body had not wholly arrived when the gateway died cannot be compared by its digest.
         calls = {name: received(home, name) for name in SANDBOXES}

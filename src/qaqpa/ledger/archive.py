@@ -19,9 +19,10 @@ from typing import BinaryIO
 from qaqpa.errors import InvalidRequest, NotFound, StoreUnavailable, VerificationFailed
 from qaqpa.ledger import entries
 from qaqpa.ledger.entries import ARCHIVE, Kind
-from qaqpa.ledger.integrate import integrated
+from qaqpa.ledger.integrate import integrated, read_tile
 from qaqpa.ledger.ledger import Ledger
-from qaqpa.ledger.merkle import leaf_hash
+from qaqpa.ledger.merkle import HASH_SIZE, leaf_hash
+from qaqpa.ledger.tiles import TILE, ReadTile
 from qaqpa.store import Connection
 
 Bodies = Callable[[int], Iterator[tuple[int, bytes]]]
@@ -163,16 +164,24 @@ def moved(connection: Connection, archived: Bodies) -> Iterator[tuple[int, bytes
 def bodies(connection: Connection, size: int, archived: Bodies | None) -> Iterator[bytes]:
     """The bodies of the first `size` entries, from files where they were moved there. Raises NotFound."""
     files = iter(()) if archived is None else moved(connection, archived)
-    expected = 0
+    tile, expected = read_tile(connection), 0
     for index, body in chain(connection.stream(_BODIES, (size,)), [(size, b"")]):
         for missing in range(expected, index):
             at, found = next(files, (None, b""))
-            if at != missing:
+            if archived is None:
                 raise NotFound(
                     f"entry {missing} was moved to a file: give --archives and the folder that holds "
                     f"{' and '.join(each.file for each in archives(connection)) or 'it'}"
                 )
+            if at != missing or leaf_hash(found) != leaf_in(tile, missing):
+                raise VerificationFailed(f"its month's file does not hold entry {missing} as it was", index=missing)
             yield found
         expected = index + 1
         if index < size:
             yield body
+
+
+def leaf_in(tile: ReadTile, index: int) -> bytes:
+    """The leaf hash of an entry, from the tree."""
+    number, at = divmod(index, TILE)
+    return tile(0, number)[HASH_SIZE * at : HASH_SIZE * (at + 1)]

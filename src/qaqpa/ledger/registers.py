@@ -85,9 +85,12 @@ class Registers:
         """Take in an entry; only REGISTERED kinds tell anything. Raises VerificationFailed for one out of place."""
         kind = entry.get("kind")
         if kind == Kind.CONSENT:
+            consent = str(entry.get("consent"))
+            if consent in self._consents.rows:  # given once more, a withdrawn one would stand again
+                raise VerificationFailed(f"entry {index} gives a consent that was given before it", index=index)
             # A digest: terms are the long part of a row, and a register may hold a million of them.
             values = (entry.get("subject"), _digest(entry.get("terms")), None, None)
-            self._consents.rows[str(entry.get("consent"))] = _Row(values, (index,) * len(values))
+            self._consents.rows[consent] = _Row(values, (index,) * len(values))
         elif kind == Kind.WITHDRAWAL:
             self._withdraw(index, entry)
         elif kind == Kind.CONTROL:

@@ -5,7 +5,7 @@ The columns beside a body are held against what the body says.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,11 +42,11 @@ class Story:
     latest: str = ""
     unread: int = 0
     """Entries that lie in files which were not given: what stands later may refer to them."""
-    terms: Counter[str] = field(default_factory=Counter)
-    """How often each kind, caller and recipient stands in the tree."""
+    terms: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """For each kind, caller and recipient in the tree, and for all requests together, how many entries are found by it
+    and the sum of their indexes."""
     subjects: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     """For everybody in the tree, how many entries are about them and the sum of their indexes."""
-    requests: int = 0
     late: set[bytes] = field(default_factory=set)
     """Whom the entries are about that are not in the tree yet."""
 
@@ -81,23 +81,30 @@ class Story:
                     if caller is None or recipient is None or not _says(body, caller, recipient):
                         raise bad_columns(index)
                     if kind == "intent":
-                        open_intents[request] = index
+                        if open_intents.setdefault(request, index) != index:
+                            raise VerificationFailed(f"entry {index} repeats an intent that is open", index=index)
                         latest = max(latest, time)
         self.latest = latest.decode()
         self.kinds.update([entry[2] for entry in entries])
 
     def find(self, entries: list[Entry]) -> None:
         """Take in by what these entries are found."""
-        self.requests += len(entries)
-        for name, at in (("kind", 2), ("caller", 6), ("recipient", 7)):
-            for value, count in Counter([entry[at] for entry in entries]).items():
-                if value is not None:
-                    self.terms[f"{name}:{value if at == 2 else value.decode()}"] += count
+        alike: defaultdict[tuple[str, bytes | None, bytes | None], list[int]] = defaultdict(list)
         subjects, nobody = self.subjects, (0, 0)
-        for subject, index in [(entry[4], entry[0]) for entry in entries]:
+        for index, _, kind, _, subject, _, caller, recipient, _, _ in entries:
+            alike[kind, caller, recipient].append(index)
             if subject is not None:
                 count, total = subjects.get(subject, nobody)
                 subjects[subject] = count + 1, total + index
+        for (kind, caller, recipient), indexes in alike.items():
+            found = ["request:", f"kind:{kind}"]
+            if caller is not None:
+                found.append(f"caller:{caller.decode()}")
+            if recipient is not None:
+                found.append(f"recipient:{recipient.decode()}")
+            for term in found:
+                count, total = self.terms.get(term, nobody)
+                self.terms[term] = count + len(indexes), total + sum(indexes)
 
     def _parse(
         self,
@@ -151,6 +158,8 @@ def _parsed(index: int, body: bytes) -> dict[str, Any]:
 def _request(entry: Mapping[str, Any]) -> object:
     """What the `request` column beside an entry must be."""
     kind = entry.get("kind")
+    if kind == Kind.OUTCOME:
+        return entry.get("intent")
     if kind == Kind.CONSENT:
         return entry.get("consent")
     if kind == Kind.WITHDRAWAL:

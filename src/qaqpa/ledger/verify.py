@@ -10,10 +10,10 @@ from hashlib import sha256
 from itertools import islice
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.archive import Bodies, archives, moved
+from qaqpa.ledger.archive import Bodies, archives, leaf_in, moved
 from qaqpa.ledger.checkpoints import opened
 from qaqpa.ledger.integrate import integrated, read_tile
-from qaqpa.ledger.merkle import EMPTY_ROOT, HASH_SIZE
+from qaqpa.ledger.merkle import EMPTY_ROOT
 from qaqpa.ledger.notes import Checkpoint, VerifierKey
 from qaqpa.ledger.story import Entry, Story, bad_columns, from_file
 from qaqpa.ledger.tiles import TILE, TileTree, grow, tiles_of
@@ -32,6 +32,11 @@ _TERMS = (
     "SELECT term, count(*), sum(idx) FROM terms WHERE term < 'request:' GROUP BY term "
     "UNION ALL SELECT 'request:', count(*), sum(idx) FROM terms WHERE term >= 'request:' AND term < 'request;' "
     "UNION ALL SELECT term, count(*), sum(idx) FROM terms WHERE term >= 'request;' GROUP BY term"
+)
+_REQUESTS = "SELECT count(DISTINCT term) FROM terms WHERE term >= 'request:' AND term < 'request;'"
+_REPEATED = (
+    "SELECT min(later) FROM "
+    "(SELECT max(idx) AS later FROM entries GROUP BY request, kind HAVING count(*) > 1) AS repeated"
 )
 
 
@@ -126,16 +131,19 @@ def _check_leaves(entries: list[Entry]) -> None:
 
 def _check_terms(connection: Connection, story: Story) -> None:
     """By what entries are found must lead to just these entries: nobody hides one from a search."""
+    nothing = (0, 0)
+    # An outcome has its intent's request, and every other entry one of its own.
+    requests = story.terms.setdefault("request:", nothing)[0] - story.terms.get("kind:outcome", nothing)[0]
     for term, count, total in connection.stream(_TERMS):
         name, _, value = term.partition(":")
-        if name == "request":
-            said = story.requests == int(count)
-        elif name == "subject":
-            said = story.subjects.pop(value.encode(), None) == (int(count), int(total))
-        else:
-            said = story.terms.pop(term, None) == int(count)
-        if not said:
+        said = story.subjects.pop(value.encode(), None) if name == "subject" else story.terms.pop(term, None)
+        if said != (int(count), int(total or 0)):
             raise VerificationFailed(f"the index by which entries are found was changed: {term} is not as entries say")
+    if connection.execute(_REQUESTS).scalar() != requests:
+        index = connection.execute(_REPEATED).scalar()
+        if index is not None:
+            raise VerificationFailed(f"entry {index} repeats an earlier one", index=index)
+        raise VerificationFailed("the index by which entries are found was changed: its requests are not the entries'")
     for term in (*story.terms, *(f"subject:{each.decode()}" for each in story.subjects)):
         raise VerificationFailed(f"the index by which entries are found was changed: {term} is gone from it")
 
@@ -187,8 +195,7 @@ class _Gaps:
         """The entry from its file, and its leaf hash from the tree."""
         if not self.may_lie_in_a_file(index):
             raise VerificationFailed(f"entry {index} is missing", index=index)
-        number, at = divmod(index, TILE)
-        leaf = self._stored(0, number)[HASH_SIZE * at : HASH_SIZE * (at + 1)]
+        leaf = leaf_in(self._stored, index)
         self._filled += 1
         leaves.append(leaf)
         if self._files is not None:

@@ -72,7 +72,7 @@ class Connection(ABC):
 
     @abstractmethod
     def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
-        """The rows of a long query, in bounded memory. Only inside a transaction."""
+        """The rows of a long query, in bounded memory inside a transaction."""
 
     @abstractmethod
     def append(self, rows: Sequence[EntryRow], last_time: str, *, moved_back: bool) -> int:

@@ -85,6 +85,9 @@ class PostgresConnection(Connection):
             return cursor.rowcount
 
     def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+        if self._raw.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+            yield from self.execute(sql, values).all()  # a cursor of the server's lives in a transaction only
+            return
         with self._raw.cursor(name=f"qaqpa_{next(self._cursors)}", binary=True) as cursor:
             cursor.itersize = _STREAMED
             cursor.execute(_translated(sql), values)

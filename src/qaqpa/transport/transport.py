@@ -109,19 +109,18 @@ class Transport:
         raise AssertionError("unreachable: every attempt returns or raises")
 
     async def _attempt(self, line: Line, sealed: Sealed) -> Reply:
-        was_try = line.breaker.enter()
+        was_try, asked = line.breaker.enter(), False
         try:
             async with line.limits.turn():
                 await self._not_suspended(sealed.intent.decision.asked.recipient)
+                asked = True
                 reply = await line.channel.send(sealed)
-        except (RateLimited, RecipientSuspended):
-            line.breaker.left(was_try=was_try)
-            raise
-        except ThirdPartyError:
-            line.breaker.failed(was_try=was_try)
-            raise
-        except BaseException:
-            line.breaker.left(was_try=was_try)
+        except BaseException as error:
+            # Only what the recipient did counts: neither its limits, nor a database of ours that cannot be asked.
+            if asked and isinstance(error, ThirdPartyError):
+                line.breaker.failed(was_try=was_try)
+            else:
+                line.breaker.left(was_try=was_try)
             raise
         # A server error is an answer that says nothing: for the breaker the recipient is broken.
         if reply.status >= _SERVER_ERROR:
