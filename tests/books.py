@@ -6,13 +6,15 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from harness import PEOPLE, Clock
+from qaqpa.errors import VerificationFailed
 from qaqpa.ledger import Keyring, Ledger
 from qaqpa.ledger.checkpoints import Checkpoints
 from qaqpa.ledger.entries import Kind, control
@@ -143,3 +145,36 @@ def book_at(url: str, home: Path) -> Iterator[Book]:
         ledger.open()
         checkpoints = Checkpoints(store, keyring, ORIGIN, home / "checkpoint.txt", clock)
         yield Book(store, ledger, checkpoints, clock, Intruder(url, home))
+
+
+# --- a ledger to attack ----------------------------------------------------------------------------
+
+SIZE = 8
+
+
+async def write_early(book: Book) -> bytes:
+    """Five entries and the checkpoint over them: 0 policy, 1 and 2 intents, 3 and 4 outcomes, the latter unknown."""
+    await book.ledger.record_policy([], "digest")
+    intents = [await book.intend(), await book.intend()]
+    await book.ledger.conclude(intents[0], OK)
+    await book.ledger.conclude(intents[1], Outcome(OutcomeResult.UNKNOWN, "answer_timeout"))
+    return await book.sign()
+
+
+async def write_late(book: Book, early: bytes) -> None:
+    """SIZE entries: after the early ones two controls, 5 and 6, and an open intent about somebody else, 7."""
+    await book.control(5)
+    await book.control(6)
+    await book.intend(iin=PEOPLE[1].iin)
+    book.clock.offset += timedelta(hours=1)  # another hour, so that both checkpoints stay
+    await book.sign()
+    found = book.verified(kept=[early])
+    assert (found.size, found.in_tree, found.checkpoints) == (SIZE, SIZE, 3)
+    assert (len(found.open_intents), len(found.unknown)) == (1, 1)
+
+
+def failed(book: Book, *, kept: Iterable[bytes] = ()) -> VerificationFailed:
+    """How the ledger fails to verify."""
+    with pytest.raises(VerificationFailed) as raised:
+        book.verified(kept=kept)
+    return raised.value

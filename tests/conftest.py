@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import shutil
+import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -73,8 +75,10 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server; stopped at the end."""
-    server = Server(tmp_path_factory.mktemp("pg"))
+def postgres() -> Iterator[Server]:
+    """The server; stopped at the end. Its folder is none of pytest's, which removes those of earlier runs."""
+    folder = Path(tempfile.mkdtemp(prefix="qaqpa-pg-"))
+    server = Server(folder)
     yield server
     server.server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)

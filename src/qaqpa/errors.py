@@ -8,6 +8,7 @@ they arise; none but these crosses a module's border.
     │   ├── ConfigError                 config_invalid          every problem at once
     │   ├── NotConfigured               not_configured          a value only the third party's papers hold
     │   ├── InvalidRequest              request_invalid
+    │   │   └── NotPossible             not_possible            well said, but not as things stand
     │   ├── NotAllowed                  not_allowed             exit 1: the caller lacks the role
     │   ├── NotFound                    not_found
     │   └── DuplicateRequest            request_duplicate       the same Idempotency-Key again
@@ -121,6 +122,13 @@ class InvalidRequest(UsageError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(self.problems))
+
+
+class NotPossible(InvalidRequest):
+    """What is asked is of the right form, and things stand so that it cannot be done."""
+
+    code = "not_possible"
+    status = 409
 
 
 class NotAllowed(UsageError):

@@ -98,15 +98,15 @@ async def test_an_outcome_that_cannot_be_entered_is_not_said_to_be_unsent(
 def fill(connection: Connection) -> None:
     """From here on the database takes no entry."""
     if connection.dialect == "sqlite":
-        connection.execute("CREATE TRIGGER filler BEFORE INSERT ON catalogue BEGIN SELECT RAISE(ABORT, 'full'); END")
+        connection.execute("CREATE TRIGGER filler BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'full'); END")
     else:
-        connection.execute("ALTER TABLE catalogue ADD CONSTRAINT filler CHECK (idx < 0) NOT VALID")
+        connection.execute("ALTER TABLE entries ADD CONSTRAINT filler CHECK (idx < 0) NOT VALID")
 
 
 def empty(connection: Connection) -> None:
     """It takes them again."""
     sqlite = connection.dialect == "sqlite"
-    connection.execute("DROP TRIGGER filler" if sqlite else "ALTER TABLE catalogue DROP CONSTRAINT filler")
+    connection.execute("DROP TRIGGER filler" if sqlite else "ALTER TABLE entries DROP CONSTRAINT filler")
 
 
 @pytest.mark.parametrize("step", ["seal", "decode", "cut"])
@@ -129,7 +129,6 @@ async def test_a_fault_of_our_own_after_the_intent_still_gives_it_an_outcome(
         assert house.entries(gateway, "outcome")[0]["result"] == "unknown"
 
 
-@pytest.mark.xfail(strict=True, reason="transport.py: a StoreError at the door counts as a failure of the recipient's")
 async def test_a_database_that_is_away_for_a_moment_does_not_open_the_recipients_breaker(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +145,6 @@ async def test_a_database_that_is_away_for_a_moment_does_not_open_the_recipients
         await gateway.disclose("loan-scoring", request(request_document(PERSON)))
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="recovery.py: two at once both `del` what they finished")
 async def test_two_recoveries_of_one_process_at_once_finish_what_it_knows(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -244,7 +244,7 @@ async def test_while_the_clock_is_set_back_no_consent_changes(house: House, gate
 # --- what it tells ---------------------------------------------------------------------------------
 
 
-TABLES = ("entries", "catalogue", "tree", "subjects", "subject_keys", "consents", "unsettled", "idempotency", "meta")
+TABLES = ("entries", "terms", "tree", "subjects", "subject_keys", "consents", "unsettled", "idempotency", "meta")
 
 
 def on_disk(house: House, url: str) -> bytes:

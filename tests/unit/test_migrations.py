@@ -149,17 +149,18 @@ async def test_the_first_schema_is_refused_until_it_is_migrated_and_then_goes_on
 
 def test_columns_and_months_come_from_the_bodies(old: Old, store_url: str, tmp_path: Path) -> None:
     store_at(store_url, tmp_path).migrate()
-    for index, *columns in old.intruder.rows("SELECT idx, kind, caller, recipient, time, month, leaf FROM catalogue"):
-        body = bytes(old.intruder.value("SELECT body FROM entries WHERE idx = ?", index))
-        said = orjson.loads(body)
+    columns = "request, kind, subject, caller, recipient, time, month, leaf, body"
+    for *found, leaf, body in old.intruder.rows(f"SELECT {columns} FROM entries ORDER BY idx"):
+        said = orjson.loads(bytes(body))
         month = int(said["time"][:4] + said["time"][5:7])
-        wanted = [said["kind"], said.get("caller"), said.get("recipient"), said["time"], month, leaf_hash(body)]
-        assert [*columns[:5], bytes(columns[5])] == wanted
+        names = [said.get(name) for name in ("kind", "subject", "caller", "recipient", "time")]
+        assert found == [said.get("intent", said["id"]), *names, month]
+        assert bytes(leaf) == leaf_hash(bytes(body))
     assert old.intruder.value("SELECT count(DISTINCT month) FROM entries") == 3
-    states = "SELECT disclosure, subject, recipient, gateway, state FROM unsettled ORDER BY disclosure"
+    states = "SELECT disclosure, subject, recipient, gateway, state, since FROM unsettled ORDER BY disclosure"
     assert old.intruder.rows(states) == [
-        (UNKNOWN, old.subject, "first-credit-bureau", 0, "unknown"),
-        (OPEN, old.subject, "first-credit-bureau", 0, "open"),
+        (UNKNOWN, old.subject, "first-credit-bureau", 0, "unknown", timestamp(NOW + timedelta(days=31))),
+        (OPEN, old.subject, "first-credit-bureau", 0, "open", timestamp(NOW + timedelta(days=62))),
     ]
 
 

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
-from books import Intruder
+from books import OK, Intruder, book_at
 from harness import both_engines
 from qaqpa.errors import NotFound, StoreUnavailable
 from qaqpa.ledger import Keyring, Ledger
 from qaqpa.ledger.entries import Kind, control
 from qaqpa.ledger.verify import Verified, verify
+from qaqpa.model.disclosure import Outcome
+from qaqpa.model.words import OutcomeResult
 from qaqpa.store import Connection, Store, store_at
 from qaqpa.store.connection import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS
 from qaqpa.store.sqlite import _PRAGMAS
@@ -301,17 +303,47 @@ def test_three_processes_on_one_database_keep_indexes_gapless(store_url: str, tm
     assert verified(store_url, tmp_path).kinds == {"control": 900}
 
 
-async def test_an_index_that_was_rolled_back_is_given_again(store: Store, store_url: str, tmp_path: Path) -> None:
-    store.close()
-    keyring = Keyring.create(tmp_path / "k.json")
-    ledger = Ledger(store, keyring, lambda: datetime.now(UTC), clock_tolerance_s=5)
-    store.open(ledger)
-    public = control("t", "r", "c", "p", "x", at=datetime.now(UTC))
-    assert await ledger.record(Kind.CONTROL, public) == 0
-    with pytest.raises(StoreUnavailable):
-        await ledger.record(Kind.CONTROL, public)
-    assert await ledger.record(Kind.CONTROL, control("t", "r", "c", "q", "x", at=datetime.now(UTC))) == 1
-    assert verified(store_url, tmp_path).size == 2
+async def test_an_index_that_was_rolled_back_is_given_again(store_url: str, tmp_path: Path, intruder: Intruder) -> None:
+    with book_at(store_url, tmp_path) as book:
+        assert await book.control(0) == 0
+        rest = "month, request, kind, subject, caller, recipient, time, leaf, body"
+        intruder.change(f"INSERT INTO entries (idx, {rest}) SELECT 1, {rest} FROM entries")
+        with pytest.raises(StoreUnavailable):
+            await book.control(1)
+        intruder.change("DELETE FROM entries WHERE idx = 1")
+        assert await book.control(2) == 1
+        assert book.verified().size == 2
+
+
+# --- one outcome -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", list(OutcomeResult))
+@pytest.mark.parametrize("second", list(OutcomeResult))
+async def test_a_disclosure_has_one_outcome_and_the_first_one_stands(
+    store_url: str, tmp_path: Path, first: OutcomeResult, second: OutcomeResult
+) -> None:
+    with book_at(store_url, tmp_path) as book:
+        intent = await book.intend()
+        await book.ledger.conclude(intent, Outcome(first, "first"))
+        with pytest.raises(StoreUnavailable, match="has an outcome already"):
+            await book.ledger.enter_outcome(intent, Outcome(second, "second"))
+        assert [(each["result"], each["code"]) for each in book.contents("outcome")] == [(first, "first")]
+        assert len(book.verified().unknown) == (first is OutcomeResult.UNKNOWN)
+
+
+async def test_of_many_outcomes_at_once_one_stands_and_nobody_else_is_harmed(store_url: str, tmp_path: Path) -> None:
+    with book_at(store_url, tmp_path) as book, book_at(store_url, tmp_path) as elsewhere:
+        intent = await book.intend()
+        results = await asyncio.gather(
+            *(each.ledger.enter_outcome(intent, OK) for each in (book, elsewhere) for _ in range(5)),
+            *(each.control(number) for each in (book, elsewhere) for number in range(5)),
+            return_exceptions=True,
+        )
+        refused = [each for each in results if isinstance(each, StoreUnavailable)]
+        assert len(refused) == 9 and all("has an outcome already" in str(each) for each in refused)
+        assert sorted(each for each in results if isinstance(each, int)) == list(range(1, 12))
+        assert book.verified().kinds == {"intent": 1, "outcome": 1, "control": 10}
 
 
 # --- a database that cannot be written -------------------------------------------------------------

@@ -24,7 +24,7 @@ from qaqpa.cli.render import out
 from qaqpa.errors import InvalidRequest
 from qaqpa.gateway.compliance import check_loss_can_be_entered
 from qaqpa.ledger import Keyring
-from qaqpa.ledger.backup import Restored, back_up
+from qaqpa.ledger.backup import back_up
 from qaqpa.ledger.backup import restore as restore_file
 from qaqpa.ledger.checkpoints import Outside
 from qaqpa.store import store_at
@@ -68,21 +68,21 @@ def restore(
         check_loss_can_be_entered(made, caller, person=person, reason=reason)
     make_private(home)
     store = store_at(made.store_url, made.home)
+    accepted = {"caller": caller, "person": person, "reason": reason} if caller and person and reason else None
     with closing(Keyring.load(made.keyring_path, made.unlock)) as keyring, progress("restoring") as advance:
         outside = Outside(made.checkpoint_path, made.log_key)
-        found = restore_file(file, store, keyring, outside, advance, accept_loss=accept_loss)
+        found = restore_file(file, store, keyring, outside, advance, accepted=accepted if accept_loss else None)
+    run(lambda: _open(config, home))
     out.print(f"[green]restored[/] {found.found.size} entries; root {found.found.root.hex()}", soft_wrap=True)
-    if found.lost is not None and caller and person and reason:
-        index = run(lambda: _enter_loss(config, home, found, caller, person, reason))
+    if found.lost is not None:
         out.print(
-            f"[yellow]lost[/]: what a checkpoint over {found.lost.size} entries was signed over; entry {index} says "
-            f"so. It is kept as {made.checkpoint_path}.lost-{found.lost.size}; witnesses will refuse this ledger",
+            f"[yellow]lost[/]: what a checkpoint over {found.lost.size} entries was signed over; that is entered. It "
+            f"is kept as {made.checkpoint_path}.lost-{found.lost.size}; witnesses will refuse this ledger",
             soft_wrap=True,
         )
 
 
-async def _enter_loss(config: Path, home: Path, found: Restored, caller: str, person: str, reason: str) -> int:
-    async with opened(config, home) as gateway:
-        if found.lost is None:
-            raise InvalidRequest(["nothing is lost"])
-        return await gateway.compliance.enter_loss(caller, found.found.size, found.lost, person=person, reason=reason)
+async def _open(config: Path, home: Path) -> None:
+    """Once, so that a loss is entered and what was cut off is concluded."""
+    async with opened(config, home):
+        pass

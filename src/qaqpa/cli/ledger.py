@@ -24,7 +24,7 @@ from qaqpa.cli.options import (
     setup,
 )
 from qaqpa.cli.render import out, print_json, table
-from qaqpa.errors import InvalidRequest, NotFound, VerificationFailed
+from qaqpa.errors import InvalidRequest, NotFound, NotPossible, VerificationFailed
 from qaqpa.ledger.archive import Bodies, from_folder
 from qaqpa.ledger.checkpoints import Outside, latest_note, proof_of
 from qaqpa.ledger.entries import Kind
@@ -180,11 +180,11 @@ def _print_verified(found: Verified) -> None:
             soft_wrap=True,
         )
     if found.open_intents:
-        out.print(f"[yellow]{len(found.open_intents)} disclosures have no outcome yet[/]")
+        out.print(f"[yellow]disclosures without an outcome yet: {len(found.open_intents)}[/]")
     if found.unknown:
         out.print(
-            f"[yellow]{len(found.unknown)} disclosures ended unknown[/]: their data may have left; `qaqpa ledger open` "
-            "lists them",
+            f"[yellow]disclosures that ended unknown: {len(found.unknown)}[/]; their data may have left; `qaqpa ledger "
+            "open` lists them",
             soft_wrap=True,
         )
 
@@ -197,7 +197,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidRequest([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise NotPossible([f"{path}: cannot be read: {error.strerror}"]) from None
 
 
 @app.command()
@@ -231,7 +231,7 @@ def prove(
     try:
         output.write_bytes(proof)
     except OSError as error:
-        raise InvalidRequest([f"{output}: cannot be written: {error.strerror}"]) from None
+        raise NotPossible([f"{output}: cannot be written: {error.strerror}"]) from None
     out.print(f"[green]written[/] {output}; the verifier key is {made.log_key}", soft_wrap=True)
 
 

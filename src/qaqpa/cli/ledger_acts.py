@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from qaqpa.cli.options import CONFIG, HOME, Caller, ConfigFolder, Home, Json, Person, Reason, opened, run
+from qaqpa.cli.options import (
+    CONFIG,
+    HOME,
+    Caller,
+    ConfigFolder,
+    Home,
+    Json,
+    Person,
+    Reason,
+    existing_store,
+    opened,
+    run,
+    setup,
+)
 from qaqpa.cli.render import out, print_json, table
 from qaqpa.errors import InvalidRequest, NotConfigured
 from qaqpa.ledger.archive import Archived
@@ -36,6 +50,7 @@ def list_open(caller: Caller, config: ConfigFolder = CONFIG, home: Home = HOME, 
         async with opened(config, home) as gateway:
             return await gateway.compliance.unsettled(caller)
 
+    existing_store(setup(config, home))
     found = run(work)
     if as_json:
         print_json(
@@ -56,16 +71,30 @@ def list_open(caller: Caller, config: ConfigFolder = CONFIG, home: Home = HOME, 
         return
     shown = table("disclosure", "intent", "since", "recipient", "state")
     for each in found:
-        shown.add_row(each.disclosure, str(each.index), each.since, escape(each.recipient), each.state)
+        shown.add_row(
+            each.disclosure,
+            "" if each.index is None else str(each.index),
+            each.since,
+            escape(each.recipient),
+            each.state,
+        )
     out.print(shown)
     out.print(
         "\nAsk the recipient what it has received, then: qaqpa ledger settle DISCLOSURE --result ...", soft_wrap=True
     )
 
 
+class Found(StrEnum):
+    """What a person may find out."""
+
+    DELIVERED = OutcomeResult.DELIVERED
+    REJECTED = OutcomeResult.REJECTED
+    NOT_SENT = OutcomeResult.NOT_SENT
+
+
 def settle(
     disclosure: Annotated[str, typer.Argument(help="The disclosure's id.")],
-    result: Annotated[OutcomeResult, typer.Option(help="What came of it: delivered, rejected or not_sent.")],
+    result: Annotated[Found, typer.Option(help="What came of it.")],
     caller: Caller,
     person: Person,
     reason: Reason,
@@ -76,7 +105,9 @@ def settle(
 
     async def work() -> int:
         async with opened(config, home) as gateway:
-            return await gateway.compliance.settle(caller, disclosure, result, person=person, reason=reason)
+            return await gateway.compliance.settle(
+                caller, disclosure, OutcomeResult(result), person=person, reason=reason
+            )
 
     index = run(work)
     out.print(f"[green]settled[/] {escape(disclosure)} as {result.value}; entry {index}", soft_wrap=True)

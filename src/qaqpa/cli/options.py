@@ -89,6 +89,6 @@ def existing_store(made: Setup) -> Store:
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error that goes away when it is done."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

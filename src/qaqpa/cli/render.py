@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from qaqpa.errors import Blocked, ConfigError, InvalidRequest, QaqpaError
+from qaqpa.errors import Blocked, ConfigError, InvalidRequest, NotPossible, QaqpaError
 from qaqpa.gateway.answers import error_answer
 from qaqpa.model.decision import Decision, GuardResult, Result
 from qaqpa.model.words import Language
@@ -80,6 +80,8 @@ def failure(error: QaqpaError, *, as_json: bool) -> None:
         err.print(f"[red]{count} problem{'s' if count != 1 else ''} in the configuration[/]")
         for problem in error.problems:
             err.print(f"  {escape(str(problem))}", soft_wrap=True)
+    elif isinstance(error, NotPossible):
+        err.print(f"[red]not possible[/]: {escape('; '.join(error.problems))}", soft_wrap=True)
     elif isinstance(error, InvalidRequest):
         err.print("[red]The request is not of the right form[/]; nothing was decided and nothing left.")
         for wrong in error.problems:

@@ -13,10 +13,9 @@ from qaqpa.gateway.setup import Setup
 from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.archive import Archived, Bodies, archive
 from qaqpa.ledger.checkpoints import proof_of
-from qaqpa.ledger.entries import RESTORE, Kind
+from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.erasure import Erased, erase
 from qaqpa.ledger.export import Exported, export
-from qaqpa.ledger.notes import Checkpoint
 from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, latest
 from qaqpa.ledger.recovery import Unsettled, settle, unsettled
 from qaqpa.ledger.rotation import Progress, Rotated, rotate
@@ -34,8 +33,15 @@ def _holds_a_persons_number(text: str) -> bool:
     return re.search(r"\d{9}", re.sub(r"(?<=\d)[\W_]+(?=\d)", "", undated)) is not None
 
 
-def check_open_text(**texts: str) -> None:
-    """Who acted and why stand in the open, for ever: no number of a person may be among it."""
+def check_open_text(*, instrument: str | None = None, **texts: str) -> None:
+    """Who acted and why stand in the open, for ever: no number of a person may be among it.
+
+    Courts and authorities number their acts at length, so an `instrument` may hold what is shorter than an IIN.
+    """
+    if instrument is not None and (
+        not _OPEN_TEXT.fullmatch(instrument) or re.search(r"\d{12}", re.sub(r"[\W_]+", "", instrument))
+    ):
+        raise InvalidRequest(["instrument: 1 to 200 characters without an IIN: it stands in the ledger in the open"])
     problems = [
         f"{name}: 1 to 200 characters without any long number: it stands in the ledger in the open, "
         "so name no data subject"
@@ -47,7 +53,7 @@ def check_open_text(**texts: str) -> None:
 
 
 def check_loss_can_be_entered(setup: Setup, caller: str, *, person: str, reason: str) -> None:
-    """Asked before a database is filled, because `enter_loss` comes after. Raises NotAllowed, InvalidRequest."""
+    """Asked before a database is filled, because the loss is entered after. Raises NotAllowed, InvalidRequest."""
     known = setup.config.callers.get(caller)
     if known is None:
         raise NotAllowed("this caller does not stand in callers.toml")
@@ -128,7 +134,7 @@ class Compliance:
     ) -> Erased:
         """Erase a person; pending until `rotate_keys` (7.1(3)). Raises ErasureRefused, NotFound, InvalidRequest."""
         self._require(caller, Role.OPERATE)
-        check_open_text(person=person, reason=reason, **({} if instrument is None else {"instrument": instrument}))
+        check_open_text(instrument=instrument, person=person, reason=reason)
         return await self._prepared(
             lambda: erase(
                 self._ledger, iin, caller=caller, person=person, reason=reason, duties_met=duties_met,
@@ -143,16 +149,6 @@ class Compliance:
         return await self._prepared(
             lambda: archive(self._ledger, month, folder, caller=caller, person=person, reason=reason)
         )
-
-    async def enter_loss(self, caller: str, size: int, lost: Checkpoint, *, person: str, reason: str) -> int:
-        """An older back-up with `size` entries was restored: enter which checkpoint it does not reach."""
-        self._require(caller, Role.OPERATE)
-        check_open_text(person=person, reason=reason)
-        public = entries.control(
-            RESTORE, "", caller, person, reason, at=self._ledger.clock(),
-            size=size, lost_size=lost.size, lost_root=lost.root.hex(),
-        )  # fmt: skip
-        return await self._prepared(lambda: self._ledger.record(Kind.CONTROL, public))
 
     async def rotate_keys(self, caller: str, *, person: str, reason: str, progress: Progress) -> Rotated:
         """A new epoch of keys; erasures so far take effect."""

@@ -9,6 +9,7 @@ from qaqpa import log
 from qaqpa.errors import LedgerRolledBack, QaqpaError
 from qaqpa.gateway.witnesses import Witnesses
 from qaqpa.ledger import Ledger
+from qaqpa.ledger.backup import enter_loss
 from qaqpa.ledger.checkpoints import Checkpoints
 from qaqpa.ledger.recovery import recover
 
@@ -27,6 +28,7 @@ class Upkeep:
         self._every_s = every_s
         self._recovered_at = time.monotonic()
         self._task: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Compare with the checkpoint outside, finish what was cut off, and go on in the background.
@@ -34,6 +36,7 @@ class Upkeep:
         Raises LedgerRolledBack, and StoreError where the ledger cannot be read or written.
         """
         await self._checkpoints.start()
+        await enter_loss(self._ledger)
         await recover(self._ledger)
         self._task = asyncio.create_task(self._run())
 
@@ -44,6 +47,8 @@ class Upkeep:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
             await self._once()
+        if self._asking is not None:
+            await asyncio.gather(self._asking, return_exceptions=True)
         await self._witnesses.close()
 
     async def _run(self) -> None:
@@ -57,8 +62,8 @@ class Upkeep:
             if time.monotonic() - self._recovered_at >= RECOVER_EVERY_S or self._ledger.has_unfinished:
                 self._recovered_at = time.monotonic()
                 await recover(self._ledger)
-            if note is not None:
-                await self._witnesses.ask(note)
+            if note is not None and (self._asking is None or self._asking.done()):
+                self._asking = asyncio.create_task(self._witnesses.ask(note))  # a slow one holds nothing up
         except LedgerRolledBack as error:
             # The database was exchanged under a running gateway: from now on it sends nothing either.
             self._ledger.closed_by = error

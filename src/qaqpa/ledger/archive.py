@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from qaqpa.errors import InvalidRequest, NotFound, StoreUnavailable, VerificationFailed
+from qaqpa.errors import NotFound, NotPossible, StoreUnavailable, VerificationFailed
 from qaqpa.ledger import entries
 from qaqpa.ledger.entries import ARCHIVE, Kind
 from qaqpa.ledger.integrate import integrated, read_tile
@@ -61,10 +61,10 @@ def file_name(month: int) -> str:
 
 
 async def archive(ledger: Ledger, month: int, folder: Path, *, caller: str, person: str, reason: str) -> Archived:
-    """Move a month that is over. Raises InvalidRequest, NotFound, StoreUnavailable."""
+    """Move a month that is over. Raises NotPossible, NotFound, StoreUnavailable."""
     now = ledger.clock()
     if month >= now.year * 100 + now.month:
-        raise InvalidRequest(["month: is not over yet"])
+        raise NotPossible(["month: is not over yet"])
     written = await asyncio.to_thread(_write, ledger, month, folder)
     public = entries.control(
         ARCHIVE, "", caller, person, reason, at=now,
@@ -73,15 +73,15 @@ async def archive(ledger: Ledger, month: int, folder: Path, *, caller: str, pers
 
     def move(connection: Connection) -> None:
         if connection.execute(_IS_MOVED, (month,)).first() is not None:
-            raise InvalidRequest(["month: was moved meanwhile by somebody else"])
+            raise NotPossible(["month: was moved meanwhile by somebody else"])
         if int(connection.execute(_COUNT, (month,)).scalar()) != written.entries:  # a clock that was set back
-            raise InvalidRequest(["month: got entries while it was written; nothing was moved, ask again"])
+            raise NotPossible(["month: got entries while it was written; nothing was moved, ask again"])
         connection.execute(_ADD, astuple(written))
         connection.drop_month(month)
 
     try:
         await ledger.record(Kind.CONTROL, public, also=move)
-    except InvalidRequest:  # surely not moved; in every other case the file may hold the only copy
+    except NotPossible:  # surely not moved; in every other case the file may hold the only copy
         (folder / written.file).unlink(missing_ok=True)
         raise
     return written
@@ -91,7 +91,7 @@ def _write(ledger: Ledger, month: int, folder: Path) -> Archived:
     path = folder / file_name(month)
     with ledger.store.snapshot() as connection:
         if (moved := connection.execute(_IS_MOVED, (month,)).scalar()) is not None:
-            raise InvalidRequest([f"month: was moved to {moved} before"])
+            raise NotPossible([f"month: was moved to {moved} before"])
         try:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -103,7 +103,7 @@ def _write(ledger: Ledger, month: int, folder: Path) -> Archived:
                 path.unlink(missing_ok=True)
                 raise
         except FileExistsError:
-            raise InvalidRequest([f"{path}: exists; nothing is overwritten"]) from None
+            raise NotPossible([f"{path}: exists; nothing is overwritten"]) from None
         except OSError as error:
             raise StoreUnavailable(f"{path} cannot be written: {error.strerror}; nothing was moved") from None
     if not indexes:
@@ -117,7 +117,7 @@ def _fill(file: BinaryIO, connection: Connection, month: int) -> tuple[array[int
     digest, indexes, size = hashlib.sha256(), array("q"), integrated(connection)[0]
     for index, leaf, body in connection.stream(_MONTH, (month,)):
         if index >= size:
-            raise InvalidRequest([f"month: entry {index} is not in the tree yet, a moment later it is; ask again"])
+            raise NotPossible([f"month: entry {index} is not in the tree yet, a moment later it is; ask again"])
         if leaf_hash(body) != leaf:
             raise VerificationFailed(f"entry {index} is not what is in the tree", index=index)
         line = b"%d %b\n" % (index, body)

@@ -5,15 +5,21 @@ The keyring is not in it: keep its copy apart, because whoever has both can read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from qaqpa.errors import InvalidRequest, KeyringError, LedgerRolledBack
+import orjson
+
+from qaqpa.errors import KeyringError, LedgerRolledBack, NotPossible
+from qaqpa.ledger import entries
 from qaqpa.ledger.checkpoints import Outside
+from qaqpa.ledger.entries import RESTORE, Kind
 from qaqpa.ledger.integrate import tree_of
 from qaqpa.ledger.keyring import Keyring
+from qaqpa.ledger.ledger import Ledger
 from qaqpa.ledger.notes import Checkpoint
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.store import Connection, Row, Store, store_at
@@ -22,6 +28,9 @@ from qaqpa.store.schema import metadata
 Progress = Callable[[int, int], None]
 """Rows done, rows in all."""
 _BATCH = 1_000
+_ADD_LOSS = "INSERT INTO meta (name, value) VALUES ('loss', ?)"
+_LOSS = "SELECT value FROM meta WHERE name = 'loss'"
+_ENTERED = "DELETE FROM meta WHERE name = 'loss'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ def _store_in(path: Path) -> Store:
 def back_up(store: Store, path: Path, progress: Progress) -> BackedUp:
     """Write one consistent view to a new file, and verify what was written. Raises StoreUnavailable."""
     if path.exists():
-        raise InvalidRequest([f"{path}: exists; nothing is overwritten"])
+        raise NotPossible([f"{path}: exists; nothing is overwritten"])
     copy = _store_in(path)
     with store.snapshot() as source, copy.filled() as target:
         _copy(source, target, progress)
@@ -57,24 +66,51 @@ def back_up(store: Store, path: Path, progress: Progress) -> BackedUp:
 
 
 def restore(
-    path: Path, store: Store, keyring: Keyring, outside: Outside, progress: Progress, *, accept_loss: bool
+    path: Path,
+    store: Store,
+    keyring: Keyring,
+    outside: Outside,
+    progress: Progress,
+    *,
+    accepted: Mapping[str, str] | None = None,
 ) -> Restored:
     """Fill an empty database from a back-up.
 
+    `accepted` says who accepts that entries are lost (caller, person, reason); it is entered by the first gateway.
     Raises LedgerRolledBack when the back-up is older than the checkpoint outside, unless the loss is accepted: then
-    that checkpoint is put aside and returned, to be entered. Raises VerificationFailed, KeyringError, InvalidRequest.
+    that checkpoint is put aside and returned, to be entered. Raises VerificationFailed, KeyringError, NotPossible.
     """
     if not path.exists():
-        raise InvalidRequest([f"{path}: there is no such file"])
+        raise NotPossible([f"{path}: there is no such file"])
     with _store_in(path).snapshot() as source:
         found = verify(source, key=outside.key)
-        _require_keys(source, keyring, accept_loss=accept_loss)
-        lost = _lost(source, outside, accept_loss=accept_loss)
+        _require_keys(source, keyring, accept_loss=accepted is not None)
+        lost = _lost(source, outside, accept_loss=accepted is not None)
         with store.filled() as target:
             _copy(source, target, progress)
+            if lost is not None:
+                loss = {**(accepted or {}), "size": found.size, "lost_size": lost.size, "lost_root": lost.root.hex()}
+                target.execute(_ADD_LOSS, (orjson.dumps(loss).decode(),))
     if lost is not None:
         outside.put_aside(lost.size)
     return Restored(found, lost)
+
+
+async def enter_loss(ledger: Ledger) -> None:
+    """The first gateway on a ledger that was restored with a loss enters it, and who accepted it."""
+    value = await ledger.store.read(lambda connection: connection.execute(_LOSS).scalar())
+    if value is not None:
+        loss = orjson.loads(value)
+        who = [loss.pop(name) for name in ("caller", "person", "reason")]
+        public = entries.control(RESTORE, "", *who, at=ledger.clock(), **loss)
+        with suppress(NotPossible):  # another gateway was faster
+            await ledger.record(Kind.CONTROL, public, also=_once)
+
+
+def _once(connection: Connection) -> None:
+    if connection.execute(_LOSS).scalar() is None:
+        raise NotPossible(["the loss was entered meanwhile"])
+    connection.execute(_ENTERED)
 
 
 def _lost(source: Connection, outside: Outside, *, accept_loss: bool) -> Checkpoint | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from qaqpa.errors import InvalidRequest, NotFound, StoreUnavailable
+from qaqpa.errors import NotFound, NotPossible, StoreUnavailable
 from qaqpa.ledger import standalone
 from qaqpa.ledger.archive import Bodies, bodies
 from qaqpa.ledger.checkpoints import latest_note, opened
@@ -36,7 +36,7 @@ class Exported:
 async def export(
     store: Store, key: VerifierKey, folder: Path, progress: Progress, archived: Bodies | None = None
 ) -> Exported:
-    """Write everything under the last checkpoint. Raises NotFound without one, InvalidRequest for a folder in use."""
+    """Write everything under the last checkpoint. Raises NotFound without one, NotPossible for a folder in use."""
     return await asyncio.to_thread(_export, store, key, folder, progress, archived)
 
 
@@ -49,7 +49,7 @@ def _export(store: Store, key: VerifierKey, folder: Path, progress: Progress, ar
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):
-                raise InvalidRequest([f"{folder}: is not empty; give a new folder"])
+                raise NotPossible([f"{folder}: is not empty; give a new folder"])
             for path, content in _files(connection, key, size, progress, archived):
                 target = folder / path
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -68,17 +68,23 @@ class Appended:
 class _Appending:
     """What one transaction of the writer appends. It lives in the writer's thread only."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self) -> None:
+        self.entries: list[Appended] = []
+        self.last_time = ""
+        """Of what this transaction appends."""
+        self.moved_back = False
+        self._before: str | None = None
+        """Of what stands before it; read once, and only where a date of law hangs on it."""
+
+    def last_moment(self, connection: Connection) -> datetime:
+        """Of the last authorising entry, of this transaction's or before it."""
         try:
-            self.last_time = str(connection.execute(_LAST_TIME).one()[0])
-            self.last_moment()
+            if self._before is None:
+                self._before = str(connection.execute(_LAST_TIME).one()[0])
+            last = max(self.last_time, self._before)
+            return datetime.fromisoformat(last) if last else datetime.min.replace(tzinfo=UTC)
         except (LookupError, ValueError):
             raise StoreUnavailable("the ledger's tree is damaged: run `qaqpa ledger verify`; nothing is sent") from None
-        self.entries: list[Appended] = []
-        self.moved_back = False
-
-    def last_moment(self) -> datetime:
-        return datetime.fromisoformat(self.last_time) if self.last_time else datetime.min.replace(tzinfo=UTC)
 
     def add(self, draft: Draft) -> Appended:
         appended = Appended(draft)
@@ -167,9 +173,9 @@ class Ledger:
     def append(self, connection: Connection, draft: Draft) -> Appended:
         """Add an entry to the transaction of `connection`. Raises ClockSetBack."""
         if self._appending is None:
-            self._appending = _Appending(connection)
-        if draft.kind in AUTHORISING and self._appending.last_time:
-            behind = self._appending.last_moment() - datetime.fromisoformat(draft.public["time"])
+            self._appending = _Appending()
+        if draft.kind in AUTHORISING:
+            behind = self._appending.last_moment(connection) - datetime.fromisoformat(draft.public["time"])
             if behind > self._tolerance:
                 raise ClockSetBack(
                     f"the clock is {behind.total_seconds():.0f} s behind the ledger's last entry: set the clock right "

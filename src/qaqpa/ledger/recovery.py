@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from qaqpa.errors import InvalidRequest, NotFound, StoreError
+from qaqpa.errors import InvalidRequest, NotFound, NotPossible, StoreError
 from qaqpa.ledger import entries
 from qaqpa.ledger.entries import SETTLE, Kind
 from qaqpa.ledger.ledger import Appended, Ledger
@@ -114,7 +114,7 @@ async def settle(
         if row is None:
             raise NotFound("no disclosure with this id is unsettled: `qaqpa ledger open` lists those that are")
         if row[0] != "unknown":
-            raise InvalidRequest(["disclosure: is under way in a running gateway; wait for its outcome"])
+            raise NotPossible(["disclosure: is under way in a running gateway; wait for its outcome"])
         if result is OutcomeResult.NOT_SENT:  # nothing was disclosed, so the key may be used again
             connection.execute(_FREE_KEY, (disclosure,))
         public = entries.control(

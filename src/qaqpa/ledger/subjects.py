@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from qaqpa.errors import KeyringError
+from qaqpa.errors import KeyringError, NotFound
 from qaqpa.ledger.canonical import canonical
 from qaqpa.ledger.keyring import KEY_SIZE, Keyring
 from qaqpa.model.identifiers import SubjectId, uuid7
@@ -127,7 +127,7 @@ class Subjects:
         """The subject of `iin`, if the ledger knows one."""
         try:
             return await self._store.read(lambda connection: self._lookup(connection, iin))
-        except _Outdated:
+        except (_Outdated, KeyringError):  # keys were rotated meanwhile
             self._keyring.refresh()
             return await self._store.read(lambda connection: self._lookup(connection, iin, last=True))
 
@@ -144,12 +144,17 @@ class Subjects:
             return await self._store.write(lambda connection: self._make(connection, iin, last=True))
 
     async def by_id(self, subject: str) -> Subject:
-        """The subject with this id. Raises KeyringError when its key is gone."""
-        row = await self._store.read(lambda connection: connection.execute(_KEY_OF, (subject,)).first())
-        if row is None:
-            raise KeyringError("this subject's key is gone: it was erased")
-        if row[0] > self._keyring.epoch:
+        """The subject with this id. Raises NotFound when it was erased, KeyringError when its key cannot be read."""
+        try:
+            return await self._store.read(lambda connection: self._with_key(connection, subject))
+        except KeyringError:  # keys were rotated between the row and the keyring
             self._keyring.refresh()
+            return await self._store.read(lambda connection: self._with_key(connection, subject))
+
+    def _with_key(self, connection: Connection, subject: str) -> Subject:
+        row = connection.execute(_KEY_OF, (subject,)).first()
+        if row is None:
+            raise NotFound("this person was erased: nobody can read their entries any more")
         return Subject(SubjectId(subject), self._keyring.unwrap(subject, row[0], row[1]))
 
     async def follow_keyring(self) -> None:

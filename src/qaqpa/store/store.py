@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from qaqpa.errors import InvalidRequest, StoreUnavailable
+from qaqpa.errors import NotPossible, StoreUnavailable
 from qaqpa.store.connection import Connection, Engine
 
 Result = TypeVar("Result")
@@ -174,14 +174,14 @@ class Store:
 
     @contextmanager
     def filled(self) -> Iterator[Connection]:
-        """A connection that fills a new, empty database in one transaction. Raises InvalidRequest for one in use."""
+        """A connection that fills a new, empty database in one transaction. Raises NotPossible for one in use."""
         try:
             self.engine.prepare()
             connection = self.engine.connect(patient=True)
             try:
                 connection.begin("alone")
                 if connection.execute("SELECT size FROM tree WHERE id = 1").scalar():
-                    raise InvalidRequest(
+                    raise NotPossible(
                         [f"{self.engine.describe()}: holds entries; move it away, or give store.url an empty database"]
                     )
                 try:
