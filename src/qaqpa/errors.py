@@ -1,3 +1,4 @@
+# long: one tree, read as one; every branch of it is one short class
 """Every error that Qaqpa raises: one tree, each with a stable code, an HTTP status and an exit code.
 
 A message says what to do next and never holds a personal value. Foreign exceptions are mapped where

@@ -231,7 +231,7 @@ async def test_no_gateway_opens_an_entry_about_an_erased_person(house: House) ->
         await erase(gateway)
         for each in (gateway, elsewhere):
             assert await each.ledger.subjects.find(PERSON.iin) is None
-            with pytest.raises(KeyringError, match="erased"):
+            with pytest.raises(NotFound, match="erased"):
                 await each.ledger.subjects.by_id(subject.id)
             somebody = await each.ledger.subjects.find(OTHER.iin)
             assert somebody is not None

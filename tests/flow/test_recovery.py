@@ -131,7 +131,7 @@ async def test_a_person_lists_and_settles_it_from_a_shell(house: House) -> None:
     assert each["disclosure"] in words.out and "qaqpa ledger settle" in " ".join(words.out.split())
 
     unsure = await house.cli("ledger", "settle", each["disclosure"], "--result", "unknown", *SETTLE)
-    assert unsure.code == 2 and "unknown settles nothing" in unsure.err
+    assert unsure.code == 2 and "is not one of 'delivered', 'rejected', 'not_sent'" in unsure.err
     nobody = await house.cli("ledger", "settle", "no-such-id", "--result", "delivered", *SETTLE)
     assert nobody.code == 2 and nobody.err.startswith("not_found: no disclosure with this id is unsettled")
     ran = await house.cli("ledger", "settle", each["disclosure"], "--result", "delivered", *SETTLE)

@@ -32,7 +32,8 @@ entries = Table(
 terms = Table(
     "terms",
     metadata,
-    Column("term", Text, primary_key=True),
+    # In the order of bytes, whatever the order of the database's language is.
+    Column("term", Text().with_variant(Text(collation="C"), "postgresql"), primary_key=True),
     Column("idx", Number, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
