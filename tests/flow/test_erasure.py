@@ -239,7 +239,7 @@ async def test_no_gateway_opens_an_entry_about_an_erased_person(house: House) ->
                 with pytest.raises(KeyringError):
                     somebody.open(entry)
     async with house.gateway() as later:
-        with pytest.raises(KeyringError):
+        with pytest.raises(NotFound):
             await later.ledger.subjects.by_id(subject.id)
 
 

@@ -11,6 +11,7 @@ from qaqpa.gateway.witnesses import Witnesses
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.backup import enter_loss
 from qaqpa.ledger.checkpoints import Checkpoints
+from qaqpa.ledger.notes import Note
 from qaqpa.ledger.recovery import recover
 
 _log = log.get("upkeep")
@@ -29,6 +30,7 @@ class Upkeep:
         self._recovered_at = time.monotonic()
         self._task: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._to_cosign: Note | None = None
 
     async def start(self) -> None:
         """Compare with the checkpoint outside, finish what was cut off, and go on in the background.
@@ -56,14 +58,21 @@ class Upkeep:
             await asyncio.sleep(self._every_s)
             await self._once()
 
+    async def _ask(self) -> None:
+        while (note := self._to_cosign) is not None:
+            self._to_cosign = None
+            await self._witnesses.ask(note)
+
     async def _once(self) -> None:
         try:
             note = await self._checkpoints.make()
             if time.monotonic() - self._recovered_at >= RECOVER_EVERY_S or self._ledger.has_unfinished:
                 self._recovered_at = time.monotonic()
                 await recover(self._ledger)
-            if note is not None and (self._asking is None or self._asking.done()):
-                self._asking = asyncio.create_task(self._witnesses.ask(note))  # a slow one holds nothing up
+            if note is not None:
+                self._to_cosign = note
+                if self._asking is None or self._asking.done():
+                    self._asking = asyncio.create_task(self._ask())  # a slow witness holds nothing up
         except LedgerRolledBack as error:
             # The database was exchanged under a running gateway: from now on it sends nothing either.
             self._ledger.closed_by = error
