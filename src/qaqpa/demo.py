@@ -11,6 +11,7 @@ import base64
 import os
 import secrets
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from qaqpa.errors import Blocked, ThirdPartyError, UsageError
 from qaqpa.gateway import Gateway, load_setup
 from qaqpa.ledger import Keyring
 from qaqpa.ledger.entries import Kind
+from qaqpa.ledger.export import export
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.subjects import Subject
 from qaqpa.ledger.verify import Verified, verify
@@ -67,6 +69,8 @@ class Summary:
     """Requests that the stand-ins say they got."""
     unaccounted: int = 0
     """Bodies at the bureau that no intent's digest matches; anything but 0 is a leak."""
+    outsider: dict[str, Any] = field(default_factory=dict)
+    """What the exported ledger's own verifier says."""
     seconds: float = 0.0
 
 
@@ -238,8 +242,23 @@ async def run(config: Path, home: Path, *, count: int, progress: Progress) -> Su
             summary.unaccounted = await unaccounted(gateway, received(home, "first-credit-bureau"))
     with gateway.store.snapshot() as connection:
         summary.verified = verify(connection, key=setup.log_key, kept=[setup.checkpoint_path.read_bytes()])
+    summary.outsider = await asked_outsider(gateway, home)
     summary.seconds = time.perf_counter() - started
     return summary
+
+
+async def asked_outsider(gateway: Gateway, home: Path) -> dict[str, Any]:
+    """What somebody says who has the exported ledger, its public key and Python, and nothing of ours."""
+    with tempfile.TemporaryDirectory(dir=home) as name:
+        folder = Path(name) / "export"
+        exported = await export(gateway.store, gateway.setup.log_key, folder, lambda _done, _all: None)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", str(folder / "verify.py"), str(folder), "--vkey", exported.vkey, "--json",
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        said, _ = await process.communicate()
+        answer: dict[str, Any] = orjson.loads(said)
+        return answer
 
 
 async def _jobs(gateway: Gateway, third_parties: Stands, summary: Summary, count: int, progress: Progress) -> None:

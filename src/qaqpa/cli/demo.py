@@ -51,6 +51,8 @@ def _demo(config: Path, home: Path, people: int, *, as_json: bool) -> None:
         print_json(_as_data(summary))
     else:
         _print(summary)
+    if not summary.outsider.get("verified"):
+        raise VerificationFailed("the exported ledger does not verify without us")
     if summary.unaccounted:
         raise VerificationFailed(f"{summary.unaccounted} requests arrived that the ledger does not account for")
 
@@ -84,6 +86,7 @@ def _as_data(summary: Summary) -> dict[str, object]:
         "unaccounted": summary.unaccounted,
         "ledger": {"size": found.size, "root": found.root.hex(), "kinds": found.kinds} if found else None,
         "verified": found is not None,
+        "verified_by_outsider": summary.outsider.get("verified", False),
         "seconds": round(summary.seconds, 2),
     }
 
@@ -136,6 +139,11 @@ def _print(summary: Summary) -> None:
     out.print(
         f"  bytes that the bureau received and no intent's digest matches: "
         f"[{'red' if summary.unaccounted else 'green'}]{summary.unaccounted}[/]"
+    )
+    out.print(f"  checkpoint signed over {found.in_tree} entries, kept outside the database too")
+    out.print(
+        f"  exported, and verified by a program that needs Python and the public key only: {summary.outsider['size']} "
+        "entries, every tile and the signature"
     )
     out.print(f"[green]verified[/] in {summary.seconds:.1f} s")
 
