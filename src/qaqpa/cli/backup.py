@@ -77,7 +77,9 @@ def restore(
     if found.lost is not None:
         out.print(
             f"[yellow]lost[/]: what a checkpoint over {found.lost.size} entries was signed over; that is entered. It "
-            f"is kept as {made.checkpoint_path}.lost-{found.lost.size}; witnesses will refuse this ledger",
+            f"is kept as {made.checkpoint_path}.lost-{found.lost.size}; witnesses will refuse "
+            "this ledger. What was entered after the back-up is gone, erasures, withdrawals and suspensions too: "
+            "repeat them",
             soft_wrap=True,
         )
 

@@ -70,7 +70,7 @@ def rotate(caller: Caller, person: Person, reason: Reason, config: ConfigFolder 
             soft_wrap=True,
         )
     out.print(
-        "Erasures before it are in effect. [yellow]Older back-ups of the database can't be read any more[/]: take a "
-        "new one now (`qaqpa backup`), and a new copy of the keyring; destroy the old copies of the keyring.",
+        f"Erasures in effect: {found.erasures}. [yellow]Older back-ups of the database can't be read any more[/]: take "
+        "a new one now (`qaqpa backup`), and a new copy of the keyring; destroy the old copies of the keyring.",
         soft_wrap=True,
     )

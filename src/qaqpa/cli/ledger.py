@@ -158,6 +158,7 @@ def verify(
                 "open_intents": list(found.open_intents),
                 "unknown": list(found.unknown),
                 "unread": found.unread,
+                "whole": not found.unread,
             }
         )
     else:
@@ -166,7 +167,8 @@ def verify(
 
 def _print_verified(found: Verified) -> None:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
-    out.print(f"[green]verified[/]  {found.size} entries ({kinds}), {found.checkpoints} checkpoints")
+    word = "[yellow]partly verified[/]" if found.unread else "[green]verified[/]"
+    out.print(f"{word}  {found.size} entries ({kinds}), {found.checkpoints} checkpoints")
     out.print(f"root      {found.root.hex()}")
     if found.in_tree < found.size:
         out.print(

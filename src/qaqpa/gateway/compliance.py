@@ -12,7 +12,6 @@ from qaqpa.errors import InvalidRequest, NotAllowed
 from qaqpa.gateway.setup import Setup
 from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.archive import Archived, Bodies, archive
-from qaqpa.ledger.checkpoints import proof_of
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.erasure import Erased, erase
 from qaqpa.ledger.export import Exported, export
@@ -109,15 +108,14 @@ class Compliance:
         return await self._store.read(unsettled)
 
     async def _looked(self, caller: str, act: str, selection: dict[str, str | int]) -> None:
-        """A person's look is an entry, before anything is shown; a service's is not."""
         self._require(caller, Role.REVIEW)
+        await self.enter_look(caller, act, selection)
+
+    async def enter_look(self, caller: str, act: str, selection: dict[str, str | int]) -> None:
+        """A person's look is an entry, before anything is shown; a service's is not."""
         if self._callers[caller].kind == "person":
             public = entries.review(caller, act, selection, at=self._ledger.clock())
             await self._prepared(lambda: self._ledger.record(Kind.REVIEW, public))
-
-    async def prove(self, index: int) -> bytes:
-        """A tlog-proof that the entry stands in the ledger; it holds nothing of the entry. Raises NotFound."""
-        return await self._store.read(lambda connection: proof_of(connection, self._key, index))
 
     # --- acting ----------------------------------------------------------------------------------
 

@@ -234,7 +234,9 @@ class Gateway:
     async def consent(self, caller: str, consent_id: str) -> Consent:
         """A consent on record, without who gave it. Raises NotFound."""
         self._require(caller, Role.CONSENTS, Role.REVIEW)
-        return await self.consents.get(consent_id)
+        found = await self.consents.get(consent_id)
+        await self.compliance.enter_look(caller, "consent", {"consent": found.id})
+        return found
 
     async def withdraw_consent(self, caller: str, consent_id: str, *, duties_met: bool) -> Consent:
         """Withdraw, or note a pending withdrawal (7.1(3))."""

@@ -103,7 +103,9 @@ def _write(ledger: Ledger, month: int, folder: Path) -> Archived:
                 path.unlink(missing_ok=True)
                 raise
         except FileExistsError:
-            raise NotPossible([f"{path}: exists; nothing is overwritten"]) from None
+            raise NotPossible(
+                [f"{path}: exists; nothing is overwritten. Left by a move that was cut off, it may be removed"]
+            ) from None
         except OSError as error:
             raise StoreUnavailable(f"{path} cannot be written: {error.strerror}; nothing was moved") from None
     if not indexes:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from qaqpa.errors import KeyringError, LedgerRolledBack, NotPossible
+from qaqpa.errors import KeyringError, LedgerRolledBack, NotPossible, StoreUnavailable
 from qaqpa.ledger import entries
 from qaqpa.ledger.checkpoints import Outside
 from qaqpa.ledger.entries import RESTORE, Kind
@@ -58,11 +58,16 @@ def back_up(store: Store, path: Path, progress: Progress) -> BackedUp:
     """Write one consistent view to a new file, and verify what was written. Raises StoreUnavailable."""
     if path.exists():
         raise NotPossible([f"{path}: exists; nothing is overwritten"])
-    copy = _store_in(path)
+    part = path.with_name(f"{path.name}.part")  # a back-up that was cut off never stands under its name
+    for rest in (part, *(part.with_name(f"{part.name}{side}") for side in ("-wal", "-shm"))):
+        rest.unlink(missing_ok=True)
+    copy = _store_in(part)
     with store.snapshot() as source, copy.filled() as target:
         _copy(source, target, progress)
     with copy.snapshot() as connection:
-        return BackedUp(path, verify(connection))
+        found = verify(connection)
+    part.rename(path)
+    return BackedUp(path, found)
 
 
 def restore(
@@ -84,6 +89,8 @@ def restore(
         raise NotPossible([f"{path}: there is no such file"])
     with _store_in(path).snapshot() as source:
         found = verify(source, key=outside.key)
+        if found.size == 0:
+            raise NotPossible([f"{path}: holds no entry; it is no back-up, or one that was cut off"])
         _require_keys(source, keyring, accept_loss=accepted is not None)
         lost = _lost(source, outside, accept_loss=accepted is not None)
         with store.filled() as target:
@@ -101,8 +108,11 @@ async def enter_loss(ledger: Ledger) -> None:
     value = await ledger.store.read(lambda connection: connection.execute(_LOSS).scalar())
     if value is not None:
         loss = orjson.loads(value)
-        who = [loss.pop(name) for name in ("caller", "person", "reason")]
-        public = entries.control(RESTORE, "", *who, at=ledger.clock(), **loss)
+        try:
+            who = [loss.pop(name) for name in ("caller", "person", "reason")]
+            public = entries.control(RESTORE, "", *who, at=ledger.clock(), **loss)
+        except (KeyError, AttributeError, TypeError):
+            raise StoreUnavailable("meta.loss was changed: it does not say who accepted which loss") from None
         with suppress(NotPossible):  # another gateway was faster
             await ledger.record(Kind.CONTROL, public, also=_once)
 

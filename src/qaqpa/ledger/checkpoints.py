@@ -23,7 +23,8 @@ from qaqpa.model.words import timestamp
 from qaqpa.store import Connection, Store
 
 _ADD = "INSERT INTO checkpoints (size, time, note) VALUES (?, ?, ?) ON CONFLICT (size) DO NOTHING"
-_THIN = "DELETE FROM checkpoints WHERE time >= ? AND size < ?"
+_HOURS = "SELECT size, note FROM checkpoints WHERE time >= ? AND size < ?"
+_DROP = "DELETE FROM checkpoints WHERE size = ?"
 _HOUR = len("2026-11-23T10")
 _LATEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
 _NOTE = "SELECT note FROM checkpoints WHERE size = ?"
@@ -162,8 +163,10 @@ class Checkpoints:
         now = timestamp(self._clock())
 
         def unit(connection: Connection) -> None:
-            # Of each hour the last one is kept: a consistency proof bridges the others.
-            connection.execute(_THIN, (now[:_HOUR], checkpoint.size))
+            # Of each hour the last one is kept, and every one that a witness cosigned: proofs bridge the others.
+            for size, data in connection.execute(_HOURS, (now[:_HOUR], checkpoint.size)).all():
+                if len(Note.parse(bytes(data)).signatures) == 1:
+                    connection.execute(_DROP, (size,))
             connection.execute(_ADD, (checkpoint.size, now, note.to_bytes()))
 
         await self._store.write(unit)

@@ -25,6 +25,12 @@ _CONSENTS = "SELECT id, subject, terms, withdrawal_asked_at, withdrawn_at FROM c
 _UNSETTLED = "SELECT disclosure, state, subject, recipient, since FROM unsettled ORDER BY disclosure"
 _INTENT = "SELECT subject, recipient, time FROM entries WHERE idx = ?"
 _KEYS = "SELECT subject FROM subject_keys"
+_UNINDEXED = (
+    "SELECT subject FROM subjects s WHERE NOT EXISTS (SELECT 1 FROM subject_keys k WHERE k.subject = s.subject) "
+    "UNION ALL "
+    "SELECT subject FROM subject_keys k WHERE NOT EXISTS (SELECT 1 FROM subjects s WHERE s.subject = k.subject) LIMIT 1"
+)
+_ARCHIVES = "SELECT month, entries, sha256, file FROM archives ORDER BY month"
 _SUSPENSIONS = "SELECT recipient, since, person, reason FROM suspensions ORDER BY recipient"
 
 
@@ -79,6 +85,7 @@ class Registers:
         columns = ("subject", "terms", "withdrawal_asked_at", "withdrawn_at")
         self._consents = _Register("consents", "consent", columns, {}, {})
         self._suspensions = _Register("suspensions", "recipient", ("since", "person", "reason"), {}, {})
+        self._archives = _Register("archives", "month", ("entries", "sha256", "file"), {}, {})
         self._erased: dict[str, int] = {}
 
     def see(self, index: int, entry: Mapping[str, Any]) -> None:
@@ -116,9 +123,16 @@ class Registers:
             # Suspended again: the later suspension replaces the row (5.5).
             values = (entry.get("time"), entry.get("person"), entry.get("reason"))
             self._suspensions.rows[recipient] = _Row(values, (index,) * len(values))
+        elif act == "archive":
+            values = (entry.get("entries"), entry.get("sha256"), entry.get("file"))
+            self._archives.rows[str(entry.get("month"))] = _Row(values, (index,) * len(values))
         elif act == "resume":
             self._suspensions.rows.pop(recipient, None)
             self._suspensions.removed[recipient] = index
+
+    def compare_archives(self, connection: Connection) -> None:
+        """Nobody deletes entries and says that they were moved. Raises VerificationFailed."""
+        self._archives.compare((str(row[0]), *row[1:]) for row in connection.execute(_ARCHIVES).all())
 
     def compare(self, connection: Connection, unsettled: Mapping[str, tuple[str, int]]) -> None:
         """Compare with the tables, once, in the snapshot of the entries. Raises VerificationFailed.
@@ -151,6 +165,8 @@ class Registers:
                 index = self._erased[subject]
                 raise VerificationFailed(f"the subject that entry {index} erased has a key again", index=index)
             subjects.discard(subject.encode())
+        if (alone := connection.execute(_UNINDEXED).scalar()) is not None:
+            raise VerificationFailed(f"subject {alone} has a key and no place in the index, or the other way round")
         lost = subjects - {subject.encode() for subject in self._erased}
         if lost:
             first = min(lost).decode()

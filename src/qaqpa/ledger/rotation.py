@@ -7,26 +7,31 @@ server's dead rows. Killed at any instant, it goes on when it is run again; gate
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from qaqpa.errors import KeyringError
+from qaqpa.errors import KeyringError, NotPossible, StoreUnavailable
 from qaqpa.ledger import entries
 from qaqpa.ledger.entries import ROTATE_KEYS, Kind
 from qaqpa.ledger.ledger import Ledger
 from qaqpa.ledger.read import entries_of
-from qaqpa.ledger.subjects import Subject
+from qaqpa.ledger.subjects import Subject, iin_of
 from qaqpa.model.identifiers import SubjectId
 from qaqpa.store import Connection
 
 BATCH = 500
 _OLD = (
     "SELECT k.subject, k.epoch, k.wrapped, s.iin FROM subject_keys k JOIN subjects s ON s.subject = k.subject "
-    "WHERE k.epoch < ? LIMIT ?"
+    "WHERE k.epoch < ? AND k.epoch >= ? LIMIT ?"
 )
 _REWRAP = "UPDATE subject_keys SET epoch = ?, wrapped = ? WHERE subject = ?"
 _REINDEX = "UPDATE subjects SET blind = ?, iin = ? WHERE subject = ?"
-_LEFT = "SELECT count(*) FROM subject_keys WHERE epoch < ?"
+_LEFT = "SELECT count(*) FROM subject_keys WHERE epoch < ? AND epoch >= ?"
+# What is of an epoch before the oldest living one came with an old back-up, and nobody can read it any more.
 _ALL = "SELECT count(*) FROM subject_keys"
 _ROTATED = "SELECT value FROM meta WHERE name = 'rotated'"
 _SET_ROTATED = (
@@ -47,6 +52,8 @@ class Rotated:
     """Epochs whose keys are no more."""
     index: int | None
     """The entry that tells it; None where it was entered before."""
+    erasures: int
+    """In effect now."""
     pending: int
     """Erasures after this epoch began (the rotation had been cut off): they wait for the next rotation."""
 
@@ -54,20 +61,41 @@ class Rotated:
 async def rotate(
     ledger: Ledger, *, caller: str, person: str, reason: str, progress: Progress = lambda _done, _all: None
 ) -> Rotated:
-    """Rotate, or finish a rotation that was cut off."""
+    """Rotate, or finish a rotation that was cut off. Raises NotPossible while another process is at it."""
+    with _alone(ledger.keyring.path):
+        return await _rotate(ledger, caller, person, reason, progress)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One rotation of a keyring at a time; the lock goes with the process."""
+    try:
+        descriptor = os.open(f"{path}.rotating", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise KeyringError(f"{path}.rotating cannot be made: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise NotPossible(["keys: another process is rotating them; it says when it is done"]) from None
+    finally:
+        os.close(descriptor)
+
+
+async def _rotate(ledger: Ledger, caller: str, person: str, reason: str, progress: Progress) -> Rotated:
     keyring = ledger.keyring
     keyring.refresh()
     if len(keyring.epochs) == 1 and not await _unfinished(ledger):
         keyring.begin_epoch()
     # From here on every gateway that touches the database reads the keyring again.
     await ledger.subjects.follow_keyring()
-    epoch = keyring.epoch
-    total = int(await ledger.store.read(lambda connection: connection.execute(_LEFT, (epoch,)).scalar()))
+    epoch, oldest = keyring.epoch, min(keyring.epochs)
+    total = int(await ledger.store.read(lambda connection: connection.execute(_LEFT, (epoch, oldest)).scalar()))
     done = 0
     while moved := await ledger.store.write(lambda connection: _move(ledger, connection, epoch)):
         done += moved
         progress(min(done, total), total)
-    if left := int(await ledger.store.read(lambda connection: connection.execute(_LEFT, (epoch,)).scalar())):
+    if left := int(await ledger.store.read(lambda connection: connection.execute(_LEFT, (epoch, oldest)).scalar())):
         raise KeyringError(
             f"{left} subjects' keys have no place in the index, and would die with the old epoch: run "
             "`qaqpa ledger verify` and restore a back-up; nothing was destroyed"
@@ -76,40 +104,34 @@ async def rotate(
     await asyncio.to_thread(ledger.store.engine.shrink)
     index = await _enter(ledger, epoch, caller, person, reason)
     subjects = int(await ledger.store.read(lambda connection: connection.execute(_ALL).scalar()))
-    _, pending = await ledger.store.read(lambda connection: _erasures(connection, epoch))
-    return Rotated(epoch, subjects, destroyed, index, pending)
+    effective, pending = await ledger.store.read(lambda connection: _erasures(connection, epoch))
+    return Rotated(epoch, subjects, destroyed, index, effective, pending)
 
 
 async def _unfinished(ledger: Ledger) -> bool:
     """Whether the keyring has changed its epoch and the ledger does not tell of it yet."""
     rotated = await ledger.store.read(lambda connection: connection.execute(_ROTATED).scalar())
+    if rotated is not None and not str(rotated).isdecimal():
+        raise StoreUnavailable("meta.rotated was changed: it is no epoch; run `qaqpa ledger verify`")
     return int(rotated or 1) < ledger.keyring.epoch
 
 
 def _move(ledger: Ledger, connection: Connection, epoch: int) -> int:
     """Wrap and index a batch anew; returns how many."""
     keyring = ledger.keyring
-    rows = connection.execute(_OLD, (epoch, BATCH)).all()
+    if keyring.epoch != epoch:
+        raise NotPossible(["the keyring changed while its keys were rotated: run it again"])
+    rows = connection.execute(_OLD, (epoch, min(keyring.epochs), BATCH)).all()
     keys, indexes = [], []
     for name, old, wrapped, sealed in rows:
         subject = Subject(SubjectId(name), keyring.unwrap(name, old, bytes(wrapped)))
-        iin = subject.open_iin(bytes(sealed)) if sealed is not None else _iin_of(connection, subject)
+        iin = subject.open_iin(bytes(sealed)) if sealed is not None else iin_of(connection, subject)
         keys.append((epoch, keyring.wrap(name, subject.key), name))
         indexes.append((keyring.blind(iin), subject.seal_iin(iin), name))
     if rows:
         connection.execute_many(_REWRAP, keys)
         connection.execute_many(_REINDEX, indexes)
     return len(rows)
-
-
-def _iin_of(connection: Connection, subject: Subject) -> str:
-    """From an entry, for subjects of databases that did not keep it beside the key."""
-    for entry in entries_of(connection, subject=subject.id):
-        if b'"sealed"' in entry.body:
-            iin = subject.open(entry.content).get("iin")
-            if iin is not None:
-                return str(iin)
-    raise KeyringError("no entry tells the IIN of a subject whose key is to be rotated: run `qaqpa ledger verify`")
 
 
 async def _enter(ledger: Ledger, epoch: int, caller: str, person: str, reason: str) -> int | None:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from qaqpa.errors import KeyringError, NotFound
 from qaqpa.ledger.canonical import canonical
 from qaqpa.ledger.keyring import KEY_SIZE, Keyring
+from qaqpa.ledger.read import entries_of
 from qaqpa.model.identifiers import SubjectId, uuid7
 from qaqpa.store import Connection, Store
 
@@ -32,7 +33,7 @@ _NONCE_SIZE = 12
 
 # The epoch comes with every look-up: a keyring that is older than the database must be read again first.
 _FIND = (
-    "SELECT m.value, s.subject, k.epoch, k.wrapped FROM meta m "
+    "SELECT m.value, s.subject, k.epoch, k.wrapped, s.iin FROM meta m "
     "LEFT JOIN subjects s ON s.blind IN ({marks}) LEFT JOIN subject_keys k ON k.subject = s.subject "
     "WHERE m.name = 'epoch'"
 )
@@ -112,6 +113,16 @@ class Subject:
         return hmac.new(self._derive(b"qaqpa/digest/1", KEY_SIZE), content, hashlib.sha256).hexdigest()
 
 
+def iin_of(connection: Connection, subject: Subject) -> str:
+    """From an entry, for subjects of databases that did not keep it beside the key."""
+    for entry in entries_of(connection, subject=subject.id):
+        if b'"sealed"' in entry.body:
+            iin = subject.open(entry.content).get("iin")
+            if iin is not None:
+                return str(iin)
+    raise KeyringError("no entry tells the IIN of a subject that lacks it beside the key: run `qaqpa ledger verify`")
+
+
 class _Outdated(Exception):
     """The database is of a later epoch than the keyring in memory."""
 
@@ -182,7 +193,13 @@ class Subjects:
             raise _Outdated
         if row[1] is None:
             return None
-        return Subject(SubjectId(row[1]), self._keyring.unwrap(row[1], row[2], row[3]))
+        if row[2] is None:
+            raise KeyringError("the index names a person without a key: run `qaqpa ledger verify`; nothing is sent")
+        subject = Subject(SubjectId(row[1]), self._keyring.unwrap(row[1], row[2], row[3]))
+        # The index alone is not believed: whoever can write to the database could give somebody another's consents.
+        if (subject.open_iin(bytes(row[4])) if row[4] is not None else iin_of(connection, subject)) != iin:
+            raise KeyringError("the index of persons was changed: it leads to somebody else; nothing is sent")
+        return subject
 
     def _make(self, connection: Connection, iin: str, *, last: bool = False) -> Subject:
         # Looked up again inside the transaction: another task or process may have made it meanwhile.

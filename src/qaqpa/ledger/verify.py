@@ -97,6 +97,7 @@ def verify(
         index = min(size, tree.seen)
         raise VerificationFailed(f"the tree says that it has {size} entries, {tree.seen} are there", index=index)
     tree.finish(root)
+    story.registers.compare_archives(connection)
     opened_now, unknown = _names(story.open_intents), _names(story.unknown)
     if not story.unread:
         if last_time != story.latest:
@@ -130,7 +131,7 @@ def _check_leaves(entries: list[Entry]) -> None:
 
 
 def _check_terms(connection: Connection, story: Story) -> None:
-    """By what entries are found must lead to just these entries: nobody hides one from a search."""
+    """By what entries are found must lead to them; compared by counts and sums, which finds all but artful changes."""
     nothing = (0, 0)
     # An outcome has its intent's request, and every other entry one of its own.
     requests = story.terms.setdefault("request:", nothing)[0] - story.terms.get("kind:outcome", nothing)[0]
