@@ -41,7 +41,7 @@ async def main(config: Path, home: Path) -> None:
 
 async def end_with(parent: int) -> None:
     """A test that was killed leaves nothing running behind."""
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells that a parent is gone
         await asyncio.sleep(1)
     os._exit(1)
 
