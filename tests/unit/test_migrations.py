@@ -25,7 +25,8 @@ from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.keyring import Unlock
 from qaqpa.ledger.merkle import Frontier, leaf_hash
 from qaqpa.ledger.recovery import recover, unsettled
-from qaqpa.model.identifiers import uuid7
+from qaqpa.ledger.subjects import Subject
+from qaqpa.model.identifiers import SubjectId, uuid7
 from qaqpa.model.words import timestamp
 from qaqpa.store import store_at
 from qaqpa.store.migrate import HEAD, _config
@@ -42,6 +43,10 @@ def empty_url(engine: str, store_url: str, tmp_path: Path) -> str:
     if engine == "postgresql":
         Intruder(store_url, tmp_path).run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
     return store_url
+
+
+KEY = b"k" * 32
+"""Of the one person."""
 
 
 def with_alembic(url: str, home: Path, work: Any) -> Any:
@@ -79,8 +84,9 @@ class Old:
     def intend(self, disclosure: str, at: datetime) -> None:
         head = {"format": 1, "kind": "intent", "id": disclosure, "time": timestamp(at), "caller": "loan-scoring"}
         asked = {"recipient": "first-credit-bureau", "operation": "credit_report", "purpose": "application_review"}
-        rest = {"sealed": "AQ==", "subject": self.subject, "consent": None, "seal": "tls_only", "fields": []}
-        self.enter(Kind.INTENT, disclosure, head | asked | rest, self.subject)
+        public = head | asked | {"subject": self.subject, "consent": None, "seal": "tls_only", "fields": []}
+        sealed = Subject(SubjectId(self.subject), KEY).seal(public, {"iin": PEOPLE[0].iin})
+        self.enter(Kind.INTENT, disclosure, public | {"sealed": sealed}, self.subject)
 
     def conclude(self, disclosure: str, result: str, at: datetime) -> None:
         public = {
@@ -103,7 +109,7 @@ class Old:
         change, keyring = self.intruder.change, self.keyring
         change("INSERT INTO suspensions VALUES ('demo-collector', ?, 'p', 'r')", control["time"])
         change("INSERT INTO subjects (blind, subject) VALUES (?, ?)", keyring.blind(PEOPLE[0].iin), self.subject)
-        wrapped = keyring.wrap(self.subject, b"k" * 32)
+        wrapped = keyring.wrap(self.subject, KEY)
         change("INSERT INTO subject_keys VALUES (?, ?, ?)", self.subject, keyring.epoch, wrapped)
         change("INSERT INTO meta VALUES ('keyring', ?)", keyring.id)
         change("INSERT INTO meta VALUES ('config', 'digest')")

@@ -165,12 +165,12 @@ class Registers:
                 index = self._erased[subject]
                 raise VerificationFailed(f"the subject that entry {index} erased has a key again", index=index)
             subjects.discard(subject.encode())
-        if (alone := connection.execute(_UNINDEXED).scalar()) is not None:
-            raise VerificationFailed(f"subject {alone} has a key and no place in the index, or the other way round")
         lost = subjects - {subject.encode() for subject in self._erased}
         if lost:
             first = min(lost).decode()
             raise VerificationFailed(f"the key of subject {first} is gone and no entry says that it was erased")
+        if (alone := connection.execute(_UNINDEXED).scalar()) is not None:
+            raise VerificationFailed(f"subject {alone} has a key and no place in the index, or the other way round")
 
 
 def _digest(terms: Any) -> bytes:
