@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
-import os
 import ssl
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -26,7 +23,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from qaqpa import log
+from qaqpa import files, log
 from qaqpa.errors import KeyringError, StoreUnavailable, VerificationFailed
 from qaqpa.ledger.merkle import EMPTY_ROOT
 from qaqpa.ledger.notes import AddCheckpoint, Algorithm, Checkpoint, Note, VerifierKey, cosign
@@ -61,11 +58,8 @@ def create_key(path: Path, name: str) -> VerifierKey:
     )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        _fsync_folder(path.parent)
+        files.write_new(path, pem)
+        files.sync_folder(path.parent)
     except FileExistsError:
         raise KeyringError(f"{path} exists: a key is never overwritten") from None
     except OSError as error:
@@ -157,36 +151,21 @@ class Witness:
         cosignature = cosign(note.text, self.key, self._private.sign, int(self._clock()))
         if known is None or new.size > size:
             # The log's signatures stay with it: beside a forked checkpoint they convict the log.
-            self._write(self._path(new.origin), note.adding([cosignature]))
+            files.replace(self._path(new.origin), note.adding([cosignature]).to_bytes())
         return Answer(200, _TEXT, str(cosignature).encode())
 
     def _keep_evidence(self, note: Note, checkpoint: Checkpoint, suffix: str) -> None:
         """A checkpoint that the log signed and that does not extend what it signed before; the last of each kind."""
         path = self._path(checkpoint.origin).with_suffix(f".{suffix}")
-        self._write(path, note)
+        files.replace(path, note.to_bytes())
         _log.error(f"checkpoint_{suffix}", size=checkpoint.size, file=str(path))
 
     def _path(self, origin: str) -> Path:
         return self._state / f"{hashlib.sha256(origin.encode()).hexdigest()}.checkpoint"
 
-    def _write(self, path: Path, note: Note) -> None:
-        """All or nothing: whoever reads finds the old file or the new one, also after a power cut."""
-        descriptor, name = tempfile.mkstemp(dir=self._state, prefix=".new-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(note.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _fsync_folder(self._state)
-
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._lock, (self._state / "lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # released with the file, also by a kill
+        with self._lock, files.locked(self._state / "lock"):
             yield
 
 
@@ -271,11 +250,3 @@ def _load_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(private, Ed25519PrivateKey):
         raise KeyringError(f"{path} is not an unencrypted Ed25519 key in PEM: make one anew, or restore it")
     return private
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

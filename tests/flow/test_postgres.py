@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,38 @@ async def test_a_gateway_whose_sessions_ended_still_counts_as_living(house: Hous
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.5)
         assert await asyncio.to_thread(other.store.engine.lives, one.ledger.gateway)
+
+
+# --- a month's start -------------------------------------------------------------------------------
+
+
+def test_two_writers_begin_a_month_at_once(store_url: str, tmp_path: Path, intruder: Intruder) -> None:
+    store = store_at(store_url, tmp_path)
+    store.open()
+    first, second = store.engine.connect(), store.engine.connect()
+
+    def begin_too() -> None:
+        second.begin("write")
+        second.make_month(203001)
+        second.commit()
+
+    try:
+        first.begin("write")
+        first.make_month(203001)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(begin_too)
+            waits_for = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            while not waiting.done() and intruder.rows(waits_for) != [(1,)]:
+                time.sleep(0.01)
+            assert not waiting.done(), "the second writer did not wait for the first one's month"
+            first.commit()
+            waiting.result(timeout=10)
+        found = "SELECT count(*) FROM pg_inherits WHERE inhrelid = 'entries_203001'::regclass"
+        assert intruder.rows(found) == [(1,)]
+    finally:
+        first.close()
+        second.close()
+        store.close()
 
 
 # --- a server that is slow or held -----------------------------------------------------------------

@@ -52,3 +52,30 @@ class Definition:
         if old <= k:
             return [*self.consistency(old, k, low, whole=whole), self.mth(low + k, low + size)]
         return [*self.consistency(old - k, size - k, low + k, whole=False), self.mth(low, low + k)]
+
+
+class Frontier:
+    """The tree as the first released schema kept it: the roots of the complete subtrees, largest first."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.hashes: list[bytes] = []
+
+    def to_bytes(self) -> bytes:
+        return b"".join(self.hashes)
+
+    def append(self, leaf: bytes) -> None:
+        merging = self.size
+        while merging & 1:
+            leaf = sha(b"\x01", self.hashes.pop(), leaf)
+            merging >>= 1
+        self.hashes.append(leaf)
+        self.size += 1
+
+    def root(self) -> bytes:
+        if not self.hashes:
+            return sha()
+        root = self.hashes[-1]
+        for subtree in reversed(self.hashes[:-1]):
+            root = sha(b"\x01", subtree, root)
+        return root

@@ -15,6 +15,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from merkle_by_definition import Frontier
 from sqlalchemy import Connection, NullPool, create_engine
 
 from books import OK, Intruder, book_at
@@ -23,7 +24,7 @@ from qaqpa.errors import SchemaMismatch, VerificationFailed
 from qaqpa.ledger import Keyring, entries
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.keyring import Unlock
-from qaqpa.ledger.merkle import Frontier, leaf_hash
+from qaqpa.ledger.merkle import leaf_hash
 from qaqpa.ledger.recovery import recover, unsettled
 from qaqpa.ledger.subjects import Subject
 from qaqpa.model.identifiers import SubjectId, uuid7

@@ -6,10 +6,10 @@ import random
 from collections.abc import Iterable
 
 import pytest
-from merkle_by_definition import Definition, sha
+from merkle_by_definition import Definition, Frontier, sha
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.merkle import EMPTY_ROOT, Frontier
+from qaqpa.ledger.merkle import EMPTY_ROOT
 from qaqpa.ledger.proofs import verify_consistency, verify_inclusion
 from qaqpa.ledger.tiles import TILE, TileTree, entries_path, grow, tile_path, tiles_of
 

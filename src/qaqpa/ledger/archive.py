@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from qaqpa import files
 from qaqpa.errors import NotFound, NotPossible, StoreUnavailable, VerificationFailed
 from qaqpa.ledger import entries
 from qaqpa.ledger.entries import ARCHIVE, Kind
@@ -98,7 +99,7 @@ def _write(ledger: Ledger, month: int, folder: Path) -> Archived:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     indexes, digest = _fill(file, connection, month)
-                _sync(folder)
+                files.sync_folder(folder)  # the file's name too, before the bodies are deleted from the database
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
@@ -131,15 +132,6 @@ def _fill(file: BinaryIO, connection: Connection, month: int) -> tuple[array[int
     return indexes, digest.hexdigest()
 
 
-def _sync(folder: Path) -> None:
-    """The file's name must be durable too, before the bodies are deleted from the database."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def from_folder(folder: Path) -> Bodies:
     """The files of a folder, for reading."""
 
@@ -165,11 +157,11 @@ def moved(connection: Connection, archived: Bodies) -> Iterator[tuple[int, bytes
 
 def bodies(connection: Connection, size: int, archived: Bodies | None) -> Iterator[bytes]:
     """The bodies of the first `size` entries, from files where they were moved there. Raises NotFound."""
-    files = iter(()) if archived is None else moved(connection, archived)
+    apart = iter(()) if archived is None else moved(connection, archived)
     tile, expected = read_tile(connection), 0
     for index, body in chain(connection.stream(_BODIES, (size,)), [(size, b"")]):
         for missing in range(expected, index):
-            at, found = next(files, (None, b""))
+            at, found = next(apart, (None, b""))
             if archived is None:
                 raise NotFound(
                     f"entry {missing} was moved to a file: give --archives and the folder that holds "

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import orjson
 
+from qaqpa import files
 from qaqpa.errors import KeyringError, LedgerRolledBack, NotPossible, StoreUnavailable
 from qaqpa.ledger import entries
 from qaqpa.ledger.checkpoints import Outside
@@ -67,6 +68,7 @@ def back_up(store: Store, path: Path, progress: Progress) -> BackedUp:
     with copy.snapshot() as connection:
         found = verify(connection)
     part.rename(path)
+    files.sync_folder(path.absolute().parent)
     return BackedUp(path, found)
 
 

@@ -37,11 +37,3 @@ def _check(value: Any) -> None:
             _check(inner)
     else:
         raise TypeError(f"an entry cannot hold a value of type {kind.__name__}")
-
-
-def is_canonical(body: bytes) -> bool:
-    """Whether `body` is the canonical form of what it says."""
-    try:
-        return canonical(orjson.loads(body)) == body
-    except (orjson.JSONDecodeError, TypeError, RecursionError):
-        return False

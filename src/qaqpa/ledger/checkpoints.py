@@ -7,12 +7,11 @@ gets another signature, and a gateway on it does not open.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from qaqpa import files
 from qaqpa.errors import LedgerRolledBack, NotFound, StoreUnavailable, VerificationFailed
 from qaqpa.ledger.integrate import integrate, integrated, tree_of
 from qaqpa.ledger.keyring import Keyring
@@ -85,29 +84,17 @@ class Outside:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One process at a time compares and swaps."""
-        try:
-            descriptor = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StoreUnavailable(f"{self.path}.lock cannot be made: {error.strerror}; nothing is sent") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(files.locked(self.path.with_name(self.path.name + ".lock")))
+            except OSError as error:
+                raise StoreUnavailable(f"{self.path}.lock cannot be made: {error.strerror}; nothing is sent") from None
             yield
-        finally:
-            os.close(descriptor)
 
     def write(self, note: bytes) -> None:
         """Replace the file, whole or not at all."""
-        new = self.path.with_name(self.path.name + ".new")
         try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(note)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self.path)
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+            files.replace(self.path, note)
         except OSError as error:
             raise StoreUnavailable(
                 f"the checkpoint {self.path} cannot be written: {error.strerror}; entries stay durable, but no new "

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from qaqpa import files
 from qaqpa.errors import KeyringError
 from qaqpa.ledger.canonical import canonical
 
@@ -132,13 +133,13 @@ def write(path: Path, text: bytes) -> Identity:
         with suppress(FileNotFoundError):  # left by a crash
             fresh.unlink()
         try:
-            _write_new(fresh, text)
+            files.write_new(fresh, text)
             fresh.replace(target)
         except OSError:
             with suppress(OSError):
                 fresh.unlink()
             raise
-        _sync_folder(target.parent)
+        files.sync_folder(target.parent)
         if old >= 0:
             _zero(old)
         return identity(target.stat())
@@ -147,22 +148,6 @@ def write(path: Path, text: bytes) -> Identity:
     finally:
         if old >= 0:
             os.close(old)
-
-
-def _write_new(path: Path, text: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _zero(descriptor: int) -> None:

@@ -7,13 +7,12 @@ server's dead rows. Killed at any instant, it goes on when it is run again; gate
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from qaqpa import files
 from qaqpa.errors import KeyringError, NotPossible, StoreUnavailable
 from qaqpa.ledger import entries
 from qaqpa.ledger.entries import ROTATE_KEYS, Kind
@@ -68,18 +67,15 @@ async def rotate(
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """One rotation of a keyring at a time; the lock goes with the process."""
-    try:
-        descriptor = os.open(f"{path}.rotating", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise KeyringError(f"{path}.rotating cannot be made: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """One rotation of a keyring at a time."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(path.with_name(path.name + ".rotating"), wait=False))
+        except BlockingIOError:
+            raise NotPossible(["keys: another process is rotating them; it says when it is done"]) from None
+        except OSError as error:
+            raise KeyringError(f"{path}.rotating cannot be made: {error.strerror}") from None
         yield
-    except BlockingIOError:
-        raise NotPossible(["keys: another process is rotating them; it says when it is done"]) from None
-    finally:
-        os.close(descriptor)
 
 
 async def _rotate(ledger: Ledger, caller: str, person: str, reason: str, progress: Progress) -> Rotated:

@@ -114,15 +114,22 @@ class PostgresConnection(Connection):
         return first
 
     def make_month(self, month: int) -> None:
-        name = f"entries_{month}"
-        if self._raw.execute("SELECT to_regclass(%s)", (name,)).fetchall()[0][0] is None:
-            self._raw.execute("SELECT pg_advisory_xact_lock(%s)", (_PARTITION,))
-            if self._raw.execute("SELECT to_regclass(%s)", (name,)).fetchall()[0][0] is None:
-                # Made and then attached: whoever reads the ledger for long, a verification say, is not waited for.
-                self._raw.execute(f"CREATE TABLE {name} (LIKE entries INCLUDING ALL)")
-                self._raw.execute(f"ALTER TABLE entries ATTACH PARTITION {name} FOR VALUES IN ({month:d})")
-        else:
+        if self._has_month(month):
             self._months.add(month)  # committed by somebody before us, so it stays
+            return
+        self._raw.execute("SELECT pg_advisory_xact_lock(%s)", (_PARTITION,))
+        if not self._has_month(month):  # nobody made it while we waited
+            # Made and then attached: whoever reads the ledger for long, a verification say, is not waited for.
+            self._raw.execute(f"CREATE TABLE entries_{month:d} (LIKE entries INCLUDING ALL)")
+            self._raw.execute(f"ALTER TABLE entries ATTACH PARTITION entries_{month:d} FOR VALUES IN ({month:d})")
+
+    def _has_month(self, month: int) -> bool:
+        """Asked of the table of tables: `to_regclass` remembers, inside a transaction, that it once found nothing."""
+        found: bool = self._raw.execute(
+            "SELECT EXISTS (SELECT FROM pg_class WHERE relname = %s AND relnamespace = current_schema()::regnamespace)",
+            (f"entries_{month:d}",),
+        ).fetchall()[0][0]
+        return found
 
     def drop_month(self, month: int) -> None:
         self._raw.execute(f"DROP TABLE entries_{month:d}")

@@ -37,11 +37,6 @@ _ENTRIES = (
 )
 
 
-def is_sqlite(text: str) -> bool:
-    """Whether a store's URL is of this engine."""
-    return text.startswith("sqlite")
-
-
 def parse_url(text: str, home: Path) -> URL:
     """The database's URL; a relative path lies in `home`. Raises NotConfigured for what is no SQLite file's URL."""
     try:
