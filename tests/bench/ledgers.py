@@ -54,9 +54,10 @@ def rows(count: int, keys: Callable[[int], str], per_subject: int) -> Iterator[E
     """Intents and outcomes in turn."""
     rng = random.Random(1)
     began = datetime.now(UTC) - timedelta(seconds=count / 100)
+    people = max(1, count // per_subject)
     for number in range(count // 2):
         at = began + timedelta(milliseconds=20 * number)
-        asked = intent(number, keys(2 * number // per_subject), at, rng)
+        asked = intent(number, keys(number % people), at, rng)  # the same person comes again much later
         for draft in (asked, outcome(asked, at + timedelta(milliseconds=9), rng)):
             yield draft.row()
 

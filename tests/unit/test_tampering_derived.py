@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from books import SIZE, Book, Intruder, book_at, failed, write_early, write_late
 from harness import PEOPLE, House, both_engines, give_consent
 from qaqpa.errors import VerificationFailed
+from qaqpa.ledger.integrate import BLOCK
+from qaqpa.ledger.read import Wanted, latest
 
 pytestmark = both_engines
 
@@ -29,6 +33,23 @@ async def written(book: Book) -> Book:
 
 # --- by what entries are found ---------------------------------------------------------------------
 
+OTHER = BLOCK + 4
+"""Index of an intent about a third person."""
+FULL = 2 * BLOCK + 8
+"""Two blocks that are indexed, and some entries that are not yet."""
+
+
+@pytest.fixture
+async def indexed(written: Book) -> Book:
+    """Two blocks of entries, nearly all of them controls, and a few more."""
+    await asyncio.gather(*(written.control(number) for number in range(SIZE, OTHER)))
+    await written.intend(iin=PEOPLE[2].iin)
+    await asyncio.gather(*(written.control(number) for number in range(OTHER + 1, FULL)))
+    await written.grow()
+    found = written.verified()
+    assert (found.size, found.in_tree) == (FULL, FULL)
+    return written
+
 
 def of(index: int, column: str) -> str:
     """SQL: the term under which an entry is found by this column."""
@@ -36,50 +57,52 @@ def of(index: int, column: str) -> str:
 
 
 def removed(index: int, column: str) -> str:
-    return f"DELETE FROM terms WHERE idx = {index} AND term = {of(index, column)}"
+    return f"DELETE FROM terms WHERE block = {index // BLOCK} AND term = {of(index, column)}"
 
 
 def moved(index: int, column: str, to: int) -> str:
-    """Entry `to` is found in the place of `index`."""
-    return f"UPDATE terms SET idx = {to} WHERE idx = {index} AND term = {of(index, column)}"
+    """The entry is found in another block than its own."""
+    return f"UPDATE terms SET block = {to} WHERE block = {index // BLOCK} AND term = {of(index, column)}"
+
+
+def exchanged(column: str) -> str:
+    """Two entries are each found in the other's block: as many rows as before, and the same sum of their blocks."""
+    return f"UPDATE terms SET block = 1 - block WHERE term IN ({of(1, column)}, {of(OTHER, column)})"
 
 
 def renamed(index: int, column: str, to: str) -> str:
     """The entry is found by another value in place of its own."""
-    return f"UPDATE terms SET term = {to} WHERE idx = {index} AND term = {of(index, column)}"
+    return f"UPDATE terms SET term = {to} WHERE block = {index // BLOCK} AND term = {of(index, column)}"
 
 
-def added(index: int, term: str) -> str:
-    return f"INSERT INTO terms (term, idx) VALUES ({term}, {index})"
+def added(block: int, term: str) -> str:
+    return f"INSERT INTO terms (term, block) VALUES ({term}, {block})"
 
 
 NAMES = ("kind", "request", "subject", "caller", "recipient")
+OWN = ("request", "subject")
 TERMS: dict[str, str] = {
     **{f"{each} of an intent removed": removed(1, each) for each in NAMES},
-    **{f"{each} of an outcome removed": removed(3, each) for each in ("kind", "request", "subject")},
+    **{f"{each} of the other intent removed": removed(OTHER, each) for each in NAMES},
     **{f"{each} of a control removed": removed(5, each) for each in ("kind", "request", "caller", "recipient")},
-    **{f"{each} of an intent moved to another index": moved(1, each, 5) for each in NAMES if each != "kind"},
-    **{f"{each} of the last moved beyond it": moved(7, each, SIZE) for each in NAMES},
-    "kind of an intent moved to another index": moved(1, "kind", 3),
-    "kind of a control moved to another index": moved(5, "kind", 0),
-    "recipient of a control moved to another index": moved(5, "recipient", 0),
-    **{f"{each} of an intent moved to a made-up value": renamed(1, each, f"'{each}:x'") for each in NAMES[2:]},
-    "kind of an intent moved to a made-up value": renamed(1, "kind", "'kind:x'"),
+    **{f"{each} of an intent moved to the next block": moved(1, each, 1) for each in OWN},
+    **{f"{each} of an intent moved beyond what is indexed": moved(1, each, 2) for each in NAMES},
+    **{f"{each} of the other intent moved before all": moved(OTHER, each, -1) for each in NAMES},
+    "request of a control moved to the block before": moved(BLOCK + 1, "request", 0),
+    **{f"{each} of two intents exchanged": exchanged(each) for each in OWN},
+    **{f"{each} of an intent moved to a made-up value": renamed(1, each, f"'{each}:x'") for each in NAMES},
     "kind of an intent moved to another kind": renamed(1, "kind", "'kind:refusal'"),
-    "caller of an intent moved to another caller": renamed(1, "caller", of(5, "caller")),
-    "recipient of an intent moved to another recipient": renamed(1, "recipient", of(5, "recipient")),
-    "request of an open intent moved to another request": renamed(7, "request", of(5, "request")),
-    "request of a control moved to another request": renamed(5, "request", of(6, "request")),
-    "request of an intent moved to a made-up one": renamed(1, "request", "'request:x'"),
-    "subject of an intent moved to another person": renamed(1, "subject", of(7, "subject")),
-    **{f"a made-up {each} added": added(1, f"'{each}:x'") for each in NAMES},
-    **{f"{each} of another entry added": added(0, of(1, each)) for each in NAMES},
-    **{f"{each} beyond the last entry added": added(SIZE, of(1, each)) for each in NAMES},
-    **{f"an empty {each} added": added(1, f"'{each}:'") for each in NAMES},
+    "subject of an intent moved to another person": renamed(1, "subject", of(OTHER, "subject")),
+    "request of a control moved to another request": renamed(5, "request", of(OTHER, "request")),
+    **{f"a made-up {each} added": added(0, f"'{each}:x'") for each in NAMES},
+    **{f"{each} of another block added": added(1, of(1, each)) for each in OWN},
+    **{f"{each} of another block added to the first": added(0, of(OTHER, each)) for each in OWN},
+    **{f"{each} beyond what is indexed added": added(2, of(1, each)) for each in NAMES},
+    **{f"an empty {each} added": added(0, f"'{each}:'") for each in NAMES},
     **{f"a bare {each} added": added(1, f"'{each}'") for each in NAMES},
     "an empty term added": added(1, "''"),
     "a term of no column added": added(1, "'zone:x'"),
-    "all of an entry removed": "DELETE FROM terms WHERE idx = 5",
+    "all of a block removed": "DELETE FROM terms WHERE block = 1",
     "all of a person removed": f"DELETE FROM terms WHERE term = {of(1, 'subject')}",
     "all of a person moved to another": f"UPDATE terms SET term = 'subject:x' WHERE term = {of(1, 'subject')}",
     "all kinds removed": "DELETE FROM terms WHERE substr(term, 1, 5) = 'kind:'",
@@ -88,26 +111,58 @@ TERMS: dict[str, str] = {
     "all callers removed": "DELETE FROM terms WHERE substr(term, 1, 7) = 'caller:'",
     "all recipients removed": "DELETE FROM terms WHERE substr(term, 1, 10) = 'recipient:'",
     "all removed": "DELETE FROM terms",
-    "the later half removed": "DELETE FROM terms WHERE idx >= 4",
 }
+_ROWS = "SELECT block, term FROM terms"
 
 
 @pytest.mark.parametrize("statement", TERMS.values(), ids=TERMS.keys())
-async def test_no_entry_is_hidden_from_a_search_or_made_up_in_one(written: Book, statement: str) -> None:
-    written.intruder.change(statement)
-    found = failed(written)
-    assert ("the index by which entries are found was changed" in str(found), found.index) == (True, None)
+async def test_no_entry_is_hidden_from_a_search_or_made_up_in_one(indexed: Book, statement: str) -> None:
+    before = set(indexed.intruder.rows(_ROWS))
+    indexed.intruder.change(statement)
+    first = min(before ^ set(indexed.intruder.rows(_ROWS)))[0]
+    found = failed(indexed)
+    assert ("the index by which entries are found was changed" in str(found), found.index) == (True, first * BLOCK)
 
 
-async def test_an_index_that_was_changed_and_put_back_verifies(written: Book) -> None:
-    written.intruder.run(removed(1, "subject"), f"INSERT INTO terms SELECT {of(1, 'subject')}, 1")
-    assert written.verified().size == SIZE
+async def test_an_index_that_was_changed_and_put_back_verifies(indexed: Book) -> None:
+    indexed.intruder.run(removed(1, "subject"), f"INSERT INTO terms SELECT {of(1, 'subject')}, 0")
+    assert indexed.verified().size == FULL
 
 
-async def test_what_is_not_in_the_tree_yet_is_not_missed_in_the_index(written: Book) -> None:
-    await written.control(8)
-    found = written.verified()
-    assert (found.size, found.in_tree) == (SIZE + 1, SIZE)
+@pytest.mark.parametrize("index", [6, BLOCK + 6, 2 * BLOCK + 6])
+async def test_an_entry_that_is_repeated_is_found_however_old_the_first_one_is(indexed: Book, index: int) -> None:
+    rest = "month, request, kind, subject, caller, recipient, time, leaf, body"
+    indexed.intruder.run(
+        f"INSERT INTO entries (idx, {rest}) SELECT {FULL}, {rest} FROM entries WHERE idx = {index}",
+        f"UPDATE tree SET size = {FULL + 1}",
+    )
+    assert str(failed(indexed)) == f"entry {FULL} repeats an earlier one"
+    await asyncio.gather(*(indexed.control(number) for number in range(BLOCK)))
+    await indexed.grow()
+    assert str(failed(indexed)) == f"entry {FULL} repeats an earlier one"
+
+
+@pytest.mark.parametrize("size", [1, 2, BLOCK - 1, BLOCK, BLOCK + 1])
+async def test_every_entry_is_found_however_many_there_are(book: Book, size: int) -> None:
+    await asyncio.gather(*(book.control(number) for number in range(size)))
+    for _ in range(2):
+        assert [content["reason"] for content in book.contents("control")] == [f"reason {n}" for n in range(size)]
+        wanted = Wanted(recipient="r", caller="c")
+        with book.store.snapshot() as connection:
+            pages = [[entry.index for entry in latest(connection, 100, wanted)]]
+            while pages[-1]:
+                wanted = replace(wanted, before=pages[-1][0])
+                pages.append([entry.index for entry in latest(connection, 100, wanted)])
+            assert latest(connection, 1, Wanted(recipient="r", caller="somebody else")) == []
+        assert [index for page in reversed(pages) for index in page] == list(range(size))
+        assert {len(page) for page in pages[:-2]} <= {100}
+        await book.grow()
+
+
+async def test_what_is_not_in_the_tree_yet_is_not_missed_in_the_index(indexed: Book) -> None:
+    await asyncio.gather(*(indexed.control(number) for number in range(BLOCK)))
+    found = indexed.verified()
+    assert (found.size, found.in_tree) == (FULL + BLOCK, FULL)
 
 
 # --- registers and keys ----------------------------------------------------------------------------

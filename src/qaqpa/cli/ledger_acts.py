@@ -57,7 +57,7 @@ def list_open(caller: Caller, config: ConfigFolder = CONFIG, home: Home = HOME, 
             [
                 {
                     "disclosure": each.disclosure,
-                    "intent": each.index,
+                    "intent": each.intent,
                     "since": each.since,
                     "recipient": each.recipient,
                     "state": each.state,
@@ -73,7 +73,7 @@ def list_open(caller: Caller, config: ConfigFolder = CONFIG, home: Home = HOME, 
     for each in found:
         shown.add_row(
             each.disclosure,
-            "" if each.index is None else str(each.index),
+            "" if each.intent is None else str(each.intent),
             each.since,
             escape(each.recipient),
             each.state,

@@ -16,7 +16,7 @@ from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.erasure import Erased, erase
 from qaqpa.ledger.export import Exported, export
 from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, latest
-from qaqpa.ledger.recovery import Unsettled, settle, unsettled
+from qaqpa.ledger.recovery import Unsettled, located, settle
 from qaqpa.ledger.rotation import Progress, Rotated, rotate
 from qaqpa.model.words import OutcomeResult
 
@@ -105,7 +105,7 @@ class Compliance:
     async def unsettled(self, caller: str) -> list[Unsettled]:
         """Disclosures of which nobody knows what came of them."""
         await self._looked(caller, "open", {})
-        return await self._store.read(unsettled)
+        return await self._store.read(located)
 
     async def _looked(self, caller: str, act: str, selection: dict[str, str | int]) -> None:
         self._require(caller, Role.REVIEW)

@@ -1,5 +1,8 @@
 """Grow the Merkle tree over entries that were appended, and the index by which they are found: a batch at a time.
 
+The index says of each value in which blocks of entries it occurs; a block is as large as a tile, and it is indexed when
+it is full. What stands after the last full block is looked through as it is.
+
 Appending gives an entry its index and its leaf hash; the tree follows, moments later. One gateway does it at a time,
 chosen by an advisory lock; a row lock and the tiles' primary key keep it right should two try all the same.
 """
@@ -7,7 +10,7 @@ chosen by an advisory lock; a row lock and the tiles' primary key keep it right 
 from __future__ import annotations
 
 from qaqpa.errors import StoreUnavailable, VerificationFailed
-from qaqpa.ledger.tiles import ReadTile, TileTree, grow
+from qaqpa.ledger.tiles import TILE, ReadTile, TileTree, grow
 from qaqpa.store import Connection
 
 BATCH = 4_096
@@ -18,8 +21,9 @@ _STATE = "SELECT size, root FROM integrated WHERE id = 1"
 _LEAVES = "SELECT idx, leaf FROM entries WHERE idx >= ? ORDER BY idx LIMIT ?"
 TERMS = ("request", "kind", "subject", "caller", "recipient")
 """By what entries are found: the columns of which `terms` holds each value that occurs."""
+BLOCK = TILE
 _ADD_TERMS = tuple(
-    f"INSERT INTO terms (term, idx) SELECT '{column}:' || {column}, idx FROM entries "  # noqa: S608 - constants only
+    f"INSERT INTO terms (term, block) SELECT DISTINCT '{column}:' || {column}, idx / {BLOCK} FROM entries "  # noqa: S608 - constants only
     f"WHERE {column} IS NOT NULL AND idx >= ? AND idx < ? ORDER BY 1, 2"
     for column in TERMS
 )
@@ -53,6 +57,11 @@ def integrated(connection: Connection) -> tuple[int, bytes]:
     return int(row[0]), bytes(row[1])
 
 
+def indexed(size: int) -> int:
+    """Up to which index the entries of a tree of this size are found by their terms."""
+    return size // BLOCK * BLOCK
+
+
 def integrate(connection: Connection) -> int:
     """Add up to BATCH leaves to the tree; returns how many. 0 also while another gateway is at it."""
     if not connection.try_lock(_INTEGRATOR):
@@ -67,8 +76,9 @@ def integrate(connection: Connection) -> int:
     if rows[0][0] != size or rows[-1][0] != size + len(rows) - 1:
         raise StoreUnavailable("an entry is missing from the ledger: run `qaqpa ledger verify`")
     grown = grow(read_tile(connection), size, [bytes(row[1]) for row in rows])
-    for sql in _ADD_TERMS:
-        connection.execute(sql, (size, grown.size))
+    if indexed(grown.size) > indexed(size):
+        for sql in _ADD_TERMS:
+            connection.execute(sql, (indexed(size), indexed(grown.size)))
     connection.execute_many(_ADD_TILE, [(level, number, hashes) for (level, number), hashes in grown.tiles.items()])
     if connection.execute(_GROWN, (grown.size, grown.root, size)).first() is None:
         raise StoreUnavailable("the tree grew meanwhile by somebody else's hand")  # the lock above forbids it

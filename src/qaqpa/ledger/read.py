@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
 
 from qaqpa.errors import NotFound
+from qaqpa.ledger.integrate import BLOCK, indexed, integrated
 from qaqpa.store import Connection
 
 
@@ -50,9 +51,8 @@ class Wanted:
         return {name: value for name in ("subject", "recipient", "caller", "kind") if (value := getattr(self, name))}
 
 
-_GROWN = "SELECT size FROM integrated WHERE id = 1"
-
 ALL = Wanted()
+_BLOCKS_AT_ONCE = 32
 
 
 def entry_at(connection: Connection, index: int) -> Entry:
@@ -74,43 +74,50 @@ def entries_of(
     connection: Connection, *, kind: str | None = None, request: str | None = None, subject: str | None = None
 ) -> Iterator[Entry]:
     """Entries in order; of one kind, of one disclosure or consent, or about one subject, where asked."""
-    asked = {"kind": kind, "request": request, "subject": subject}
-    given = {name: value for name, value in asked.items() if value is not None}
-    fits = "".join(f" AND e.{name} = ?" for name in given)
-    grown, order = connection.execute(_GROWN).scalar(), "e.idx"
-    if request is not None:
-        key: tuple[str, ...] = (f"request:{request}",)
-    elif subject is not None or kind is not None:
-        key = (f"subject:{subject}" if subject is not None else f"kind:{kind}",)
-    else:
-        source, key = "entries e WHERE e.idx >= 0", ()
-    if key:
-        source, order = "terms t JOIN entries e ON e.idx = t.idx WHERE t.term = ?", "t.idx"
-    queries = [(f"SELECT {_COLUMNS} FROM {source}{fits} ORDER BY {order}", (*key, *given.values()))]  # noqa: S608
-    if source.startswith("terms"):  # what is not in the index yet
-        fresh = f"SELECT {_COLUMNS} FROM entries e WHERE e.idx >= ?{fits} ORDER BY e.idx"  # noqa: S608
-        queries.append((fresh, (grown, *given.values())))
-    for sql, values in queries:
-        for row in connection.stream(sql, values):
+    asked = {"request": request, "subject": subject, "kind": kind}
+    columns = {name: value for name, value in asked.items() if value is not None}
+    fits = "".join(f" AND e.{name} = ?" for name in columns)
+    end = indexed(integrated(connection)[0]) if columns else 0
+    for block in _blocks(connection, columns, end // BLOCK, latest_first=False) if columns else ():
+        sql = f"SELECT {_COLUMNS} FROM entries e WHERE e.idx >= ? AND e.idx < ?{fits} ORDER BY e.idx"  # noqa: S608
+        for row in connection.execute(sql, (block * BLOCK, (block + 1) * BLOCK, *columns.values())).all():
             yield Entry(row[0], bytes(row[1]), bytes(row[2]))
+    sql = f"SELECT {_COLUMNS} FROM entries e WHERE e.idx >= ?{fits} ORDER BY e.idx"  # noqa: S608
+    for row in connection.stream(sql, (end, *columns.values())):
+        yield Entry(row[0], bytes(row[1]), bytes(row[2]))
 
 
 def latest(connection: Connection, count: int, wanted: Wanted = ALL) -> list[Entry]:
     """The last `count` entries that are wanted and not moved to a file, oldest first."""
     columns = wanted.columns()
     fits = "".join(f" AND e.{name} = ?" for name in columns)
-    end = " ORDER BY e.idx DESC LIMIT ?"
+    sql = f"SELECT {_COLUMNS} FROM entries e WHERE e.idx >= ? AND e.idx < ?{fits} ORDER BY e.idx DESC LIMIT ?"  # noqa: S608
     before = 2**62 if wanted.before is None else wanted.before
-    grown = min(int(connection.execute(_GROWN).scalar()), before) if columns else 0
-    # What is not in the index yet, and all where nothing narrows it.
-    sql = f"SELECT {_COLUMNS} FROM entries e WHERE e.idx >= ? AND e.idx < ?{fits}{end}"  # noqa: S608
-    rows = connection.execute(sql, (grown, before, *columns.values(), count)).all()
-    if columns and len(rows) < count:
-        name, value = next(iter(columns.items()))
-        source = "terms t JOIN entries e ON e.idx = t.idx WHERE t.term = ? AND t.idx < ?"
-        sql = f"SELECT {_COLUMNS} FROM {source}{fits} ORDER BY t.idx DESC LIMIT ?"  # noqa: S608
-        rows += connection.execute(sql, (f"{name}:{value}", grown, *columns.values(), count - len(rows))).all()
+    end = indexed(integrated(connection)[0]) if columns else 0
+    rows = connection.execute(sql, (end, before, *columns.values(), count)).all()
+    upper = min(end // BLOCK, -(-before // BLOCK))
+    for block in _blocks(connection, columns, upper, latest_first=True) if columns and len(rows) < count else ():
+        last = min((block + 1) * BLOCK, before)
+        rows += connection.execute(sql, (block * BLOCK, last, *columns.values(), count - len(rows))).all()
+        if len(rows) == count:
+            break
     return [Entry(row[0], bytes(row[1]), bytes(row[2])) for row in reversed(rows)]
+
+
+def _blocks(connection: Connection, columns: Mapping[str, str], end: int, *, latest_first: bool) -> Iterator[int]:
+    """Numbers of the blocks before `end` in which every one of these values occurs, though not in one entry perhaps."""
+    first, *others = (f"{name}:{value}" for name, value in columns.items())
+    also = " AND EXISTS (SELECT 1 FROM terms o WHERE o.term = ? AND o.block = t.block)" * len(others)
+    order = "DESC" if latest_first else "ASC"
+    sql = (
+        f"SELECT t.block FROM terms t WHERE t.term = ? AND t.block >= ? AND t.block < ?{also} "  # noqa: S608
+        f"ORDER BY t.block {order} LIMIT {_BLOCKS_AT_ONCE}"
+    )
+    low, high = 0, end
+    while found := connection.execute(sql, (first, low, high, *others)).all():
+        for (block,) in found:
+            yield block
+        low, high = (low, found[-1][0]) if latest_first else (found[-1][0] + 1, high)
 
 
 def size_of(connection: Connection) -> int:

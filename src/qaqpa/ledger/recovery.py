@@ -5,21 +5,18 @@ them. Their data may have left.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qaqpa.errors import InvalidRequest, NotFound, NotPossible, StoreError
 from qaqpa.ledger import entries
 from qaqpa.ledger.entries import SETTLE, Kind
 from qaqpa.ledger.ledger import Appended, Ledger
+from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.subjects import Subject
 from qaqpa.model.words import OutcomeResult
 from qaqpa.store import Connection
 
-_UNSETTLED = (
-    "SELECT u.disclosure, u.subject, u.recipient, u.gateway, u.state, min(t.idx), u.since FROM unsettled u "
-    "LEFT JOIN terms t ON t.term = 'request:' || u.disclosure "
-    "GROUP BY u.disclosure, u.subject, u.recipient, u.gateway, u.state, u.since ORDER BY u.since, u.disclosure"
-)
+_UNSETTLED = "SELECT disclosure, subject, recipient, gateway, state, since FROM unsettled ORDER BY since, disclosure"
 _ONE = "SELECT state, recipient FROM unsettled WHERE disclosure = ?"
 _FREE_KEY = "DELETE FROM idempotency WHERE disclosure = ?"
 
@@ -34,14 +31,22 @@ class Unsettled:
     gateway: int
     state: str
     """`open`: no outcome yet; `unknown`: nobody knows, and a person must settle it."""
-    index: int | None
-    """Of its intent; None while that is not in the tree yet."""
     since: str
+    intent: int | None = None
+    """Index of its intent, where it was looked up; None where that lies in a file."""
 
 
 def unsettled(connection: Connection) -> list[Unsettled]:
     """Every one, oldest first."""
     return [Unsettled(*row) for row in connection.execute(_UNSETTLED).all()]
+
+
+def located(connection: Connection) -> list[Unsettled]:
+    """Every one, oldest first, each with the index of its intent."""
+    return [
+        replace(each, intent=next((entry.index for entry in entries_of(connection, request=each.disclosure)), None))
+        for each in unsettled(connection)
+    ]
 
 
 async def recover(ledger: Ledger) -> int:

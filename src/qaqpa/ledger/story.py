@@ -1,11 +1,10 @@
-"""What the entries tell, read quickly in their order: which disclosures are open, who is spoken of, by what each is
-found.
-The columns beside a body are held against what the body says.
+"""What the entries tell, read quickly in their order: which disclosures are open, who is spoken of. The columns beside
+a body are held against what the body says.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,13 +41,8 @@ class Story:
     latest: str = ""
     unread: int = 0
     """Entries that lie in files which were not given: what stands later may refer to them."""
-    terms: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """For each kind, caller and recipient in the tree, and for all requests together, how many entries are found by it
-    and the sum of their indexes."""
-    subjects: dict[bytes, tuple[int, int]] = field(default_factory=dict)
-    """For everybody in the tree, how many entries are about them and the sum of their indexes."""
-    late: set[bytes] = field(default_factory=set)
-    """Whom the entries are about that are not in the tree yet."""
+    subjects: set[bytes] = field(default_factory=set)
+    """Everybody whom an entry is about."""
 
     def follow(self, entries: list[Entry]) -> None:
         """Take in the next entries. Raises VerificationFailed for the first that does not fit what stands before it."""
@@ -86,25 +80,7 @@ class Story:
                         latest = max(latest, time)
         self.latest = latest.decode()
         self.kinds.update([entry[2] for entry in entries])
-
-    def find(self, entries: list[Entry]) -> None:
-        """Take in by what these entries are found."""
-        alike: defaultdict[tuple[str, bytes | None, bytes | None], list[int]] = defaultdict(list)
-        subjects, nobody = self.subjects, (0, 0)
-        for index, _, kind, _, subject, _, caller, recipient, _, _ in entries:
-            alike[kind, caller, recipient].append(index)
-            if subject is not None:
-                count, total = subjects.get(subject, nobody)
-                subjects[subject] = count + 1, total + index
-        for (kind, caller, recipient), indexes in alike.items():
-            found = ["request:", f"kind:{kind}"]
-            if caller is not None:
-                found.append(f"caller:{caller.decode()}")
-            if recipient is not None:
-                found.append(f"recipient:{recipient.decode()}")
-            for term in found:
-                count, total = self.terms.get(term, nobody)
-                self.terms[term] = count + len(indexes), total + sum(indexes)
+        self.subjects.update([entry[4] for entry in entries if entry[4] is not None])
 
     def _parse(
         self,

@@ -12,6 +12,7 @@ from itertools import islice
 from qaqpa.errors import VerificationFailed
 from qaqpa.ledger.archive import Bodies, archives, leaf_in, moved
 from qaqpa.ledger.checkpoints import opened
+from qaqpa.ledger.found import Found
 from qaqpa.ledger.integrate import integrated, read_tile
 from qaqpa.ledger.merkle import EMPTY_ROOT
 from qaqpa.ledger.notes import Checkpoint, VerifierKey
@@ -28,16 +29,6 @@ _HASHED = {"sqlite": "CAST(x'00' || body AS BLOB)", "postgresql": "'\\x00'::byte
 """What a leaf's hash is over (RFC 9162 §2.1.1), put together by the database, which is quicker at it."""
 _TREE = "SELECT size, last_time FROM tree WHERE id = 1"
 _TILES = "SELECT count(*) FROM tiles"
-_TERMS = (
-    "SELECT term, count(*), sum(idx) FROM terms WHERE term < 'request:' GROUP BY term "
-    "UNION ALL SELECT 'request:', count(*), sum(idx) FROM terms WHERE term >= 'request:' AND term < 'request;' "
-    "UNION ALL SELECT term, count(*), sum(idx) FROM terms WHERE term >= 'request;' GROUP BY term"
-)
-_REQUESTS = "SELECT count(DISTINCT term) FROM terms WHERE term >= 'request:' AND term < 'request;'"
-_REPEATED = (
-    "SELECT min(later) FROM "
-    "(SELECT max(idx) AS later FROM entries GROUP BY request, kind HAVING count(*) > 1) AS repeated"
-)
 
 
 def _rows(connection: Connection) -> Iterator[Row]:
@@ -82,14 +73,12 @@ def verify(
     """
     size, last_time = connection.execute(_TREE).first() or (0, "")
     in_tree, root = integrated(connection)
-    tree, story = _Rebuilt(connection, in_tree), Story()
+    tree, story, found = _Rebuilt(connection, in_tree), Story(), Found(in_tree)
     for entries, leaves in _batches(connection, size, archived):
         _check_leaves(entries)
         story.unread += len(leaves) - len(entries)
         story.follow(entries)
-        inside = len(entries) if tree.seen + len(leaves) <= in_tree else max(0, in_tree - tree.seen)
-        story.find(entries[:inside])
-        story.late.update([entry[4] for entry in entries[inside:] if entry[4] is not None])
+        found.see(entries)
         tree.add(leaves)
         if progress is not None:
             progress(tree.seen, size)
@@ -108,8 +97,8 @@ def verify(
         unsettled = {each.decode(): ("open", index) for each, index in story.open_intents.items()}
         unsettled |= {each.decode(): ("unknown", index) for each, index in story.unknown.items()}
         story.registers.compare(connection, unsettled)
-        story.registers.compare_keys(connection, set(story.subjects) | story.late)
-        _check_terms(connection, story)
+        story.registers.compare_keys(connection, story.subjects)
+        found.compare(connection)
     checked = 0 if key is None else _check_checkpoints(connection, tree.tree, key, kept)
     return Verified(size, root, in_tree, dict(story.kinds), opened_now, unknown, checked, story.unread)
 
@@ -128,25 +117,6 @@ def _check_leaves(entries: list[Entry]) -> None:
     wrong = [index for (month, time), index in months.items() if b"%d-%02d" % divmod(month, 100) != time]
     if wrong:
         raise bad_columns(min(wrong))
-
-
-def _check_terms(connection: Connection, story: Story) -> None:
-    """By what entries are found must lead to them; compared by counts and sums, which finds all but artful changes."""
-    nothing = (0, 0)
-    # An outcome has its intent's request, and every other entry one of its own.
-    requests = story.terms.setdefault("request:", nothing)[0] - story.terms.get("kind:outcome", nothing)[0]
-    for term, count, total in connection.stream(_TERMS):
-        name, _, value = term.partition(":")
-        said = story.subjects.pop(value.encode(), None) if name == "subject" else story.terms.pop(term, None)
-        if said != (int(count), int(total or 0)):
-            raise VerificationFailed(f"the index by which entries are found was changed: {term} is not as entries say")
-    if connection.execute(_REQUESTS).scalar() != requests:
-        index = connection.execute(_REPEATED).scalar()
-        if index is not None:
-            raise VerificationFailed(f"entry {index} repeats an earlier one", index=index)
-        raise VerificationFailed("the index by which entries are found was changed: its requests are not the entries'")
-    for term in (*story.terms, *(f"subject:{each.decode()}" for each in story.subjects)):
-        raise VerificationFailed(f"the index by which entries are found was changed: {term} is gone from it")
 
 
 def _batches(connection: Connection, size: int, archived: Bodies | None) -> Iterator[tuple[list[Entry], list[bytes]]]:

@@ -28,13 +28,14 @@ entries = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-# By what entries are found. Written when the tree grows, so that appending need not wait for it.
+# In which blocks of entries each value of a column occurs. Written when the tree grows, so that appending need not
+# wait for it.
 terms = Table(
     "terms",
     metadata,
     # In the order of bytes, whatever the order of the database's language is.
     Column("term", Text().with_variant(Text(collation="C"), "postgresql"), primary_key=True),
-    Column("idx", Number, primary_key=True, autoincrement=False),
+    Column("block", Number, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
 

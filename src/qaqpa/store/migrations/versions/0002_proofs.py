@@ -54,7 +54,7 @@ def upgrade() -> None:
     op.create_table(
         "terms",
         sa.Column("term", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), primary_key=True),
-        sa.Column("idx", NUMBER, primary_key=True, autoincrement=False),
+        sa.Column("block", NUMBER, primary_key=True, autoincrement=False),
         sqlite_with_rowid=False,
     )
     op.create_table(
