@@ -19,7 +19,7 @@ SAFE_KEYS = frozenset(
         "adapter", "attempt", "breaker", "caller", "code", "count", "disclosure", "duration_ms", "event",
         "exit_code", "field_names", "file", "host", "index", "intent", "kind", "level", "operation", "outcome",
         "policy", "port", "purpose", "recipient", "refusal", "result", "retry_in_s", "size", "stage",
-        "status", "timestamp", "error_type",
+        "status", "timestamp", "error_type", "witness",
     }
 )  # fmt: skip
 

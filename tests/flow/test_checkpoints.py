@@ -14,15 +14,19 @@ import pytest
 import trustme
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from structlog.testing import capture_logs
 
+from books import Intruder
 from harness import PEOPLE, House, both_engines, give_consent, request, request_document
+from qaqpa import log
 from qaqpa.errors import LedgerRolledBack
-from qaqpa.gateway import Gateway, load_setup
+from qaqpa.gateway import Gateway, load_setup, upkeep
 from qaqpa.gateway.setup import make_upkeep
 from qaqpa.ledger import checkpoints
 from qaqpa.ledger.backup import _copy, _store_in, back_up
 from qaqpa.ledger.checkpoints import Outside, opened
 from qaqpa.ledger.integrate import tree_of
+from qaqpa.ledger.merkle import EMPTY_ROOT
 from qaqpa.ledger.notes import AddCheckpoint, Algorithm, Checkpoint, Note, VerifierKey, sign
 from qaqpa.ledger.proofs import verify_consistency
 from qaqpa.ledger.tiles import TileTree
@@ -235,6 +239,28 @@ async def test_a_missing_file_is_made_again(house: House) -> None:
 
 @pytest.mark.promise(4)
 @both_engines
+async def test_without_the_file_the_databases_own_last_checkpoint_is_held_against_it(
+    house: House, store_url: str
+) -> None:
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+    outside(house).unlink()
+    log.configure()
+    with capture_logs() as logged:
+        async with house.gateway() as gateway:
+            await grown(house, gateway)
+    [said] = [each for each in logged if each["event"].startswith("no checkpoint outside")]
+    assert said["file"] == str(outside(house))
+    outside(house).unlink()
+    Intruder(store_url, house.home).change("UPDATE integrated SET size = 0, root = ?", EMPTY_ROOT)
+    Intruder(store_url, house.home).run("DELETE FROM tiles", "DELETE FROM terms", "DELETE FROM entries WHERE idx > 2")
+    with pytest.raises(LedgerRolledBack, match="last checkpoint is not over the entries that stand"):
+        async with house.gateway():
+            pass
+
+
+@pytest.mark.promise(4)
+@both_engines
 async def test_a_database_exchanged_under_a_running_gateway_stops_it(house: House) -> None:
     house.edit("gateway.toml", (EVERY, "checkpoint_every_ms = 20"))
     async with house.gateway() as gateway:
@@ -383,6 +409,22 @@ async def test_a_witness_that_fails_does_no_harm_and_is_asked_again(house: House
         await grown(house, gateway)
         await until_cosigned(house, stand)
         house.verified(gateway)
+
+
+async def test_a_witness_that_failed_is_asked_again_although_nothing_is_added(
+    house: House, stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "ASK_AGAIN_S", 0.2)
+    async with house.gateway() as gateway:
+        stand.spoilt = SPOILT["server error"]
+        await grown(house, gateway)
+        await eventually(lambda: len(stand.asked) > 3 and read_outside(house, gateway).size == 4)
+        assert not await cosigned(house, stand)
+        stand.spoilt = None
+        await until_cosigned(house, stand)
+        asked = len(stand.asked)
+        await asyncio.sleep(1)
+        assert len(stand.asked) <= asked + 1, "a witness that has cosigned is left alone"
 
 
 async def test_a_witness_that_is_down_does_no_harm(house: House, stand: Stand) -> None:

@@ -74,6 +74,12 @@ def restore(
         found = restore_file(file, store, keyring, outside, advance, accepted=accepted if accept_loss else None)
     run(lambda: _open(config, home))
     out.print(f"[green]restored[/] {found.found.size} entries; root {found.found.root.hex()}", soft_wrap=True)
+    if found.unreadable:
+        out.print(
+            f"[yellow]unreadable[/]: the sealed parts about {found.unreadable} subjects, whose keys were destroyed "
+            "when the keys were rotated after this back-up was made",
+            soft_wrap=True,
+        )
     if found.lost is not None:
         out.print(
             f"[yellow]lost[/]: what a checkpoint over {found.lost.size} entries was signed over; that is entered. It "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 from qaqpa import log
 from qaqpa.errors import LedgerRolledBack, QaqpaError
@@ -17,6 +18,8 @@ from qaqpa.ledger.recovery import recover
 _log = log.get("upkeep")
 RECOVER_EVERY_S = 10.0
 """How often a running gateway looks for disclosures that another one, now dead, left open."""
+ASK_AGAIN_S = 10.0
+"""After which a witness that did not cosign is asked again."""
 
 
 class Upkeep:
@@ -31,6 +34,9 @@ class Upkeep:
         self._task: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._to_cosign: Note | None = None
+        self._stopping = False
+        self._woken = asyncio.Event()
+        """There is another checkpoint to cosign, or this is over."""
 
     async def start(self) -> None:
         """Compare with the checkpoint outside, finish what was cut off, and go on in the background.
@@ -44,6 +50,8 @@ class Upkeep:
 
     async def stop(self) -> None:
         """A last checkpoint, and no more."""
+        self._stopping = True
+        self._woken.set()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -61,7 +69,13 @@ class Upkeep:
     async def _ask(self) -> None:
         while (note := self._to_cosign) is not None:
             self._to_cosign = None
-            await self._witnesses.ask(note)
+            self._woken.clear()
+            if await self._witnesses.ask(note) or self._stopping:
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), ASK_AGAIN_S)
+            if not self._woken.is_set():
+                self._to_cosign = note
 
     async def _once(self) -> None:
         try:
@@ -71,6 +85,7 @@ class Upkeep:
                 await recover(self._ledger)
             if note is not None:
                 self._to_cosign = note
+                self._woken.set()
                 if self._asking is None or self._asking.done():
                     self._asking = asyncio.create_task(self._ask())  # a slow witness holds nothing up
         except LedgerRolledBack as error:

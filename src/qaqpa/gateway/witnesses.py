@@ -24,6 +24,8 @@ class Witness:
     key: VerifierKey
     line: Https
     seen: int = 0
+    cosigned: int = 0
+    """The size of the checkpoint that it cosigned last."""
 
 
 class Witnesses:
@@ -34,13 +36,18 @@ class Witnesses:
         self._checkpoints = checkpoints
         self._witnesses = witnesses
 
-    async def ask(self, note: Note) -> None:
-        """Ask each; one that does not answer is asked again with the next checkpoint."""
+    async def ask(self, note: Note) -> bool:
+        """Ask each that has not cosigned it yet; whether all have then."""
+        all_have = True
         for witness in self._witnesses:
+            if witness.cosigned == Checkpoint.parse(note.text).size:
+                continue
             try:
                 await self._ask(witness, note)
             except QaqpaError as error:
+                all_have = False
                 _log.warning("no cosignature", witness=witness.key.name, code=error.code)
+        return all_have
 
     async def _ask(self, witness: Witness, note: Note) -> None:
         checkpoint = Checkpoint.parse(note.text)
@@ -64,7 +71,7 @@ class Witnesses:
             for signature in signed.signatures:
                 if signature.is_by(witness.key):
                     await self._checkpoints.add_cosignature(checkpoint.size, signature)
-            witness.seen = checkpoint.size
+            witness.seen = witness.cosigned = checkpoint.size
             return
 
     async def _proof(self, old: int, size: int) -> tuple[bytes, ...]:

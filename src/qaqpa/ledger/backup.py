@@ -49,6 +49,11 @@ class Restored:
     found: Verified
     lost: Checkpoint | None
     """The checkpoint outside that the back-up does not reach; None where nothing is lost."""
+    unreadable: int
+    """Subjects whose keys were wrapped in an epoch that was destroyed since: nobody can read their sealed parts."""
+
+
+_MAGIC = b"SQLite format 3\0"
 
 
 def _store_in(path: Path) -> Store:
@@ -89,11 +94,14 @@ def restore(
     """
     if not path.exists():
         raise NotPossible([f"{path}: there is no such file"])
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise NotPossible([f"{path}: is no back-up of Qaqpa's, which is an SQLite database"])
     with _store_in(path).snapshot() as source:
         found = verify(source, key=outside.key)
         if found.size == 0:
             raise NotPossible([f"{path}: holds no entry; it is no back-up, or one that was cut off"])
-        _require_keys(source, keyring, accept_loss=accepted is not None)
+        unreadable = _require_keys(source, keyring, accept_loss=accepted is not None)
         lost = _lost(source, outside, accept_loss=accepted is not None)
         with store.filled() as target:
             _copy(source, target, progress)
@@ -102,7 +110,7 @@ def restore(
                 target.execute(_ADD_LOSS, (orjson.dumps(loss).decode(),))
     if lost is not None:
         outside.put_aside(lost.size)
-    return Restored(found, lost)
+    return Restored(found, lost, unreadable)
 
 
 async def enter_loss(ledger: Ledger) -> None:
@@ -139,7 +147,7 @@ def _lost(source: Connection, outside: Outside, *, accept_loss: bool) -> Checkpo
     return None
 
 
-def _require_keys(source: Connection, keyring: Keyring, *, accept_loss: bool) -> None:
+def _require_keys(source: Connection, keyring: Keyring, *, accept_loss: bool) -> int:
     bound = source.execute("SELECT value FROM meta WHERE name = 'keyring'").scalar()
     if bound is not None and bound != keyring.id:
         raise KeyringError("the back-up belongs to another keyring: put the right one in its place first")
@@ -150,6 +158,7 @@ def _require_keys(source: Connection, keyring: Keyring, *, accept_loss: bool) ->
             "were rotated: nobody can read whom their entries are about. Restore a back-up made after the rotation, or "
             "accept the loss with --accept-loss"
         )
+    return int(row[0])
 
 
 def _copy(source: Connection, target: Connection, progress: Progress) -> None:

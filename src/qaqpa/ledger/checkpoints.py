@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from qaqpa import files
+from qaqpa import files, log
 from qaqpa.errors import LedgerRolledBack, NotFound, StoreUnavailable, VerificationFailed
 from qaqpa.ledger.integrate import integrate, integrated, tree_of
 from qaqpa.ledger.keyring import Keyring
@@ -28,6 +28,9 @@ _HOUR = len("2026-11-23T10")
 _LATEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
 _NOTE = "SELECT note FROM checkpoints WHERE size = ?"
 _COSIGNED = "UPDATE checkpoints SET note = ? WHERE size = ?"
+
+
+_log = log.get("checkpoints")
 
 
 def log_key(origin: str, public: bytes) -> VerifierKey:
@@ -178,13 +181,35 @@ class Checkpoints:
     def _compare(self) -> None:
         # Locked: else another gateway may sign between our view of the database and our look at the file.
         with self.outside.locked(), self._store.snapshot() as connection:
-            self._require_right(connection)
+            if self._require_right(connection)[0] is None and latest_note(connection) is not None:
+                _log.warning(
+                    "no checkpoint outside the database: right once on a new machine, else ask who removed it",
+                    file=str(self.outside.path),
+                )
 
     def _require_right(self, connection: Connection) -> tuple[Checkpoint | None, TileTree]:
         tree = tree_of(connection)
         if tree.size and tree.root() != integrated(connection)[1]:
             raise LedgerRolledBack("the stored tiles do not make the stored root: run `qaqpa ledger verify`")
-        return self.outside.require_extended(tree), tree
+        kept = self.outside.require_extended(tree)
+        if kept is None and (stored := latest_note(connection)) is not None:
+            self._require_extended(tree, stored)
+        return kept, tree
+
+    def _require_extended(self, tree: TileTree, stored: bytes) -> None:
+        """The file is gone, or this machine is new: then the database's own last checkpoint is all there is to hold it
+        against. Who rolls back both and deletes the file is found by a witness alone.
+        """
+        try:
+            last = opened(stored, self.key)[1]
+            stands = last.size <= tree.size and (not last.size or tree.root_at(last.size) == last.root)
+        except VerificationFailed:
+            stands = False
+        if not stands:
+            raise LedgerRolledBack(
+                "the database's last checkpoint is not over the entries that stand: it is a forked copy, or its past "
+                "was changed. `qaqpa ledger verify` says more. Nothing is sent"
+            )
 
     def _sign(self) -> tuple[Checkpoint, Note]:
         with self.outside.locked(), self._store.snapshot() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import secrets
 import sqlite3
@@ -213,6 +214,8 @@ class SqliteEngine(Engine):
         return self.path.with_name(f"{self.path.name}-gateway-{number}")
 
     def claim(self) -> Claim:
+        for left in self.path.parent.glob(f"{glob.escape(self.path.name)}-gateway-*"):
+            self.lives(int(left.name.rpartition("-")[2]))  # those of killed processes go
         number = secrets.randbits(31)
         path = self._lock_path(number)
         try:
