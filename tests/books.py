@@ -15,7 +15,8 @@ import pytest
 
 from harness import PEOPLE, Clock
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger import Keyring, Ledger
+from qaqpa.keys import Keyring
+from qaqpa.ledger import Ledger
 from qaqpa.ledger.checkpoints import Checkpoints
 from qaqpa.ledger.entries import Kind, control
 from qaqpa.ledger.integrate import integrate

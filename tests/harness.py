@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,13 +19,15 @@ import pytest
 
 from qaqpa.cli import main
 from qaqpa.gateway import Gateway, load_setup
-from qaqpa.ledger import Keyring
-from qaqpa.ledger.keyring import Unlock
+from qaqpa.keys import Keyring
+from qaqpa.keys.keyring import Unlock
+from qaqpa.ledger.checkpoints import opened
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest, parse
 from qaqpa.testing.people import Person, people
+from qaqpa.tlog.notes import Checkpoint
 from qaqpa_adapters.demo_collector.sandbox import DemoCollectorSandbox
 from qaqpa_adapters.first_credit_bureau.sandbox import FirstCreditBureauSandbox
 
@@ -200,3 +202,26 @@ async def built(folder: Path, url: str | None = None) -> AsyncIterator[House]:
             house.edit("gateway.toml", ("sqlite:///qaqpa.db", url))
         Keyring.create(home / "keyring.json", Unlock(PASSPHRASE), cost=2)
         yield house
+
+
+# --- what many tests do and look at ------------------------------------------------------------------
+
+
+async def grown(house: House, gateway: Gateway, people: int = 1) -> None:
+    for person in PEOPLE[:people]:
+        await give_consent(house, gateway, person)
+        await gateway.disclose("loan-scoring", request(request_document(person)))
+
+
+def outside(house: House) -> Path:
+    return house.home / "checkpoint.txt"
+
+
+def read_outside(house: House, gateway: Gateway) -> Checkpoint:
+    return opened(outside(house).read_bytes(), gateway.setup.log_key)[1]
+
+
+async def eventually(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not true():  # noqa: ASYNC110 - another task's work
+            await asyncio.sleep(0.02)

@@ -25,7 +25,7 @@ import orjson
 
 from qaqpa.errors import Blocked, ThirdPartyError, UsageError
 from qaqpa.gateway import Gateway, load_setup
-from qaqpa.ledger import Keyring
+from qaqpa.keys import Keyring
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.export import export
 from qaqpa.ledger.read import entries_of

@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from qaqpa import files, log
 from qaqpa.errors import KeyringError, StoreUnavailable, VerificationFailed
-from qaqpa.ledger.merkle import EMPTY_ROOT
-from qaqpa.ledger.notes import AddCheckpoint, Algorithm, Checkpoint, Note, VerifierKey, cosign
-from qaqpa.ledger.proofs import verify_consistency
+from qaqpa.tlog.merkle import EMPTY_ROOT
+from qaqpa.tlog.notes import AddCheckpoint, Algorithm, Checkpoint, Note, VerifierKey, cosign
+from qaqpa.tlog.proofs import verify_consistency
 
 MAX_BODY = 64 * 1024
 _BODY_WITHIN_S = 10

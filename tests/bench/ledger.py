@@ -22,14 +22,15 @@ import psycopg
 from ledgers import ledger_of
 
 from conftest import Server
-from qaqpa.ledger import Keyring, Ledger
-from qaqpa.ledger.canonical import canonical
+from qaqpa.keys import Keyring
+from qaqpa.ledger import Ledger
 from qaqpa.ledger.checkpoints import Checkpoints
 from qaqpa.ledger.entries import Draft, Kind, control
 from qaqpa.ledger.integrate import tree_of
 from qaqpa.ledger.read import Wanted, latest
 from qaqpa.ledger.rotation import rotate
 from qaqpa.ledger.verify import verify
+from qaqpa.model.canonical import canonical
 from qaqpa.store import Store, store_at
 
 Row = dict[str, object]

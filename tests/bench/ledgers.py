@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from qaqpa.ledger import Keyring
-from qaqpa.ledger.canonical import canonical
+from qaqpa.keys import Keyring
 from qaqpa.ledger.entries import Draft, Kind
 from qaqpa.ledger.integrate import integrate
 from qaqpa.ledger.subjects import Subject
+from qaqpa.model.canonical import canonical
 from qaqpa.model.identifiers import SubjectId, uuid7
 from qaqpa.model.words import timestamp
 from qaqpa.store import Connection, EntryRow, Store, store_at

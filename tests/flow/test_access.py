@@ -20,9 +20,9 @@ from harness import PASSPHRASE, PEOPLE, House, both_engines, give_consent, hando
 from qaqpa import log
 from qaqpa.errors import InvalidRequest, KeyringError, NotAllowed
 from qaqpa.gateway import Gateway
-from qaqpa.ledger import Keyring
+from qaqpa.keys import Keyring
+from qaqpa.keys.keyring import Unlock
 from qaqpa.ledger.erasure import Erased
-from qaqpa.ledger.keyring import Unlock
 from qaqpa.model.words import OutcomeResult
 from qaqpa.store.schema import metadata
 

@@ -13,9 +13,9 @@ import pytest
 from harness import PASSPHRASE, PEOPLE, House, both_engines, give_consent, request, request_document
 from qaqpa.errors import Unsettled
 from qaqpa.gateway import Gateway
-from qaqpa.ledger import Keyring
+from qaqpa.keys import Keyring
+from qaqpa.keys.keyring import Unlock
 from qaqpa.ledger.backup import _store_in, back_up
-from qaqpa.ledger.keyring import Unlock
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.store.schema import metadata
 from qaqpa.testing.faults import Fault

@@ -23,12 +23,12 @@ from qaqpa.ledger import Ledger
 from qaqpa.ledger.checkpoints import opened, proof_of
 from qaqpa.ledger.erasure import Erased
 from qaqpa.ledger.integrate import tree_of
-from qaqpa.ledger.merkle import leaf_hash
-from qaqpa.ledger.notes import Checkpoint, TlogProof
-from qaqpa.ledger.proofs import verify_consistency, verify_inclusion
 from qaqpa.ledger.read import entries_of
 from qaqpa.model.words import OutcomeResult
 from qaqpa.testing.faults import Fault
+from qaqpa.tlog.merkle import leaf_hash
+from qaqpa.tlog.notes import Checkpoint, TlogProof
+from qaqpa.tlog.proofs import verify_consistency, verify_inclusion
 
 PERSON, OTHER = PEOPLE[:2]
 SAID = {"person": "A. Compliance", "reason": "application 17"}

@@ -6,12 +6,19 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from harness import PEOPLE, House, both_engines, give_consent, request, request_document
+from harness import (
+    PEOPLE,
+    House,
+    both_engines,
+    eventually,
+    give_consent,
+    request,
+    request_document,
+)
 from qaqpa.errors import DuplicateRequest, InvalidRequest, StoreUnavailable, Unsettled
 from qaqpa.gateway import Gateway, upkeep
 from qaqpa.ledger.recovery import recover
@@ -50,12 +57,6 @@ async def killed_at_work(house: House) -> None:
 async def consented(house: House) -> None:
     async with house.gateway() as gateway:
         await give_consent(house, gateway, PERSON)
-
-
-async def eventually(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - another task's or process's work
-            await asyncio.sleep(0.02)
 
 
 async def ended_unknown(gateway: Gateway, house: House, key: str | None = None) -> str:

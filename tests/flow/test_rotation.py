@@ -17,8 +17,9 @@ import pytest
 from harness import PASSPHRASE, PEOPLE, House, both_engines, give_consent, request, request_document
 from qaqpa.errors import KeyringError
 from qaqpa.gateway import Gateway
-from qaqpa.ledger import Keyring, rotation
-from qaqpa.ledger.keyring import Unlock
+from qaqpa.keys import Keyring
+from qaqpa.keys.keyring import Unlock
+from qaqpa.ledger import rotation
 from qaqpa.ledger.rotation import Rotated
 from qaqpa.store import Connection
 from qaqpa.testing.people import Person, people

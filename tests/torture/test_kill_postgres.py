@@ -18,7 +18,7 @@ from conftest import Server
 from harness import ROOT
 from qaqpa.demo import SANDBOXES, consents_for, received, stands, unaccounted
 from qaqpa.gateway import Gateway, Setup, load_setup
-from qaqpa.ledger.keyring import Keyring
+from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.consent import ConsentRequest
 from qaqpa.model.request import parse

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from qaqpa.ledger.merkle import leaf_hash
-from qaqpa.ledger.notes import Algorithm, Checkpoint, Note, VerifierKey, cosign, sign
-from qaqpa.ledger.tiles import TileTree, grow, tile_path, tiles_of
+from qaqpa.tlog.merkle import leaf_hash
+from qaqpa.tlog.notes import Algorithm, Checkpoint, Note, VerifierKey, cosign, sign
+from qaqpa.tlog.tiles import TileTree, grow, tile_path, tiles_of
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests/foreign/check.go"

@@ -27,10 +27,10 @@ from hypothesis import strategies as st
 from harness import PASSPHRASE as HOUSE_PASSPHRASE
 from harness import PEOPLE, House, give_consent
 from qaqpa.errors import KeyringError
-from qaqpa.ledger import Keyring
-from qaqpa.ledger.canonical import canonical
-from qaqpa.ledger.keyring import Hsm, Unlock, public_header
+from qaqpa.keys import Keyring
+from qaqpa.keys.keyring import Hsm, Unlock, public_header
 from qaqpa.ledger.subjects import Subject
+from qaqpa.model.canonical import canonical
 from qaqpa.model.disclosure import Extract, Message, Reply, Report
 from qaqpa.model.identifiers import SubjectId
 
@@ -290,7 +290,7 @@ def test_an_old_version_leaves_no_bytes_behind(path: Path, keyring: Keyring) -> 
 ROTATE = """
 import sys
 from pathlib import Path
-from qaqpa.ledger.keyring import Keyring
+from qaqpa.keys.keyring import Keyring
 ring = Keyring.load(Path(sys.argv[1]))
 while True:
     print(ring.begin_epoch(), ring.wrap("s", bytes(32)).hex(), flush=True)

@@ -19,9 +19,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from qaqpa.errors import KeyringError
-from qaqpa.ledger import Keyring
-from qaqpa.ledger.keyring import Hsm, Unlock, public_header
-from qaqpa.ledger.keys_pkcs11 import Pkcs11Keys
+from qaqpa.keys import Keyring
+from qaqpa.keys.keyring import Hsm, Unlock, public_header
+from qaqpa.keys.pkcs11 import Pkcs11Keys
 
 MODULE = next((path for path in ("/usr/lib/softhsm/libsofthsm2.so",) if Path(path).exists()), None)
 IIN = "900101300017"
@@ -288,7 +288,7 @@ def test_a_destroyed_epoch_is_gone_from_the_token(ring: Keyring, hsm: Hsm) -> No
 def test_what_one_process_wrapped_another_unwraps(path: Path, ring: Keyring, hsm: Hsm) -> None:
     wrapped = ring.wrap("s", KEY)
     code = (
-        "import sys; from pathlib import Path; from qaqpa.ledger.keyring import *\n"
+        "import sys; from pathlib import Path; from qaqpa.keys.keyring import *\n"
         f"ring = Keyring.load(Path({str(path)!r}), Unlock(pkcs11=Hsm({str(MODULE)!r}, {hsm.token!r}, '1234')))\n"
         f"print(ring.unwrap('s', 1, bytes.fromhex({wrapped.hex()!r})).hex(), ring.begin_epoch())"
     )

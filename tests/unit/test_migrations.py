@@ -21,10 +21,10 @@ from sqlalchemy import Connection, NullPool, create_engine
 from books import OK, Intruder, book_at
 from harness import PASSPHRASE, PEOPLE, House, both_engines, give_consent, request, request_document
 from qaqpa.errors import SchemaMismatch, VerificationFailed
-from qaqpa.ledger import Keyring, entries
+from qaqpa.keys import Keyring
+from qaqpa.keys.keyring import Unlock
+from qaqpa.ledger import entries
 from qaqpa.ledger.entries import Kind
-from qaqpa.ledger.keyring import Unlock
-from qaqpa.ledger.merkle import leaf_hash
 from qaqpa.ledger.recovery import recover, unsettled
 from qaqpa.ledger.subjects import Subject
 from qaqpa.model.identifiers import SubjectId, uuid7
@@ -32,6 +32,7 @@ from qaqpa.model.words import timestamp
 from qaqpa.store import store_at
 from qaqpa.store.migrate import HEAD, _config
 from qaqpa.store.schema import metadata
+from qaqpa.tlog.merkle import leaf_hash
 
 pytestmark = both_engines
 NOW = datetime.now(UTC) - timedelta(days=70)

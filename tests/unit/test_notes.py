@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.merkle import EMPTY_ROOT
-from qaqpa.ledger.notes import (
+from qaqpa.tlog.merkle import EMPTY_ROOT
+from qaqpa.tlog.notes import (
     MAX_NOTE_BYTES,
     AddCheckpoint,
     Algorithm,

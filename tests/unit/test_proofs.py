@@ -10,8 +10,8 @@ import pytest
 from merkle_by_definition import Definition, sha
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.merkle import EMPTY_ROOT, leaf_hash
-from qaqpa.ledger.proofs import verify_consistency, verify_inclusion
+from qaqpa.tlog.merkle import EMPTY_ROOT, leaf_hash
+from qaqpa.tlog.proofs import verify_consistency, verify_inclusion
 
 # Certificate Transparency's reference tests (merkletree/merkle_tree_test): eight leaves, their roots and proofs.
 CT = Definition([leaf_hash(bytes.fromhex(leaf)) for leaf in (

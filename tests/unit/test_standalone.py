@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-FILE = Path(__file__).parents[2] / "src/qaqpa/ledger/standalone.py"
+FILE = Path(__file__).parents[2] / "src/qaqpa/tlog/standalone.py"
 ORIGIN = "mfo.example/disclosures"
 
 
@@ -222,7 +222,7 @@ def test_it_needs_the_standard_library_of_python_3_9_and_nothing_else() -> None:
 
 
 def test_it_knows_the_kinds_that_the_ledger_writes() -> None:
-    entries = ast.parse((FILE.parent / "entries.py").read_text())
+    entries = ast.parse((FILE.parents[1] / "ledger/entries.py").read_text())
     kinds = next(node for node in entries.body if isinstance(node, ast.ClassDef) and node.name == "Kind")
     written = {ast.literal_eval(node.value) for node in kinds.body if isinstance(node, ast.Assign)}
     assert written == alone.KINDS

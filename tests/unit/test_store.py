@@ -17,7 +17,8 @@ import pytest
 from books import OK, Intruder, book_at
 from harness import both_engines
 from qaqpa.errors import NotFound, StoreUnavailable
-from qaqpa.ledger import Keyring, Ledger
+from qaqpa.keys import Keyring
+from qaqpa.ledger import Ledger
 from qaqpa.ledger.entries import Kind, control
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.disclosure import Outcome
@@ -245,7 +246,8 @@ APPENDER = """
 import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from qaqpa.ledger import Keyring, Ledger
+from qaqpa.keys import Keyring
+from qaqpa.ledger import Ledger
 from qaqpa.ledger.entries import Kind, control
 from qaqpa.store import store_at
 

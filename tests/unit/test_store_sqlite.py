@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from qaqpa.errors import NotConfigured, StoreUnavailable
-from qaqpa.ledger import Keyring
+from qaqpa.keys import Keyring
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.store import Store, store_at
 
@@ -37,7 +37,8 @@ APPENDER = """
 import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from qaqpa.ledger import Keyring, Ledger
+from qaqpa.keys import Keyring
+from qaqpa.ledger import Ledger
 from qaqpa.ledger.entries import Kind, control
 from qaqpa.store import store_at
 

@@ -12,10 +12,10 @@ import pytest
 from books import SIZE, Book, book_at, failed, write_early, write_late
 from harness import both_engines
 from qaqpa.errors import LedgerRolledBack, VerificationFailed
-from qaqpa.ledger.canonical import canonical
-from qaqpa.ledger.merkle import EMPTY_ROOT, leaf_hash
 from qaqpa.ledger.verify import verify
+from qaqpa.model.canonical import canonical
 from qaqpa.store import Connection
+from qaqpa.tlog.merkle import EMPTY_ROOT, leaf_hash
 
 pytestmark = both_engines
 

@@ -9,9 +9,9 @@ import pytest
 from merkle_by_definition import Definition, Frontier, sha
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.merkle import EMPTY_ROOT
-from qaqpa.ledger.proofs import verify_consistency, verify_inclusion
-from qaqpa.ledger.tiles import TILE, TileTree, entries_path, grow, tile_path, tiles_of
+from qaqpa.tlog.merkle import EMPTY_ROOT
+from qaqpa.tlog.proofs import verify_consistency, verify_inclusion
+from qaqpa.tlog.tiles import TILE, TileTree, entries_path, grow, tile_path, tiles_of
 
 BORDER = 65_537 + 300
 TREE = Definition([sha(str(number).encode()) for number in range(BORDER)])

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from merkle_by_definition import Definition, sha
 
 from qaqpa.errors import KeyringError, StoreUnavailable
-from qaqpa.ledger.merkle import EMPTY_ROOT
-from qaqpa.ledger.notes import (
+from qaqpa.tlog.merkle import EMPTY_ROOT
+from qaqpa.tlog.notes import (
     AddCheckpoint,
     Algorithm,
     Checkpoint,
@@ -254,7 +254,7 @@ def test_of_many_threads_one_moves_the_state(witness: Witness) -> None:
 PROCESS = """
 import sys
 from pathlib import Path
-from qaqpa.ledger.notes import VerifierKey
+from qaqpa.tlog.notes import VerifierKey
 from qaqpa.witness import Witness
 key, state, vkey, *bodies = sys.argv[1:]
 witness = Witness("witness.example/w", Path(key), Path(state), {"log.example/1": [VerifierKey.parse(vkey)]})

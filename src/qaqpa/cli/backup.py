@@ -23,7 +23,7 @@ from qaqpa.cli.options import (
 from qaqpa.cli.render import out
 from qaqpa.errors import InvalidRequest
 from qaqpa.gateway.compliance import check_loss_can_be_entered
-from qaqpa.ledger import Keyring
+from qaqpa.keys import Keyring
 from qaqpa.ledger.backup import back_up
 from qaqpa.ledger.backup import restore as restore_file
 from qaqpa.ledger.checkpoints import Outside

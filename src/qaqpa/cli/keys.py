@@ -19,7 +19,7 @@ from qaqpa.cli.options import (
     setup,
 )
 from qaqpa.cli.render import out
-from qaqpa.ledger import Keyring
+from qaqpa.keys import Keyring
 from qaqpa.ledger.rotation import Rotated
 
 app = typer.Typer(

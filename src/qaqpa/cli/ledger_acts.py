@@ -28,9 +28,9 @@ from qaqpa.cli.options import (
 from qaqpa.cli.render import out, print_json, table
 from qaqpa.errors import InvalidRequest, NotConfigured
 from qaqpa.ledger.archive import Archived
-from qaqpa.ledger.notes import VerifierKey
 from qaqpa.ledger.recovery import Unsettled
 from qaqpa.model.words import OutcomeResult
+from qaqpa.tlog.notes import VerifierKey
 from qaqpa.witness import Witness, create_key, serve
 
 

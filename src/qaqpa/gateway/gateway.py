@@ -21,7 +21,8 @@ from qaqpa.errors import DecisionOutdated, InvalidRequest, NotAllowed, NotConfig
 from qaqpa.gateway.compliance import Compliance, check_open_text
 from qaqpa.gateway.flow import Flow, request_asks
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_upkeep
-from qaqpa.ledger import Keyring, Ledger, StillHolds, entries
+from qaqpa.keys import Keyring
+from qaqpa.ledger import Ledger, StillHolds, entries
 from qaqpa.ledger.entries import Kind
 from qaqpa.minimise import present
 from qaqpa.model.consent import Consent, ConsentRequest

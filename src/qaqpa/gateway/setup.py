@@ -20,12 +20,12 @@ from qaqpa.config.references import is_reference, missing, resolve
 from qaqpa.errors import ConfigError, NotConfigured, VerificationFailed
 from qaqpa.gateway.upkeep import Upkeep
 from qaqpa.gateway.witnesses import Witness, Witnesses, witness_key
+from qaqpa.keys.keyring import Hsm, Unlock, public_header
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.checkpoints import Checkpoints, log_key
-from qaqpa.ledger.keyring import Hsm, Unlock, public_header
-from qaqpa.ledger.notes import VerifierKey
 from qaqpa.policy import Policy, compile_policy
 from qaqpa.seal import RecipientKey, load_key
+from qaqpa.tlog.notes import VerifierKey
 from qaqpa.transport.https import Addresses, Https
 from qaqpa.transport.limits import Breaker, Limits
 from qaqpa.transport.transport import Line

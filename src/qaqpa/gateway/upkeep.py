@@ -12,8 +12,8 @@ from qaqpa.gateway.witnesses import Witnesses
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.backup import enter_loss
 from qaqpa.ledger.checkpoints import Checkpoints
-from qaqpa.ledger.notes import Note
 from qaqpa.ledger.recovery import recover
+from qaqpa.tlog.notes import Note
 
 _log = log.get("upkeep")
 RECOVER_EVERY_S = 10.0

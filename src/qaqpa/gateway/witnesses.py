@@ -8,8 +8,8 @@ from qaqpa import log
 from qaqpa.errors import QaqpaError, VerificationFailed
 from qaqpa.ledger.checkpoints import Checkpoints
 from qaqpa.ledger.integrate import tree_of
-from qaqpa.ledger.notes import AddCheckpoint, Algorithm, Checkpoint, Note, VerifierKey, parse_signatures
 from qaqpa.store import Store
+from qaqpa.tlog.notes import AddCheckpoint, Algorithm, Checkpoint, Note, VerifierKey, parse_signatures
 from qaqpa.transport.https import Https
 
 _log = log.get("witnesses")

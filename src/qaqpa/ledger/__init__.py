@@ -4,7 +4,6 @@ No leaf holds a personal value, a plain digest of one, or anything an IIN could 
 is about stands in its sealed part, under a key of that person's own.
 """
 
-from qaqpa.ledger.keyring import Keyring
 from qaqpa.ledger.ledger import Ledger, StillHolds
 
-__all__ = ["Keyring", "Ledger", "StillHolds"]
+__all__ = ["Ledger", "StillHolds"]

@@ -22,9 +22,9 @@ from qaqpa.ledger import entries
 from qaqpa.ledger.entries import ARCHIVE, Kind
 from qaqpa.ledger.integrate import integrated, read_tile
 from qaqpa.ledger.ledger import Ledger
-from qaqpa.ledger.merkle import HASH_SIZE, leaf_hash
-from qaqpa.ledger.tiles import TILE, ReadTile
 from qaqpa.store import Connection
+from qaqpa.tlog.merkle import HASH_SIZE, leaf_hash
+from qaqpa.tlog.tiles import TILE, ReadTile
 
 Bodies = Callable[[int], Iterator[tuple[int, bytes]]]
 """Indexes and bodies of a month that was moved to a file. Raises VerificationFailed."""

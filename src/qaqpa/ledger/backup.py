@@ -15,16 +15,16 @@ import orjson
 
 from qaqpa import files
 from qaqpa.errors import KeyringError, LedgerRolledBack, NotPossible, StoreUnavailable
+from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger import entries
 from qaqpa.ledger.checkpoints import Outside
 from qaqpa.ledger.entries import RESTORE, Kind
 from qaqpa.ledger.integrate import tree_of
-from qaqpa.ledger.keyring import Keyring
 from qaqpa.ledger.ledger import Ledger
-from qaqpa.ledger.notes import Checkpoint
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.store import Connection, Row, Store, store_at
 from qaqpa.store.schema import metadata
+from qaqpa.tlog.notes import Checkpoint
 
 Progress = Callable[[int, int], None]
 """Rows done, rows in all."""

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from qaqpa import files, log
 from qaqpa.errors import LedgerRolledBack, NotFound, StoreUnavailable, VerificationFailed
+from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger.integrate import integrate, integrated, tree_of
-from qaqpa.ledger.keyring import Keyring
 from qaqpa.ledger.ledger import Clock
-from qaqpa.ledger.notes import Algorithm, Checkpoint, Note, Signature, TlogProof, VerifierKey, sign
-from qaqpa.ledger.tiles import TileTree
 from qaqpa.model.words import timestamp
 from qaqpa.store import Connection, Store
+from qaqpa.tlog.notes import Algorithm, Checkpoint, Note, Signature, TlogProof, VerifierKey, sign
+from qaqpa.tlog.tiles import TileTree
 
 _ADD = "INSERT INTO checkpoints (size, time, note) VALUES (?, ?, ?) ON CONFLICT (size) DO NOTHING"
 _HOURS = "SELECT size, note FROM checkpoints WHERE time >= ? AND size < ?"

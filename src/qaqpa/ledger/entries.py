@@ -8,12 +8,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from qaqpa.ledger.merkle import leaf_hash
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Extract, Intent, Message, Outcome
 from qaqpa.model.identifiers import DisclosureId, SubjectId, uuid7
 from qaqpa.model.words import OutcomeResult, SealKind, timestamp
 from qaqpa.store import EntryRow
+from qaqpa.tlog.merkle import leaf_hash
 
 FORMAT = 1
 

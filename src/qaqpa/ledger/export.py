@@ -9,14 +9,14 @@ from itertools import islice
 from pathlib import Path
 
 from qaqpa.errors import NotFound, NotPossible, StoreUnavailable
-from qaqpa.ledger import standalone
 from qaqpa.ledger.archive import Bodies, bodies
 from qaqpa.ledger.checkpoints import latest_note, opened
 from qaqpa.ledger.integrate import read_tile
-from qaqpa.ledger.merkle import HASH_SIZE
-from qaqpa.ledger.notes import VerifierKey
-from qaqpa.ledger.tiles import TILE, entries_path, tile_path, tiles_of
 from qaqpa.store import Connection, Store
+from qaqpa.tlog import standalone
+from qaqpa.tlog.merkle import HASH_SIZE
+from qaqpa.tlog.notes import VerifierKey
+from qaqpa.tlog.tiles import TILE, entries_path, tile_path, tiles_of
 
 Progress = Callable[[int, int], None]
 """Entries done, entries in all."""

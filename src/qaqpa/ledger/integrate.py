@@ -10,8 +10,8 @@ chosen by an advisory lock; a row lock and the tiles' primary key keep it right 
 from __future__ import annotations
 
 from qaqpa.errors import StoreUnavailable, VerificationFailed
-from qaqpa.ledger.tiles import TILE, ReadTile, TileTree, grow
 from qaqpa.store import Connection
+from qaqpa.tlog.tiles import TILE, ReadTile, TileTree, grow
 
 BATCH = 4_096
 _INTEGRATOR = 7_101_705

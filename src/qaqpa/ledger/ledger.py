@@ -19,11 +19,11 @@ from qaqpa.errors import (
     StoreError,
     StoreUnavailable,
 )
+from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger import entries
-from qaqpa.ledger.canonical import canonical
 from qaqpa.ledger.entries import ACCEPT_CLOCK, AUTHORISING, DATING, SETTLE, Draft, Kind, Public, latest_time
-from qaqpa.ledger.keyring import Keyring
 from qaqpa.ledger.subjects import Subject, Subjects
+from qaqpa.model.canonical import canonical
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Extract, Intent, Json, Message, Outcome
 from qaqpa.model.identifiers import DisclosureId, uuid7

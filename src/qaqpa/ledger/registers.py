@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.canonical import canonical
 from qaqpa.ledger.entries import Kind
+from qaqpa.model.canonical import canonical
 from qaqpa.model.consent import ConsentStatus
 from qaqpa.store import Connection
 

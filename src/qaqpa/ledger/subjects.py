@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from qaqpa.errors import KeyringError, NotFound
-from qaqpa.ledger.canonical import canonical
-from qaqpa.ledger.keyring import KEY_SIZE, Keyring
+from qaqpa.keys.keyring import KEY_SIZE, Keyring
 from qaqpa.ledger.read import entries_of
+from qaqpa.model.canonical import canonical
 from qaqpa.model.identifiers import SubjectId, uuid7
 from qaqpa.store import Connection, Store
 

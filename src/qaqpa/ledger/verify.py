@@ -14,11 +14,11 @@ from qaqpa.ledger.archive import Bodies, archives, leaf_in, moved
 from qaqpa.ledger.checkpoints import opened
 from qaqpa.ledger.found import Found
 from qaqpa.ledger.integrate import integrated, read_tile
-from qaqpa.ledger.merkle import EMPTY_ROOT
-from qaqpa.ledger.notes import Checkpoint, VerifierKey
 from qaqpa.ledger.story import Entry, Story, bad_columns, from_file
-from qaqpa.ledger.tiles import TILE, TileTree, grow, tiles_of
 from qaqpa.store import Connection, Row
+from qaqpa.tlog.merkle import EMPTY_ROOT
+from qaqpa.tlog.notes import Checkpoint, VerifierKey
+from qaqpa.tlog.tiles import TILE, TileTree, grow, tiles_of
 
 Progress = Callable[[int, int], None]
 """Entries done, entries in all."""

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.merkle import HASH_SIZE
+from qaqpa.tlog.merkle import HASH_SIZE
 
 MAX_NOTE_BYTES = 256 * 1024
 MAX_SIGNATURES = 100

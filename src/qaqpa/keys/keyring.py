@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from qaqpa.errors import KeyringError
-from qaqpa.ledger import keys_file
-from qaqpa.ledger.canonical import canonical
-from qaqpa.ledger.keys_file import KEY_SIZE, UNREADABLE, FileKeys, Header, Seal, Secrets, bytes_of, text_of
-from qaqpa.ledger.keys_pkcs11 import Hsm, Pkcs11Keys
+from qaqpa.keys import file
+from qaqpa.keys.file import KEY_SIZE, UNREADABLE, FileKeys, Header, Seal, Secrets, bytes_of, text_of
+from qaqpa.keys.pkcs11 import Hsm, Pkcs11Keys
+from qaqpa.model.canonical import canonical
 
 __all__ = ["KEY_SIZE", "Hsm", "Keyring", "Unlock", "public_header"]
 
@@ -84,7 +84,7 @@ class _State:
 
     header: Header
     keys: Keys = field(repr=False)
-    identity: keys_file.Identity
+    identity: file.Identity
 
 
 class Keyring:
@@ -108,7 +108,7 @@ class Keyring:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise KeyringError(f"{path} cannot be written: {error.strerror}") from None
-        with keys_file.locked(path):
+        with file.locked(path):
             if path.exists() or path.is_symlink():
                 raise KeyringError(f"{path} exists: a keyring is never overwritten")
             ring = secrets.token_hex(8)
@@ -136,8 +136,8 @@ class Keyring:
     def load(cls, path: Path, unlock: Unlock = _NOTHING) -> Keyring:
         """Read the keyring at `path`; one of an older format is upgraded. Raises KeyringError that says what to do."""
         _check_unlock(unlock)
-        if keys_file.parse(path, keys_file.read(path)[0])["format"] == 1:
-            with keys_file.locked(path):  # two processes that upgrade would make two signing keys
+        if file.parse(path, file.read(path)[0])["format"] == 1:
+            with file.locked(path):  # two processes that upgrade would make two signing keys
                 state = _read(path, unlock)
         else:
             state = _read(path, unlock)
@@ -153,7 +153,7 @@ class Keyring:
     def refresh(self) -> bool:
         """Read the file again if another process changed it; whether one did. Costs one stat when nothing changed."""
         try:
-            current = keys_file.identity(self.path.stat())
+            current = file.identity(self.path.stat())
         except OSError:
             current = None  # reading says what is wrong
         if current == self._state.identity:
@@ -246,7 +246,7 @@ class Keyring:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with self._change, keys_file.locked(self.path):
+        with self._change, file.locked(self.path):
             self._read_again()
             yield
 
@@ -259,10 +259,10 @@ class Keyring:
 
 def public_header(path: Path) -> tuple[str, bytes]:
     """Id and public key of the keyring at `path`; takes nothing secret. Raises KeyringError."""
-    document = keys_file.parse(path, keys_file.read(path)[0])
+    document = file.parse(path, file.read(path)[0])
     if document["format"] == 1:
         raise KeyringError(f"{path} is of an older version and has no public key yet: open the gateway once")
-    header = keys_file.verified(path, document)
+    header = file.verified(path, document)
     return header.id, bytes_of(header.public)
 
 
@@ -276,29 +276,29 @@ def _person(iin: str) -> bytes:
 def _written(path: Path, header: Header, keys: Keys) -> _State:
     document = header.document()
     document.update(keys.body(document))
-    document["signature"] = text_of(keys.sign(keys_file.signed(document)))
-    return _State(header, keys, keys_file.write(path, json.dumps(document, indent=1).encode()))
+    document["signature"] = text_of(keys.sign(file.signed(document)))
+    return _State(header, keys, file.write(path, json.dumps(document, indent=1).encode()))
 
 
 def _read(path: Path, unlock: Unlock, known: _State | None = None) -> _State:
     """The keyring as it stands; `known` itself when it is still that. Upgrades format 1: call it under the lock."""
-    text, status = keys_file.read(path)
-    keys_file.refuse_shared(path, status)
-    identity = keys_file.identity(status)
+    text, status = file.read(path)
+    file.refuse_shared(path, status)
+    identity = file.identity(status)
     if known is not None and known.identity == identity:
         return known
-    document = keys_file.parse(path, text)
+    document = file.parse(path, text)
     try:
         if document["format"] == 1:
             if known is not None:
                 raise _old_copy(path)
             return _upgraded(path, document, unlock)
-        header = keys_file.verified(path, document)
+        header = file.verified(path, document)
         if known is not None:
             _refuse_another(path, known.header, header)
         keys = _opened(path, document, header, unlock, known)
     except UNREADABLE:
-        raise keys_file.not_ours(path) from None
+        raise file.not_ours(path) from None
     return _State(header, keys, identity)
 
 

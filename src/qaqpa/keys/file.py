@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from qaqpa import files
 from qaqpa.errors import KeyringError
-from qaqpa.ledger.canonical import canonical
+from qaqpa.model.canonical import canonical
 
 KEY_SIZE = 32
 NONCE_SIZE = 12

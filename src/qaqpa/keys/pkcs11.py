@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from qaqpa.errors import KeyringError
-from qaqpa.ledger.keys_file import KEY_SIZE, NONCE_SIZE
+from qaqpa.keys.file import KEY_SIZE, NONCE_SIZE
 
 if TYPE_CHECKING:
     from pkcs11 import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.merkle import HASH_SIZE, node_hash
+from qaqpa.tlog.merkle import HASH_SIZE, node_hash
 
 
 def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> None:

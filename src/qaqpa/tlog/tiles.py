@@ -13,7 +13,7 @@ from functools import lru_cache
 from hashlib import sha256
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.merkle import EMPTY_ROOT, HASH_SIZE, node_hash
+from qaqpa.tlog.merkle import EMPTY_ROOT, HASH_SIZE, node_hash
 
 HEIGHT = 8
 TILE = 1 << HEIGHT
