@@ -24,7 +24,7 @@ from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.decision import Asked, Decision, GuardResult, Result
 from qaqpa.model.disclosure import Extract, Intent, Message, Outcome
-from qaqpa.model.identifiers import CallerId, RecipientId
+from qaqpa.model.identifiers import CallerId, DisclosureId, RecipientId, uuid7
 from qaqpa.model.words import OutcomeResult, SealKind, Words
 from qaqpa.store import Store, store_at
 
@@ -47,7 +47,7 @@ async def intend(
     ledger: Ledger, decision: Decision = PERMIT, *, key: str | None = None, iin: str = PEOPLE[0].iin, holds: Any = None
 ) -> Intent:
     return await ledger.intend(
-        decision, EXTRACT, MESSAGE, iin, seal=SealKind.TLS_ONLY, stated={}, idempotency_key=key,
+        DisclosureId(uuid7()), decision, EXTRACT, MESSAGE, iin, seal=SealKind.TLS_ONLY, stated={}, idempotency_key=key,
         still_holds=holds or (lambda _connection: True),
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel
 
-from qaqpa.model.disclosure import Extract, Message, Reply, Report
+from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 
 GROUP = "qaqpa.adapters"
@@ -53,8 +53,11 @@ class Adapter(Protocol):
     def __init__(self, settings: Any) -> None:
         """`settings` is an instance of `Settings`, its secrets resolved."""
 
-    def encode(self, operation: str, extract: Extract) -> Message:
-        """The message for `operation`. Raises InvalidRequest when a value cannot be written in their format."""
+    def encode(self, operation: str, extract: Extract, exchange: Exchange, /) -> Message:
+        """The message for `operation`; pure, so the same exchange gives the same message.
+
+        Raises InvalidRequest when a value cannot be written in their format.
+        """
 
     def decode(self, operation: str, reply: Reply) -> Report:
         """What the reply says. Raises Rejected (or a kind of it) or AnswerUnreadable; never anything else."""

@@ -9,6 +9,7 @@ from lxml import etree
 from pydantic import SecretStr
 
 from qaqpa.model.disclosure import Extract, Reply, Report
+from qaqpa.testing.contract import EXCHANGE
 from qaqpa.testing.people import people
 from qaqpa_adapters.first_credit_bureau import FirstCreditBureau, FirstCreditBureauSettings
 
@@ -133,7 +134,7 @@ def extract(*, consent: bool = True, **changed: Any) -> Extract:
 
 
 def written(operation: str, found: Extract | None = None, settings: FirstCreditBureauSettings = SETTINGS) -> Any:
-    return etree.fromstring(FirstCreditBureau(settings).encode(operation, found or extract()).body)
+    return etree.fromstring(FirstCreditBureau(settings).encode(operation, found or extract(), EXCHANGE).body)
 
 
 def read(operation: str, body: bytes, status: int = 200) -> Report:

@@ -14,7 +14,7 @@ from bureau_answers import DEBT_ANSWER, REPORT_ANSWER, SCORE_ANSWER, SETTINGS
 from qaqpa.config.models import FieldRule
 from qaqpa.errors import AnswerUnreadable, InvalidRequest
 from qaqpa.minimise import Context, minimise
-from qaqpa.model.disclosure import Extract, Message, Reply, Report
+from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.testing.contract import AdapterContract
 from qaqpa.testing.people import people
@@ -62,8 +62,8 @@ class Careless(FirstCreditBureau):
 
 
 class Templated(Careless):
-    def encode(self, operation: str, extract: Extract) -> Message:
-        good = super().encode(operation, example("iin", "last_name", "first_name", "birth_date"))
+    def encode(self, operation: str, extract: Extract, exchange: Exchange) -> Message:
+        good = super().encode(operation, example("iin", "last_name", "first_name", "birth_date"), exchange)
         body = good.body.replace(PERSON.iin.encode(), str(extract.get("identity.iin")).encode())
         return Message(body, good.content_type, good.endpoint, good.headers)
 
@@ -71,18 +71,18 @@ class Templated(Careless):
 class Remembering(Careless):
     seen = b""
 
-    def encode(self, operation: str, extract: Extract) -> Message:
-        good = super().encode(operation, extract)
+    def encode(self, operation: str, extract: Extract, exchange: Exchange) -> Message:
+        good = super().encode(operation, extract, exchange)
         self.seen += str(extract.get("identity.last_name")).encode()
         return Message(good.body + b"<!--" + self.seen + b"-->", good.content_type, good.endpoint, good.headers)
 
 
 class Forgiving(Careless):
-    def encode(self, operation: str, extract: Extract) -> Message:
+    def encode(self, operation: str, extract: Extract, exchange: Exchange) -> Message:
         try:
-            return super().encode(operation, extract)
+            return super().encode(operation, extract, exchange)
         except InvalidRequest:
-            return super().encode(operation, TestFirstCreditBureau.examples[operation])
+            return super().encode(operation, TestFirstCreditBureau.examples[operation], exchange)
 
 
 class Gullible(Careless):

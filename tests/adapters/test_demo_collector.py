@@ -17,6 +17,7 @@ from qaqpa.errors import (
     RightsRefused,
 )
 from qaqpa.model.disclosure import Extract, Reply
+from qaqpa.testing.contract import EXCHANGE
 from qaqpa_adapters.demo_collector import DemoCollector, DemoCollectorSettings, wire
 
 IIN = "900101300017"
@@ -36,7 +37,7 @@ def reply_of(body: object, status: int = 202) -> Reply:
 
 
 def test_a_message_holds_the_debtor_under_the_agencys_names():
-    message = ADAPTER.encode("handover", extract_of(NEEDED))
+    message = ADAPTER.encode("handover", extract_of(NEEDED), EXCHANGE)
     assert (message.endpoint, message.content_type, dict(message.headers)) == ("handover", "application/json", {})
     assert orjson.loads(message.body) == {
         "agency_code": "MFO-7",
@@ -47,7 +48,9 @@ def test_a_message_holds_the_debtor_under_the_agencys_names():
 
 def test_the_order_of_keys_does_not_depend_on_the_extract():
     turned = {group: dict(reversed(fields.items())) for group, fields in reversed(NEEDED.items())}
-    assert ADAPTER.encode("handover", extract_of(turned)) == ADAPTER.encode("handover", extract_of(NEEDED))
+    assert ADAPTER.encode("handover", extract_of(turned), EXCHANGE) == ADAPTER.encode(
+        "handover", extract_of(NEEDED), EXCHANGE
+    )
 
 
 def test_every_field_that_the_operation_uses_is_written_and_no_other():
@@ -58,7 +61,7 @@ def test_every_field_that_the_operation_uses_is_written_and_no_other():
         group, _, name = path.partition(".")
         data.setdefault(group, {})[name] = f"value of {path}"
     data["contact"]["email"] = data["identity"]["sex"] = "canary"
-    body = ADAPTER.encode("handover", extract_of(data)).body
+    body = ADAPTER.encode("handover", extract_of(data), EXCHANGE).body
     assert all(f'"value of {path}"'.encode() in body for path in uses)
     assert b"canary" not in body
 
@@ -68,13 +71,13 @@ def test_a_missing_field_is_named_and_no_value_is(path):
     group, _, name = path.partition(".")
     data = {**NEEDED, group: {key: value for key, value in NEEDED[group].items() if key != name}}
     with pytest.raises(InvalidRequest) as caught:
-        ADAPTER.encode("handover", extract_of(data))
+        ADAPTER.encode("handover", extract_of(data), EXCHANGE)
     assert caught.value.problems == (f"{path}: the agency needs it",)
 
 
 def test_an_operation_that_the_agency_does_not_offer_is_refused():
     with pytest.raises(InvalidRequest, match="handover"):
-        ADAPTER.encode("recall", extract_of(NEEDED))
+        ADAPTER.encode("recall", extract_of(NEEDED), EXCHANGE)
 
 
 @pytest.mark.parametrize("status", [200, 202])

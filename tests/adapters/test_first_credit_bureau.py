@@ -31,6 +31,7 @@ from qaqpa.errors import (
     InvalidRequest,
 )
 from qaqpa.model.vocabulary import VOCABULARY
+from qaqpa.testing.contract import EXCHANGE
 from qaqpa_adapters.first_credit_bureau import FirstCreditBureau, FirstCreditBureauSettings
 
 # --- what we write ---------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ def test_consent_is_what_the_gate_verified(operation: str, where: str) -> None:
     ],
 )
 def test_the_header_holds_the_login_in_their_order(operation: str, prefix: str, action: str, culture: str) -> None:
-    message = BUREAU.encode(operation, extract())
+    message = BUREAU.encode(operation, extract(), EXCHANGE)
     assert message.content_type == "text/xml; charset=utf-8"
     assert dict(message.headers) == {"SOAPAction": f'"{action}"'}
     settings = SETTINGS.model_copy(update={"security_token": SecretStr("t"), "user_id": "7", "version": "2"})
@@ -149,13 +150,13 @@ def test_secrets_do_not_show_and_unknown_settings_are_refused() -> None:
 )
 def test_what_cannot_be_written_is_an_invalid_request(changed: dict[str, Any], path: str) -> None:
     with pytest.raises(InvalidRequest, match=path) as caught:
-        BUREAU.encode("debt_burden", extract(**changed))
+        BUREAU.encode("debt_burden", extract(**changed), EXCHANGE)
     assert "1989" not in str(caught.value)
 
 
 def test_an_unknown_operation_is_refused_in_both_directions() -> None:
     with pytest.raises(InvalidRequest):
-        BUREAU.encode("contributions", extract())
+        BUREAU.encode("contributions", extract(), EXCHANGE)
     with pytest.raises(AnswerUnreadable):
         read("contributions", REPORT_ANSWER)
 

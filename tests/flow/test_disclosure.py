@@ -14,6 +14,7 @@ from harness import DEBTOR_FACTS, PEOPLE, House, give_consent, handover_document
 from qaqpa.errors import Denied, DuplicateRequest, NotAllowed
 from qaqpa.ledger.read import entries_of
 from qaqpa.model.vocabulary import VOCABULARY
+from qaqpa.testing.contract import EXCHANGE
 from qaqpa.testing.faults import Fault
 
 PERSON = PEOPLE[0]
@@ -87,7 +88,7 @@ async def test_what_the_bureau_received_is_what_the_ledger_says_was_sent(house: 
             consent_confirmed=True,
             context=Context(house.clock().date()),
         )
-        body = adapter.encode("score", extract).body
+        body = adapter.encode("score", extract, EXCHANGE).body
         assert hashlib.sha256(body).hexdigest() == house.fcb.calls[0].body_sha256
         subject = await gateway.ledger.subjects.find(PERSON.iin)
         assert subject is not None
@@ -102,7 +103,7 @@ async def test_consent_is_confirmed_to_the_bureau_only_when_it_was_checked(house
 
         for confirmed, said in ((True, "1"), (False, "0")):
             extract = Extract({"identity": {"iin": PERSON.iin}}, (FieldPath("identity.iin"),), (), confirmed)
-            body = etree.fromstring(adapter.encode("credit_report", extract).body)
+            body = etree.fromstring(adapter.encode("credit_report", extract, EXCHANGE).body)
             assert body.xpath("string(//ConsentConfirmed)") == said
 
 

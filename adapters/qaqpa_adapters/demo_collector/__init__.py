@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from qaqpa.adapter import Operation, operation
 from qaqpa.errors import InvalidRequest
-from qaqpa.model.disclosure import Extract, Message, Reply, Report
+from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa_adapters.demo_collector import wire
 
 HANDOVER = "handover"
@@ -50,7 +50,7 @@ class DemoCollector:
     def __init__(self, settings: DemoCollectorSettings) -> None:
         self._settings = settings
 
-    def encode(self, operation: str, extract: Extract) -> Message:
+    def encode(self, operation: str, extract: Extract, _exchange: Exchange) -> Message:
         """The debtor as JSON. Raises InvalidRequest when a field is missing without which a debt is nobody's."""
         declared = self._declared(operation)
         missing = sorted(path for path in declared.needs if extract.get(path) is None)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from qaqpa.adapter import Operation, operation
 from qaqpa.errors import CredentialsRefused, InvalidRequest, Rejected, RequestRefused, RightsRefused
-from qaqpa.model.disclosure import Extract, Message, Reply, Report
+from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.vocabulary import VOCABULARY
 from qaqpa_adapters.first_credit_bureau import report, wire
 
@@ -101,7 +101,7 @@ class FirstCreditBureau:
     def __init__(self, settings: FirstCreditBureauSettings) -> None:
         self._settings = settings
 
-    def encode(self, operation: str, extract: Extract) -> Message:
+    def encode(self, operation: str, extract: Extract, _exchange: Exchange) -> Message:
         """A SOAP message. Raises InvalidRequest for a missing field or a value that XML or the bureau cannot carry."""
         iin = _needed(extract, "identity.iin")
         consent = extract.consent_confirmed  # 573-II art. 17: checked for this very disclosure, never a constant

@@ -31,8 +31,8 @@ from qaqpa.errors import (
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.minimise import Context, cut_report, minimise, present
 from qaqpa.model.decision import Asked, Decision, Result
-from qaqpa.model.disclosure import Disclosure, Extract, Intent, Message, Outcome, Reply, Report
-from qaqpa.model.identifiers import CallerId, RecipientId
+from qaqpa.model.disclosure import Disclosure, Exchange, Extract, Intent, Message, Outcome, Reply, Report
+from qaqpa.model.identifiers import CallerId, DisclosureId, RecipientId, uuid7
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult
@@ -87,10 +87,12 @@ class Flow:
         confirmed = decision.consent is not None
         extract = minimise(data, route.fields, consent_confirmed=confirmed, context=Context(self.policy.day(facts.now)))
         adapter, operation = self.adapters[asked.recipient], route.operation
-        message = write_message(adapter, operation.name, extract)
+        exchange = Exchange(DisclosureId(uuid7()), facts.now)
+        message = write_message(adapter, operation.name, extract, exchange)
 
         # The ledger first. From here on the disclosure exists, whatever happens.
         intent = await self.ledger.intend(
+            exchange.id,
             decision,
             extract,
             message,
@@ -131,10 +133,10 @@ class Flow:
         return error
 
 
-def write_message(adapter: Adapter, operation: str, extract: Extract) -> Message:
+def write_message(adapter: Adapter, operation: str, extract: Extract, exchange: Exchange) -> Message:
     """The message in the recipient's format. Raises InvalidRequest, also for an adapter that fails in another way."""
     try:
-        return adapter.encode(operation, extract)
+        return adapter.encode(operation, extract, exchange)
     except QaqpaError:
         raise
     except Exception as error:  # noqa: BLE001 - what an adapter's own exception says may hold the person's data

@@ -26,7 +26,7 @@ from qaqpa.ledger.subjects import Subject, Subjects
 from qaqpa.model.canonical import canonical
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Extract, Intent, Json, Message, Outcome
-from qaqpa.model.identifiers import DisclosureId, uuid7
+from qaqpa.model.identifiers import DisclosureId
 from qaqpa.model.words import OutcomeResult, SealKind
 from qaqpa.store import Connection, Store
 from qaqpa.store.connection import Claim
@@ -224,6 +224,7 @@ class Ledger:
 
     async def intend(
         self,
+        disclosure: DisclosureId,
         decision: Decision,
         extract: Extract,
         message: Message,
@@ -245,7 +246,6 @@ class Ledger:
         if self.closed_by is not None:
             raise self.closed_by
         subject = await self.subjects.ensure(iin)
-        disclosure = DisclosureId(uuid7())
         public = entries.intent(disclosure, decision, extract, message, subject.id, seal=seal, at=self.clock())
         private = {"iin": iin, "sent": subject.digest(message.body), "stated": stated}
         draft = self.draft(Kind.INTENT, disclosure, public, subject, private)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from qaqpa.model.decision import Decision
@@ -39,6 +40,15 @@ class Extract:
         for part in path.split("."):
             node = node.get(part) if isinstance(node, Mapping) else None
         return node
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What names one exchange, for formats that number and date their messages; both stand in the ledger too."""
+
+    id: DisclosureId
+    at: datetime
+    """UTC."""
 
 
 @dataclass(frozen=True, slots=True)

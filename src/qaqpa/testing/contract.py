@@ -19,6 +19,7 @@ import inspect
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,9 +30,11 @@ from pydantic import ValidationError
 from qaqpa.adapter import Adapter
 from qaqpa.errors import AnswerUnreadable, InvalidRequest, Rejected
 from qaqpa.model import vocabulary
-from qaqpa.model.disclosure import Extract, Message, Reply, Report
+from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
+from qaqpa.model.identifiers import DisclosureId
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 
+EXCHANGE = Exchange(DisclosureId("0198c5a0-0000-7000-8000-000000000001"), datetime(2026, 1, 15, 6, 30, tzinfo=UTC))
 MARKUP = 'Қ<b a="1">&amp;\'\\]]>{{0}}%s--;'
 """Characters that end a string, an element or a template in some format, and a letter outside Latin and Russian."""
 
@@ -91,7 +94,7 @@ class AdapterContract:
 
     def test_a_message_is_made_from_all_that_is_used(self) -> None:
         for name, example in self.examples.items():
-            message = self.adapter.encode(name, example)
+            message = self.adapter.encode(name, example, EXCHANGE)
             assert message.body
             assert message.content_type
             assert message.endpoint == self.adapter.operations[name].endpoint
@@ -102,7 +105,7 @@ class AdapterContract:
     def test_a_message_is_made_from_what_is_needed_alone(self) -> None:
         for name, example in self.examples.items():
             declared = self.adapter.operations[name]
-            texts = self.strings(self.adapter.encode(name, _keep(example, declared.needs)))
+            texts = self.strings(self.adapter.encode(name, _keep(example, declared.needs), EXCHANGE))
             kept = {value for path in declared.needs for value in _texts(example, path)}
             for path in declared.uses - declared.needs:
                 left_out = [value for value in _texts(example, path) if not any(value in other for other in kept)]
@@ -112,8 +115,8 @@ class AdapterContract:
     def test_encoding_is_pure(self) -> None:
         for name, example in self.examples.items():
             before = copy.deepcopy(example.data)
-            first = self.adapter.encode(name, example)
-            assert first == self.adapter.encode(name, example)
+            first = self.adapter.encode(name, example, EXCHANGE)
+            assert first == self.adapter.encode(name, example, EXCHANGE)
             assert example.data == before, f"{name}: encode changed the extract"
 
     def test_a_missing_field_that_is_needed_is_an_invalid_request(self) -> None:
@@ -121,7 +124,7 @@ class AdapterContract:
             declared = self.adapter.operations[name]
             for path in sorted(declared.needs):
                 with pytest.raises(InvalidRequest) as caught:
-                    self.adapter.encode(name, _keep(example, declared.uses - {path}))
+                    self.adapter.encode(name, _keep(example, declared.uses - {path}), EXCHANGE)
                 assert path in str(caught.value), f"{name}: the error does not name {path}"
                 _says_none_of(caught.value, [text for used in declared.uses for text in _texts(example, used)])
 
@@ -132,7 +135,7 @@ class AdapterContract:
                 canary = f"{MARKUP}{number}"
                 changed = _put(example, path, canary)
                 try:
-                    texts = self.strings(self.adapter.encode(name, changed))
+                    texts = self.strings(self.adapter.encode(name, changed, EXCHANGE))
                 except InvalidRequest as error:
                     assert path in self.narrow or not _in_vocabulary(changed), f"{name} refuses a text in {path}"
                     _says_none_of(error, [canary])
