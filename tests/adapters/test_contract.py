@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from bureau_answers import DEBT_ANSWER, REPORT_ANSWER, SCORE_ANSWER, SETTINGS
 
-from qaqpa.config.models import FieldRule
+from qaqpa.config.recipients import FieldRule
 from qaqpa.errors import AnswerUnreadable, InvalidRequest
 from qaqpa.minimise import Context, minimise
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report

@@ -2,71 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta, timezone
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    Strict,
-    StringConstraints,
     model_validator,
 )
 
-from qaqpa.config.references import is_reference
+from qaqpa.config.base import ClauseId, File, HttpsChannel, Number, Secret, Section, Sha256, Text, Value, Whole
+from qaqpa.config.recipients import RecipientFile
 from qaqpa.model.identifiers import Bin, Slug
-from qaqpa.model.words import Ground, Language, SealKind, Words
-
-Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
-# Strict: TOML has numbers and truth values of its own, so `true` is no number here.
-Whole = Annotated[int, Strict()]
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Seconds = Annotated[Number, Field(gt=0, le=600)]
-ClauseId = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+(\(\d+\))?$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
-
-Value = Text
-"""A literal, or a reference (`env:`, `file:`, `credential:`) that is read when the gateway opens."""
-
-
-def _secret(text: str) -> str:
-    if not is_reference(text):
-        raise ValueError("a secret is never written here: refer to it as env:, file: or credential:")
-    return text
-
-
-Secret = Annotated[str, AfterValidator(_secret)]
-"""A reference to something secret."""
-
-
-class Section(BaseModel):
-    """A table of a configuration file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _version(value: object) -> int:
-    if type(value) is not int or value != 1:
-        raise ValueError("must be 1, the only format of this file so far")
-    return 1
-
-
-class File(Section):
-    """A whole configuration file."""
-
-    version: Annotated[int, BeforeValidator(_version)]
-
+from qaqpa.model.words import Language, Words
 
 # --- gateway.toml ----------------------------------------------------------------------------------
 
@@ -89,41 +41,6 @@ class StoreConfig(Section):
     """Where the ledger lives."""
 
     url: Value
-
-
-def _network(text: str) -> str:
-    if not text.startswith("env:"):
-        ipaddress.ip_network(text)
-    return text
-
-
-def _pin(text: str) -> str:
-    try:
-        digest = base64.b64decode(text.removeprefix("sha256/"), validate=True)
-    except binascii.Error:
-        digest = b""
-    if not text.startswith("sha256/") or len(digest) != 32:
-        raise ValueError("a key pin is sha256/ and the base64 of SHA-256 over the SubjectPublicKeyInfo")
-    return text
-
-
-class HttpsChannel(Section):
-    """How the recipient is reached. Host, port and path are pinned; nothing is followed elsewhere."""
-
-    kind: Literal["https"]
-    endpoints: Annotated[Mapping[Slug, Value], Field(min_length=1)]
-    """Address by the endpoint names of the adapter."""
-    ca: Value
-    """PEM file of the authorities to trust. Never the machine's own: what those are, the environment can change."""
-    key_pins: tuple[Annotated[str, AfterValidator(_pin)], ...] = ()
-    client_certificate: Value | None = None
-    """PEM file: certificate chain and key."""
-    private_networks: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
-    """Networks beside the public ones that its addresses may lie in (a leased line); `env:` when unset adds none."""
-    connect_timeout_s: Seconds = 3.0
-    answer_timeout_s: Seconds = 10.0
-    """The longest silence; this and the time to connect together bound the whole exchange."""
-    max_answer_bytes: Annotated[Whole, Field(gt=0, le=2**30)] = 4 * 2**20
 
 
 class Pkcs11Config(Section):
@@ -266,122 +183,6 @@ class GuardsFile(File):
     """config/policy/guards.toml"""
 
     guards: Mapping[Slug, GuardConfig]
-
-
-# --- recipients/<id>.toml --------------------------------------------------------------------------
-
-
-class Agreement(Section):
-    """The agreement with the recipient (2.3(4)); it must bind to confidentiality (4.2)."""
-
-    number: Text
-    signed_on: date
-    expires_on: date | None = None
-    """The last day on which it is in force."""
-    confidentiality: Literal[True]
-
-
-class Limits(Section):
-    """What the recipient may be asked at most."""
-
-    per_second: Annotated[Number, Field(gt=0)] | None = None
-    burst: Annotated[Whole, Field(ge=1)] = 1
-    concurrent: Annotated[Whole, Field(ge=1, le=1000)] = 16
-    wait_s: Annotated[Number, Field(ge=0, le=60)] = 2.0
-    """How long a disclosure waits for its turn before it is given up as not sent."""
-
-
-class Breaker(Section):
-    """When the recipient is left alone."""
-
-    failures: Annotated[Whole, Field(ge=1)] = 5
-    """In a row."""
-    open_s: Seconds = 30.0
-
-
-class Retry(Section):
-    """How often a message is tried that surely did not leave, or that the adapter declares idempotent."""
-
-    attempts: Annotated[Whole, Field(ge=1, le=10)] = 3
-    first_wait_s: Seconds = 0.1
-    longest_wait_s: Seconds = 2.0
-
-
-class JweSeal(Section):
-    """JWE compact to the recipient's public key."""
-
-    kind: Literal[SealKind.JWE]
-    alg: Literal["ECDH-ES", "RSA-OAEP-256"]
-    key: Value
-    """File of the public key as JWK."""
-
-
-class TlsOnlySeal(Section):
-    """No encryption beside TLS."""
-
-    kind: Literal[SealKind.TLS_ONLY]
-    reason: Text
-    """Why the recipient accepts nothing else."""
-
-
-class FieldRule(Section):
-    """A field that a route passes, as it is or transformed."""
-
-    path: Text
-    transform: Annotated[
-        Literal["mask", "year_of", "age_band", "region_of", "bucket", "pseudonym"] | None, Field(alias="as")
-    ] = None
-    size: Annotated[Whole, Field(gt=0)] | None = None
-    """Width of a bucket in the field's unit; years of an age band."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_path(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _size_where_needed(self) -> FieldRule:
-        if (self.size is not None) != (self.transform in {"bucket", "age_band"}):
-            raise ValueError('size goes with as = "bucket" and as = "age_band", and with nothing else')
-        return self
-
-
-class RouteConfig(Section):
-    """caller + this recipient + operation + purpose → ground, clauses, fields, guards, what is returned."""
-
-    caller: Slug
-    operation: Slug
-    purpose: Slug
-    ground: Ground
-    service: Text | None = None
-    """Which service needs it, where the ground is `service`."""
-    instrument: Text | None = None
-    """The law or internal document that sets the purpose, where the purpose is 1.1(24)."""
-    clauses: Annotated[tuple[ClauseId, ...], Field(min_length=1)]
-    fields: Annotated[tuple[FieldRule, ...], Field(min_length=1)]
-    guards: tuple[Slug, ...] = ()
-    returns: tuple[Text, ...] = ()
-
-
-class RecipientFile(File):
-    """config/recipients/<id>.toml"""
-
-    id: Slug
-    kind: Slug
-    name: Words
-    bin: Bin | None = None
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-    """ISO 3166-1 alpha-2 of the state whose law binds it."""
-    adapter: Slug
-    agreement: Agreement | None = None
-    channel: HttpsChannel
-    seal: Annotated[JweSeal | TlsOnlySeal, Field(discriminator="kind")]
-    limits: Limits = Limits()
-    breaker: Breaker = Breaker()
-    retry: Retry = Retry()
-    settings: Mapping[str, str | int | bool] = {}
-    """What the adapter asks for."""
-    routes: tuple[RouteConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,8 @@ from typing import Any
 
 from qaqpa.adapter import Adapter, Operation
 from qaqpa.config.load import CALLERS, CLAUSES, GUARDS, POLICY, RECIPIENTS, Source
-from qaqpa.config.models import (
-    CallerConfig,
-    ClauseConfig,
-    Config,
-    FieldRule,
-    OperatorConfig,
-    PolicyVersion,
-    RecipientFile,
-    Role,
-    RouteConfig,
-)
+from qaqpa.config.models import CallerConfig, ClauseConfig, Config, OperatorConfig, PolicyVersion, Role
+from qaqpa.config.recipients import FieldRule, RecipientFile, RouteConfig
 from qaqpa.minimise import TRANSFORMS
 from qaqpa.model.consent import ConsentRequest
 from qaqpa.model.decision import Asked
