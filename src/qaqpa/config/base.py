@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -26,6 +28,18 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whit
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Seconds = Annotated[Number, Field(gt=0, le=600)]
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def _span(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d{0,4}[mhd]", value):
+        raise ValueError("a span of time is a whole number of minutes, hours or days: 30m, 24h, 10d")
+    return timedelta(**{_UNITS[value[-1]]: int(value[:-1])})
+
+
+Span = Annotated[timedelta, BeforeValidator(_span)]
 ClauseId = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+(\(\d+\))?$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 

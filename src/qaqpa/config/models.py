@@ -15,7 +15,20 @@ from pydantic import (
     model_validator,
 )
 
-from qaqpa.config.base import ClauseId, File, HttpsChannel, Number, Secret, Section, Sha256, Text, Value, Whole
+from qaqpa.config.base import (
+    ClauseId,
+    File,
+    HttpsChannel,
+    Number,
+    Seconds,
+    Secret,
+    Section,
+    Sha256,
+    Span,
+    Text,
+    Value,
+    Whole,
+)
 from qaqpa.config.recipients import RecipientFile
 from qaqpa.model.identifiers import Bin, Slug
 from qaqpa.model.words import Language, Words
@@ -84,6 +97,22 @@ class WitnessConfig(Section):
     """How it is reached; its one endpoint is named `witness`."""
 
 
+class IssuerConfig(Section):
+    """An OAuth 2 authorization server (RFC 6749 §4.4) whose access tokens are JWT (RFC 9068)."""
+
+    issuer: Text
+    """The `iss` of its tokens."""
+    audience: Text
+    """The `aud` that a token for this gate must name."""
+    channel: HttpsChannel
+    """Where its keys are; the one endpoint is named `jwks`."""
+    algorithms: Annotated[tuple[Literal["RS256", "PS256", "ES256", "EdDSA"], ...], Field(min_length=1)] = ("RS256",)
+    keys_fresh_s: Annotated[Number, Field(ge=10, le=86_400)] = 600.0
+    """After which its keys are fetched again."""
+    keys_stale_s: Annotated[Number, Field(ge=0, le=86_400)] = 3_600.0
+    """How much longer known keys serve while the issuer does not answer; then its tokens are refused."""
+
+
 class LedgerConfig(Section):
     """How the ledger is kept."""
 
@@ -98,6 +127,30 @@ class LedgerConfig(Section):
     """How far the clock may stand behind the last entry before nothing leaves any more."""
 
 
+class ServiceConfig(Section):
+    """`qaqpa serve`, and what every gateway does for its callers."""
+
+    listen: Text = "127.0.0.1:8480"
+    """Host and port."""
+    certificate: Value | None = None
+    """PEM file of the service's own certificate chain; without one it speaks plain HTTP, for a proxy on the machine."""
+    key: Value | None = None
+    """PEM file of its private key."""
+    client_ca: Value | None = None
+    """PEM file of the authorities whose certificates callers must show, where they must."""
+    workers: Annotated[Whole, Field(ge=1, le=64)] = 1
+    """Processes."""
+    largest_request_bytes: Annotated[Whole, Field(ge=1024, le=8 * 2**20)] = 256 * 1024
+    request_timeout_s: Seconds = 10.0
+    """In which a whole request must have come."""
+    shutdown_timeout_s: Seconds = 30.0
+    """How long a stop waits for what is under way."""
+    answers_kept_for: Span = timedelta(days=1)
+    """How long the first answer to an Idempotency-Key is given again; sealed under the person's key."""
+    issuers: Mapping[Slug, IssuerConfig] = {}
+    """Who makes tokens (JWT) for callers."""
+
+
 class GatewayFile(File):
     """config/gateway.toml"""
 
@@ -105,6 +158,7 @@ class GatewayFile(File):
     store: StoreConfig
     keys: KeysConfig
     ledger: LedgerConfig
+    service: ServiceConfig = ServiceConfig()
     language: Language = "ru"
     """In which sentences for people are said where nobody asks for another."""
 
@@ -127,6 +181,8 @@ class CallerConfig(Section):
     kind: Literal["service", "person"]
     name: Words
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+    clients: Mapping[Slug, Text] = {}
+    """Its client id at an issuer, where it comes with JWT."""
 
 
 class CallersFile(File):

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from qaqpa.config.base import ClauseId, File, HttpsChannel, Number, Seconds, Section, Text, Value, Whole
+from qaqpa.config.base import ClauseId, File, HttpsChannel, Number, Seconds, Section, Span, Text, Value, Whole
 from qaqpa.model.identifiers import Bin, Slug
 from qaqpa.model.words import Ground, SealKind, Words
 
@@ -107,6 +107,8 @@ class RouteConfig(Section):
     fields: Annotated[tuple[FieldRule, ...], Field(min_length=1)]
     guards: tuple[Slug, ...] = ()
     returns: tuple[Text, ...] = ()
+    reuse_for: Span | None = None
+    """For so long a report serves the same caller and purpose again, without a new disclosure."""
 
 
 class RecipientFile(File):

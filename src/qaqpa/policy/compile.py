@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from qaqpa.adapter import Adapter, Operation
@@ -43,6 +43,8 @@ class Route:
     fields: Mapping[FieldPath, FieldRule]
     guards: tuple[Guard, ...]
     returns: frozenset[FieldPath]
+    reuse_for: timedelta | None
+    """For so long a report serves the same caller and purpose again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,7 @@ class _Draft:
             fields=fields,
             guards=tuple(guards[name] for name in self.route.guards if name in guards),
             returns=frozenset(FieldPath(path) for path in self.route.returns),
+            reuse_for=self.route.reuse_for,
         )
 
     def _check_caller(self) -> None:
