@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import logging
 
 import pytest
 from lxml import etree
@@ -104,11 +106,24 @@ async def test_an_answer_about_another_person_is_kept_back(house: House) -> None
             await ask(house, operation)
 
 
-async def test_a_wrong_password_is_said_and_shown_nowhere(house: House) -> None:
-    house.environ["QAQPA_SCB_PASSWORD"] = "canary-password"
-    with pytest.raises(CredentialsRefused) as refused:
-        await ask(house, "credit_report")
-    assert "canary-password" not in f"{refused.value!r}"
+@pytest.mark.parametrize("password", ["canary-password", None])
+async def test_the_login_is_shown_nowhere_neither_a_wrong_one_nor_the_right_one(
+    house: House, password: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    said = ""
+    if password is not None:
+        house.environ["QAQPA_SCB_PASSWORD"] = password
+        with pytest.raises(CredentialsRefused) as refused:
+            await ask(house, "credit_report")
+        said = f"{refused.value!r}"
+    else:
+        said = repr(await ask(house, "credit_report"))
+    secret = password or house.scb.password
+    login = base64.b64encode(f"{house.scb.client_id}:{secret}".encode()).decode()
     async with house.gateway() as gateway:
-        assert "canary-password" not in json.dumps(house.entries(gateway))
-    assert not any(b"canary-password" in path.read_bytes() for path in house.home.rglob("*") if path.is_file())
+        said += json.dumps(house.entries(gateway)) + caplog.text
+    files = [path.read_bytes() for path in house.home.rglob("*") if path.is_file()]
+    for canary in (secret, login, house.scb.user_id):
+        assert canary not in said
+        assert not any(canary.encode() in content for content in files)
