@@ -27,9 +27,11 @@ from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest, parse
 from qaqpa.testing.people import Person, people
+from qaqpa.testing.sandbox import Sandbox
 from qaqpa.tlog.notes import Checkpoint
 from qaqpa_adapters.demo_collector.sandbox import DemoCollectorSandbox
 from qaqpa_adapters.first_credit_bureau.sandbox import FirstCreditBureauSandbox
+from qaqpa_adapters.state_credit_bureau.sandbox import StateCreditBureauSandbox
 
 ROOT = Path(__file__).parent.parent
 PASSPHRASE = "a passphrase of the tests"
@@ -77,6 +79,7 @@ class House:
     home: Path
     config: Path
     fcb: FirstCreditBureauSandbox
+    scb: StateCreditBureauSandbox
     collector: DemoCollectorSandbox
     environ: dict[str, str]
     clock: Clock = field(default_factory=Clock)
@@ -113,7 +116,7 @@ class House:
         with gateway.store.snapshot() as connection:
             return verify(connection, key=gateway.setup.log_key)
 
-    async def reached(self, stand: FirstCreditBureauSandbox | DemoCollectorSandbox, calls: int = 1) -> None:
+    async def reached(self, stand: Sandbox[Any], calls: int = 1) -> None:
         """Wait until a third party has been called so often."""
         async with asyncio.timeout(10):
             while len(stand.calls) < calls:  # noqa: ASYNC110 - the stand-in keeps a list, not an event
@@ -194,10 +197,11 @@ async def built(folder: Path, url: str | None = None) -> AsyncIterator[House]:
     home.mkdir()
     shutil.copytree(ROOT / "config", config)
     fcb = FirstCreditBureauSandbox(directory=folder / "fcb", unknown_share=0, no_report_share=0)
+    scb = StateCreditBureauSandbox(directory=folder / "scb", unknown_share=0, no_report_share=0)
     collector = DemoCollectorSandbox(directory=folder / "collector")
-    async with fcb, collector:
-        environ = {**fcb.environment, **collector.environment, "QAQPA_PASSPHRASE": PASSPHRASE}
-        house = House(home, config, fcb, collector, environ)
+    async with fcb, scb, collector:
+        environ = {**fcb.environment, **scb.environment, **collector.environment, "QAQPA_PASSPHRASE": PASSPHRASE}
+        house = House(home, config, fcb, scb, collector, environ)
         if url is not None:
             house.edit("gateway.toml", ("sqlite:///qaqpa.db", url))
         Keyring.create(home / "keyring.json", Unlock(PASSPHRASE), cost=2)
