@@ -16,7 +16,7 @@ from pathlib import Path
 import typer
 
 from qaqpa import log
-from qaqpa.cli import backup, check, consent, demo, disclose, keys, ledger, migrate, recipient, sandbox, subject
+from qaqpa.cli import backup, check, consent, demo, disclose, keys, ledger, migrate, policy, recipient, sandbox, subject
 from qaqpa.cli.render import failure, print_json
 from qaqpa.errors import QaqpaError
 
@@ -36,6 +36,7 @@ for module in (demo, check, disclose, migrate, backup, sandbox):
     module.register(app)
 app.add_typer(consent.app, name="consent")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(policy.app, name="policy")
 app.add_typer(recipient.app, name="recipient")
 app.add_typer(subject.app, name="subject")
 app.add_typer(keys.app, name="keys")

@@ -36,7 +36,7 @@ from qaqpa.model.identifiers import CallerId, DisclosureId, RecipientId, uuid7
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult
-from qaqpa.policy import Facts, Policy, decide
+from qaqpa.policy import Facts, Policy, Route, decide
 from qaqpa.seal import RecipientKey, seal
 from qaqpa.transport import Transport
 
@@ -62,6 +62,8 @@ class Flow:
     """By recipient; None where its seal is TLS alone."""
     still_holds: Callable[[Decision], StillHolds]
     """Whether, in the transaction of the intent, what a decision rested on is as it was."""
+    shadow: Callable[[Decision, Route | None, Facts], Decision]
+    """Notes on a decision what a draft of the policy would have decided; changes nothing else and never fails."""
 
     async def disclose(
         self, caller: CallerId, request: DisclosureRequest, idempotency_key: str | None = None
@@ -78,9 +80,9 @@ class Flow:
         facts = await self.facts(asked, request, present(data))
 
         # Every guard of law and of the operator. Not permitted: the refusal is entered and nothing leaves.
-        decision = decide(self.policy, route, facts)
+        decision = self.shadow(decide(self.policy, route, facts), route, facts)
         if route is None or not decision.permits:
-            return await self._refuse(decision, request)
+            return await self._refuse(decision, request, facts)
         self.transport.require(asked.recipient)
 
         # 3.2: only what the purpose needs, in the recipient's own format.
@@ -98,7 +100,7 @@ class Flow:
             message,
             request.iin,
             seal=route.recipient.seal.kind,
-            stated=request.facts.model_dump(mode="json", exclude_none=True),
+            stated=request.stated,
             still_holds=self.still_holds(decision),
             idempotency_key=idempotency_key,
         )
@@ -120,9 +122,9 @@ class Flow:
         concluded = await self.ledger.conclude(intent, outcome)
         return Disclosure(intent.id, decision, extract, answer, outcome, intent.index, concluded, wire_ms)
 
-    async def _refuse(self, decision: Decision, request: DisclosureRequest) -> Disclosure:
-        stated = request.facts.model_dump(mode="json", exclude_none=True)
+    async def _refuse(self, decision: Decision, request: DisclosureRequest, facts: Facts) -> Disclosure:
         known = self.policy.known(decision.asked)
+        stated = {**request.stated, "handed_in": sorted(facts.present)}
         refusal = await self.ledger.refuse(decision, known, request.iin, stated=stated)
         raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
 

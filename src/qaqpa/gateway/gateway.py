@@ -21,6 +21,7 @@ from qaqpa.errors import DecisionOutdated, InvalidRequest, NotAllowed, NotConfig
 from qaqpa.gateway.compliance import Compliance, check_open_text
 from qaqpa.gateway.flow import Flow, request_asks
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_upkeep
+from qaqpa.gateway.shadow import ShadowPolicy
 from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger, StillHolds, entries
 from qaqpa.ledger.entries import Kind
@@ -82,6 +83,7 @@ class Gateway:
         self.transport = Transport(
             {name: each.line for name, each in equipped.items()}, is_suspended=self._is_suspended
         )
+        self.shadow = ShadowPolicy(setup.draft)
         self.flow = Flow(
             policy=self.policy,
             facts=self._facts,
@@ -90,6 +92,7 @@ class Gateway:
             adapters={name: each.adapter for name, each in equipped.items()},
             keys={name: each.key for name, each in equipped.items()},
             still_holds=self._still_holds,
+            shadow=self.shadow,
         )
         self.compliance = Compliance(setup, ledger, self._require, self._prepared)
         self._running: set[asyncio.Task[Any]] = set()
