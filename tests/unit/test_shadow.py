@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from test_policy import HANDOVER, MATRIX, NOW, REPORT, WORDS, breach, consent, facts, policy, route
 
 from harness import ROOT
 from qaqpa.config.models import FieldRule, GuardConfig
@@ -20,7 +21,6 @@ from qaqpa.policy.facts import VARIABLES
 from qaqpa.policy.guards import compile_guard
 from qaqpa.policy.replay import TOLD, Recorded, Replayed, replay
 from qaqpa.policy.shadow import LARGEST
-from unit.test_policy import HANDOVER, MATRIX, NOW, REPORT, WORDS, breach, consent, facts, policy, route
 
 IIN, MOBILE, ADDRESS = (FieldPath(path) for path in ("identity.iin", "contact.mobile", "contact.registered_address"))
 

@@ -37,6 +37,8 @@ from qaqpa.store import Connection, Row
 BATCH = 1024
 _MOMENT = len("01980000-0000")
 """Of an id: its milliseconds."""
+_NEVER = "9999-99"
+"""Later than any time."""
 _FIRST_MONTH, _LAST_MONTH = 0, 999912
 _DECISIONS = (
     "SELECT idx, subject, time, body FROM entries WHERE kind IN ('intent', 'refusal') AND month >= ? AND month <= ? "
@@ -58,10 +60,17 @@ class Span:
 
     def times(self, zone: timezone) -> tuple[str, str]:
         """The first time of an entry that is meant, and the first that is not any more."""
-        begin = "" if self.since is None else timestamp(datetime.combine(self.since, time(), zone))
-        if self.until is None or self.until == date.max:
-            return begin, "9999-99"
-        return begin, timestamp(datetime.combine(self.until + timedelta(days=1), time(), zone))
+        begin = "" if self.since is None else _midnight(self.since, zone) or ""
+        after = None if self.until is None or self.until == date.max else self.until + timedelta(days=1)
+        return begin, (after and _midnight(after, zone)) or _NEVER
+
+
+def _midnight(day: date, zone: timezone) -> str | None:
+    """When `day` begins; None for the first and last days of the calendar, which do not begin in UTC."""
+    try:
+        return timestamp(datetime.combine(day, time(), zone))
+    except OverflowError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,7 @@ def replay_ledger(
 
 
 def _month(moment: str, otherwise: int) -> int:
-    return int(moment[:4] + moment[5:7]) if moment and moment != "9999-99" else otherwise
+    return int(moment[:4] + moment[5:7]) if moment and moment != _NEVER else otherwise
 
 
 class _Replay:
