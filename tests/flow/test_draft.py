@@ -377,7 +377,8 @@ async def test_a_route_that_is_new_may_be_what_an_unknown_name_asked_for(house: 
     assert (found["changed"], found["cannot_be_told"]) == (0, {"request.recipient": 1})
 
 
-async def test_a_million_entries_are_read_in_batches(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+@both_engines
+async def test_decisions_are_read_in_batches(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replaying, "BATCH", 3)
     async with house.gateway() as gateway:
         await decisions(house, gateway)

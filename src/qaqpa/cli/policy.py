@@ -103,7 +103,7 @@ def _item(found: Found) -> dict[str, Any]:
         "appear": _reasons(new.appear),
         "vanish": _reasons(new.vanish),
         "fields": {
-            "added": None if new.added is None else list(new.added),
+            "added": list(new.added),
             "removed": list(new.removed),
             "changed": list(new.changed),
         },
@@ -174,8 +174,6 @@ def _print_item(item: dict[str, Any]) -> None:
     _, change, why = _kind_of_change(item)
     out.print(f"{item['index']}  {change}  {item['disclosure']}  {item['subject']}", soft_wrap=True)
     lines = {"why": why} | {f"fields {name}": ", ".join(paths) for name, paths in item["fields"].items() if paths}
-    if item["fields"]["added"] is None:
-        lines["fields added"] = "cannot be told: the names handed in are not on record"
     if item["untold"]:
         lines["cannot be told"] = ", ".join(item["untold"])
     for name, text in lines.items():

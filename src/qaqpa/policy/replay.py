@@ -79,8 +79,8 @@ class Replayed:
     """What would have to be known to tell more."""
     appear: tuple[Reason, ...] = ()
     vanish: tuple[Reason, ...] = ()
-    added: tuple[FieldPath, ...] | None = ()
-    """Fields that would leave beside; None where what was handed in is not on record."""
+    added: tuple[FieldPath, ...] = ()
+    """Fields that would leave beside."""
     removed: tuple[FieldPath, ...] = ()
     changed: tuple[FieldPath, ...] = ()
     """Fields that would leave in another form; looked at only where the policy of then is the one in force now."""
@@ -187,12 +187,13 @@ def _untold(route: Route | None, decision: Decision, then: Recorded) -> dict[str
 _Paths = tuple[FieldPath, ...]
 
 
-def _fields(route: Route | None, then: Recorded) -> tuple[_Paths | None, _Paths, _Paths, tuple[str, ...]]:
-    """What would leave beside, what would not, what in another form, and what of this cannot be told."""
+def _fields(route: Route | None, then: Recorded) -> tuple[_Paths, _Paths, _Paths, tuple[str, ...]]:
+    """What would leave beside, what would not, what in another form, and what of this cannot be told.
+
+    `route` is None where the draft does not permit; where it does, the names of what was handed in are on record.
+    """
     if route is None:
         return (), tuple(sorted(then.fields)), (), ()
-    if not then.names_kept:
-        return None, (), (), ()
     before = None if then.in_force is None else then.in_force.find(then.facts.asked)
     added, changed, unsure = list[FieldPath](), list[FieldPath](), list[str]()
     for path in sorted(then.facts.present & route.fields.keys()):
