@@ -6,28 +6,22 @@ Three services: the credit report (`ws.creditinfo.com`), the score (`score.ws.cr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
-from lxml import etree
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from qaqpa.adapter import Operation, operation
-from qaqpa.errors import CredentialsRefused, InvalidRequest, Rejected, RequestRefused, RightsRefused
+from qaqpa.errors import InvalidRequest
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.vocabulary import VOCABULARY
 from qaqpa_adapters.first_credit_bureau import report, wire
+from qaqpa_adapters.soap import CONTENT_TYPE
 
 __all__ = ["FirstCreditBureau", "FirstCreditBureauSettings"]
-
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-_FOREIGN = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError, etree.LxmlError)
-"""What reading hostile bytes can raise besides errors of ours; pydantic's ValidationError is a ValueError."""
 
 
 class FirstCreditBureauSettings(BaseModel):
@@ -103,7 +97,7 @@ class FirstCreditBureau:
 
     def encode(self, operation: str, extract: Extract, _exchange: Exchange) -> Message:
         """A SOAP message. Raises InvalidRequest for a missing field or a value that XML or the bureau cannot carry."""
-        iin = _needed(extract, "identity.iin")
+        iin = wire.BUREAU.needed(extract, "identity.iin")
         consent = extract.consent_confirmed  # 573-II art. 17: checked for this very disclosure, never a constant
         if operation == "credit_report":
             header = self._header(self._settings.culture)
@@ -121,17 +115,7 @@ class FirstCreditBureau:
 
     def decode(self, operation: str, reply: Reply) -> Report:
         """What the bureau says. Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else."""
-        if 300 <= reply.status < 500:
-            raise _refused(reply.status)
-        read: Report | None = None
-        # Suppressed rather than chained: foreign errors quote the answer, and a context would end in somebody's log.
-        with suppress(*_FOREIGN):
-            read = _READERS[operation](reply.body)
-        if read is None:
-            raise wire.unreadable("not of the format agreed")
-        if reply.status >= 300:
-            raise wire.unreadable("a server error without a SOAP fault")
-        return read
+        return wire.BUREAU.decoded(reply, lambda answer: _READERS[operation](answer.body))
 
     def _header(self, culture: str) -> dict[str, str]:
         """CigWsHeader, all six parts in their order; those that are not configured stand empty."""
@@ -148,7 +132,7 @@ class FirstCreditBureau:
     def _message(self, operation: str, body: bytes, action: str) -> Message:
         return Message(
             body=body,
-            content_type="text/xml; charset=utf-8",
+            content_type=CONTENT_TYPE,
             endpoint=self.operations[operation].endpoint,
             headers=MappingProxyType({"SOAPAction": f'"{action}"'}),
         )
@@ -156,49 +140,17 @@ class FirstCreditBureau:
 
 def _person(extract: Extract) -> dict[str, str]:
     """Who is meant, in the order and the names of their applicationReq."""
-    born = _needed(extract, "identity.birth_date")
+    born = wire.BUREAU.needed(extract, "identity.birth_date")
     birth_date: str | None = None
     with suppress(ValueError):
         birth_date = date.fromisoformat(born).isoformat()
     if birth_date is None:
         raise InvalidRequest(["identity.birth_date: write it as YYYY-MM-DD"])
     person = {
-        "IIN": _needed(extract, "identity.iin"),
-        "Lastname": _needed(extract, "identity.last_name"),
-        "Firstname": _needed(extract, "identity.first_name"),
-        "Middlename": _text(extract, "identity.middle_name"),  # not everybody has one
+        "IIN": wire.BUREAU.needed(extract, "identity.iin"),
+        "Lastname": wire.BUREAU.needed(extract, "identity.last_name"),
+        "Firstname": wire.BUREAU.needed(extract, "identity.first_name"),
+        "Middlename": wire.BUREAU.text(extract, "identity.middle_name"),  # not everybody has one
         "Birthdate": birth_date,
     }
     return {name: text for name, text in person.items() if text is not None}
-
-
-def _needed(extract: Extract, path: str) -> str:
-    found = _text(extract, path)
-    if found is None:
-        raise InvalidRequest([f"{path}: First Credit Bureau cannot be asked without it"])
-    return found
-
-
-def _text(extract: Extract, path: str) -> str | None:
-    found = extract.get(path)
-    if found is None:
-        return None
-    if not isinstance(found, str) or not found or _NOT_XML.search(found):
-        raise InvalidRequest([f"{path}: give it as text, without characters that XML cannot carry"])
-    return found
-
-
-def _refused(status: int) -> Rejected:
-    code = f"http-{status}"
-    if status == 401:
-        return CredentialsRefused(
-            "First Credit Bureau refuses the login: renew the user name and password", their_code=code
-        )
-    if status == 403:
-        return RightsRefused(
-            "First Credit Bureau refuses access: have it admit our address and certificate", their_code=code
-        )
-    return RequestRefused(
-        "First Credit Bureau's server refuses the message: check the address in the recipient's channel",
-        their_code=code,
-    )
