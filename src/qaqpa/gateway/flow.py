@@ -1,6 +1,6 @@
 """The flow: one disclosure from request to outcome, in the order that the policy demands.
 
-    route · decide · minimise · encode · intend · seal · send · decode · conclude
+    route · decide · minimise · encode (and sign) · intend · seal · send · (check and) decode · conclude
 
 A lawyer should be able to follow `disclose` line by line. It holds no rule of its own: rules stand in
 `policy` and the configuration, and each step's type is made only by the step before.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
-from qaqpa.adapter import Adapter
+from qaqpa.adapter import Adapter, Operation, Signer, SigningAdapter
 from qaqpa.errors import (
     AnswerUnreadable,
     Denied,
@@ -23,6 +23,8 @@ from qaqpa.errors import (
     QaqpaError,
     Rejected,
     RequestRefused,
+    SignatureRefused,
+    SigningFailed,
     ThirdPartyError,
     ThirdPartyFault,
     Unsettled,
@@ -60,6 +62,8 @@ class Flow:
     """By recipient."""
     keys: Mapping[str, RecipientKey | None]
     """By recipient; None where its seal is TLS alone."""
+    signers: Mapping[str, Signer]
+    """By recipient, where its format wants signatures."""
     still_holds: Callable[[Decision], StillHolds]
     """Whether, in the transaction of the intent, what a decision rested on is as it was."""
 
@@ -86,9 +90,10 @@ class Flow:
         # 3.2: only what the purpose needs, in the recipient's own format.
         confirmed = decision.consent is not None
         extract = minimise(data, route.fields, consent_confirmed=confirmed, context=Context(self.policy.day(facts.now)))
-        adapter, operation = self.adapters[asked.recipient], route.operation
+        adapter, signer, operation = self.adapters[asked.recipient], self.signers.get(asked.recipient), route.operation
         exchange = Exchange(DisclosureId(uuid7()), facts.now)
         message = write_message(adapter, operation.name, extract, exchange)
+        message = await sign_message(adapter, operation, message, signer)
 
         # The ledger first. From here on the disclosure exists, whatever happens.
         intent = await self.ledger.intend(
@@ -108,7 +113,7 @@ class Flow:
             sent_at = perf_counter()
             reply = await self.transport.send(sealed)
             wire_ms = (perf_counter() - sent_at) * 1000
-            report = read_answer(adapter, operation.name, reply, request.iin)
+            report = await read_answer(adapter, operation, reply, signer, request.iin)
             # 3.2 again: the caller gets from the answer what its purpose needs.
             answer, returned, cut = cut_report(report.data, route.returns)
         except ThirdPartyError as error:
@@ -116,7 +121,9 @@ class Flow:
             raise
         except Exception as error:
             raise await self._conclude_failure(intent, reply, own_failure(error)) from error
-        outcome = Outcome(OutcomeResult.DELIVERED, "ok", reply, report.reference, returned=returned, cut=cut)
+        outcome = Outcome(
+            OutcomeResult.DELIVERED, "ok", reply, report.reference, None, returned, cut, operation.keeps_answer
+        )
         concluded = await self.ledger.conclude(intent, outcome)
         return Disclosure(intent.id, decision, extract, answer, outcome, intent.index, concluded, wire_ms)
 
@@ -144,6 +151,21 @@ def write_message(adapter: Adapter, operation: str, extract: Extract, exchange: 
         raise InvalidRequest([f"data: the adapter {adapter.name} cannot write it ({kind}); nothing was sent"]) from None
 
 
+async def sign_message(adapter: Adapter, operation: Operation, message: Message, signer: Signer | None) -> Message:
+    """The message as it will leave, signed where the operation wants it. Raises SigningFailed and no other error."""
+    if not operation.signed:
+        return message
+    if signer is None or not isinstance(adapter, SigningAdapter):
+        raise SigningFailed(f"{adapter.name} signs {operation.name} and there is no signer; nothing was sent")
+    try:
+        return await adapter.sign(operation.name, message, signer)
+    except SigningFailed:
+        raise
+    except Exception as error:  # noqa: BLE001 - what it says may hold the person's data
+        kind = type(error).__name__
+        raise SigningFailed(f"the message could not be signed ({kind}); nothing was sent") from None
+
+
 def own_failure(error: Exception) -> Unsettled:
     """A fault of our own after the intent: what came of the disclosure is unknown, and an intent needs its outcome."""
     return Unsettled(f"the gateway itself failed ({type(error).__name__}); the operator must look at it")
@@ -154,12 +176,19 @@ def request_asks(caller: CallerId, request: DisclosureRequest) -> Asked:
     return Asked(caller, RecipientId(request.recipient), request.operation, request.purpose)
 
 
-def read_answer(adapter: Adapter, operation: str, reply: Reply, iin: str) -> Report:
-    """The report in `reply`. An answer about another person is kept from the caller (WrongSubject)."""
+async def read_answer(adapter: Adapter, operation: Operation, reply: Reply, signer: Signer | None, iin: str) -> Report:
+    """The report in `reply`, its signatures checked first where the operation wants them.
+
+    An answer about another person is kept from the caller (WrongSubject).
+    """
     if 300 <= reply.status < 400:
         raise RequestRefused("the recipient answered with a redirect, which is never followed; correct its address")
     try:
-        report = adapter.decode(operation, reply)
+        if operation.signed:
+            if signer is None or not isinstance(adapter, SigningAdapter):
+                raise SignatureRefused("there is no signer to check the answer with; nothing of it is believed")
+            await adapter.check(operation.name, reply, signer)
+        report = adapter.decode(operation.name, reply)
     except AnswerUnreadable:
         if reply.status >= 500:
             raise ThirdPartyFault(f"the recipient answered with HTTP {reply.status}") from None

@@ -21,6 +21,7 @@ from qaqpa.errors import DecisionOutdated, InvalidRequest, NotAllowed, NotConfig
 from qaqpa.gateway.compliance import Compliance, check_open_text
 from qaqpa.gateway.flow import Flow, request_asks
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_upkeep
+from qaqpa.gateway.sidecar import Sidecar
 from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger, StillHolds, entries
 from qaqpa.ledger.entries import Kind
@@ -76,7 +77,7 @@ class Gateway:
         equipped: dict[str, Equipped] = {}
         for recipient in setup.config.recipients.values():
             try:
-                equipped[recipient.id] = equip(setup, recipient)
+                equipped[recipient.id] = equip(setup, recipient, clock)
             except NotConfigured as error:
                 self.unready[recipient.id] = str(error)
         self.transport = Transport(
@@ -89,6 +90,7 @@ class Gateway:
             transport=self.transport,
             adapters={name: each.adapter for name, each in equipped.items()},
             keys={name: each.key for name, each in equipped.items()},
+            signers={name: each.signer for name, each in equipped.items() if each.signer is not None},
             still_holds=self._still_holds,
         )
         self.compliance = Compliance(setup, ledger, self._require, self._prepared)
@@ -114,6 +116,9 @@ class Gateway:
             finally:
                 await gateway._drain()
                 await gateway.transport.close()
+                for signer in gateway.flow.signers.values():
+                    if isinstance(signer, Sidecar):
+                        await signer.close()
                 await upkeep.stop()
 
     # --- disclosures -----------------------------------------------------------------------------

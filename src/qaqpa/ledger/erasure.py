@@ -1,5 +1,5 @@
 """Erase a person (7.1(3)): their key is deleted, so nothing the ledger holds about them can be read, and every proof
-still holds.
+still holds. What was kept of answers as evidence is deleted with it.
 
 Back-ups and free pages still hold the wrapped key, so the erasure is pending until the keys of its epoch are destroyed
 (`qaqpa keys rotate`).
@@ -20,7 +20,11 @@ _PENDING = (
     "SELECT id FROM consents WHERE subject = ? AND withdrawal_asked_at IS NOT NULL AND withdrawn_at IS NULL LIMIT 1"
 )
 _EPOCHS = "SELECT k.epoch, m.value FROM subject_keys k JOIN meta m ON m.name = 'epoch' WHERE k.subject = ?"
-_FORGET = ("DELETE FROM subjects WHERE subject = ?", "DELETE FROM subject_keys WHERE subject = ?")
+_FORGET = (
+    "DELETE FROM subjects WHERE subject = ?",
+    "DELETE FROM subject_keys WHERE subject = ?",
+    "DELETE FROM evidence WHERE subject = ?",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ _KNOWN = {
     "sqlite": "SELECT subject FROM subject_keys WHERE subject IN (SELECT value FROM json_each(?))",
     "postgresql": "SELECT subject FROM subject_keys WHERE subject IN (SELECT json_array_elements_text(?::json))",
 }
+_KEEP = "INSERT INTO evidence (disclosure, subject, sealed) VALUES (?, ?, ?)"
 _META = "SELECT value FROM meta WHERE name = ?"
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
@@ -305,8 +306,13 @@ class Ledger:
             "their_code": ended.their_code,
         }
         draft = self.draft(Kind.OUTCOME, intended.id, public, subject, private)
+        kept: bytes | None = None
+        if ended.keeps_answer and ended.reply is not None:
+            kept = subject.seal_evidence(intended.id, ended.reply.body)
 
         def unit(connection: Connection) -> Appended:
+            if kept is not None:
+                connection.execute(_KEEP, (intended.id, subject.id, kept))
             if ended.result is OutcomeResult.NOT_SENT:  # nothing was disclosed, so the key may be used again
                 connection.execute(_FREE_KEY, (intended.id,))
             return self.append(connection, draft)
