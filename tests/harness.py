@@ -30,6 +30,7 @@ from qaqpa.testing.people import Person, people
 from qaqpa.tlog.notes import Checkpoint
 from qaqpa_adapters.demo_collector.sandbox import DemoCollectorSandbox
 from qaqpa_adapters.first_credit_bureau.sandbox import FirstCreditBureauSandbox
+from qaqpa_adapters.pension_center.sandbox import PensionCenterSandbox
 
 ROOT = Path(__file__).parent.parent
 PASSPHRASE = "a passphrase of the tests"
@@ -78,6 +79,7 @@ class House:
     config: Path
     fcb: FirstCreditBureauSandbox
     collector: DemoCollectorSandbox
+    ppc: PensionCenterSandbox
     environ: dict[str, str]
     clock: Clock = field(default_factory=Clock)
 
@@ -164,6 +166,19 @@ def request_document(person: Person, **changes: Any) -> dict[str, Any]:
     return document | changes
 
 
+def kdp_consent(**changes: Any) -> dict[str, Any]:
+    """What makes a consent of `give_consent` one for the pension centre."""
+    return {
+        "third_parties": ["pension_center"],
+        "evidence": {"method": "kdp", "reference": "kdp-token-1"},
+    } | changes
+
+
+def pension_document(person: Person, **changes: Any) -> dict[str, Any]:
+    """A request for contributions that every guard permits once a КДП consent is on record."""
+    return request_document(person, recipient="pension-center", operation="contributions") | changes
+
+
 def handover_document(person: Person, facts: Mapping[str, Any] = DEBTOR_FACTS, **changes: Any) -> dict[str, Any]:
     """A request of collections that every guard permits."""
     document: dict[str, Any] = {
@@ -195,9 +210,12 @@ async def built(folder: Path, url: str | None = None) -> AsyncIterator[House]:
     shutil.copytree(ROOT / "config", config)
     fcb = FirstCreditBureauSandbox(directory=folder / "fcb", unknown_share=0, no_report_share=0)
     collector = DemoCollectorSandbox(directory=folder / "collector")
-    async with fcb, collector:
-        environ = {**fcb.environment, **collector.environment, "QAQPA_PASSPHRASE": PASSPHRASE}
-        house = House(home, config, fcb, collector, environ)
+    ppc = PensionCenterSandbox(directory=folder / "ppc", unknown_share=0)
+    async with fcb, collector, ppc:
+        environ = {
+            **fcb.environment, **collector.environment, **ppc.environment, "QAQPA_PASSPHRASE": PASSPHRASE,
+        }  # fmt: skip
+        house = House(home, config, fcb, collector, ppc, environ)
         if url is not None:
             house.edit("gateway.toml", ("sqlite:///qaqpa.db", url))
         Keyring.create(home / "keyring.json", Unlock(PASSPHRASE), cost=2)

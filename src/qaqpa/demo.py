@@ -37,7 +37,9 @@ from qaqpa.model.request import DisclosureRequest, parse
 from qaqpa.testing.people import Person, people
 
 Progress = Callable[[int, int], None]
-SANDBOXES = ("first-credit-bureau", "demo-collector")
+SANDBOXES = ("first-credit-bureau", "demo-collector", "pension-center")
+BY_TLS_ALONE = ("first-credit-bureau", "pension-center")
+"""Stand-ins that receive the very bytes of a message."""
 AT_ONCE = 4
 
 KINDS = (
@@ -68,7 +70,7 @@ class Summary:
     received: int = 0
     """Requests that the stand-ins say they got."""
     unaccounted: int = 0
-    """Bodies at the bureau that no intent's digest matches; anything but 0 is a leak."""
+    """Bodies at the bureau and the pension centre that no intent's digest matches; anything but 0 is a leak."""
     outsider: dict[str, Any] = field(default_factory=dict)
     """What the exported ledger's own verifier says."""
     seconds: float = 0.0
@@ -104,6 +106,12 @@ def consents_for(person: Person, kind: str, *, operator: Mapping[str, str], now:
             "third_parties": ["first-credit-bureau"],
         }
     yield consent
+    if kind == "good":  # state data take a consent through the state's own service (94-V art. 8(1))
+        yield {
+            **consent,
+            "third_parties": ["pension_center"],
+            "evidence": {"method": "kdp", "reference": f"kdp-{person.iin[:6]}"},
+        }
 
 
 def requests_for(person: Person, kind: str) -> Iterator[dict[str, Any]]:
@@ -123,6 +131,12 @@ def requests_for(person: Person, kind: str) -> Iterator[dict[str, Any]]:
             "purpose": "application_review",
             "data": data,
         }
+    yield {
+        "recipient": "pension-center",
+        "operation": "contributions",
+        "purpose": "application_review",
+        "data": data,
+    }
 
 
 def handovers_for(number: int, person: Person, today: date) -> dict[str, Any]:
@@ -239,7 +253,8 @@ async def run(config: Path, home: Path, *, count: int, progress: Progress) -> Su
         async with Gateway.open(setup) as gateway:
             await _jobs(gateway, third_parties, summary, count, progress)
             summary.received = len(third_parties.calls())
-            summary.unaccounted = await unaccounted(gateway, received(home, "first-credit-bureau"))
+            calls = [call for name in BY_TLS_ALONE for call in received(home, name)]
+            summary.unaccounted = await unaccounted(gateway, calls)
     with gateway.store.snapshot() as connection:
         summary.verified = verify(connection, key=setup.log_key, kept=[setup.checkpoint_path.read_bytes()])
     summary.outsider = await asked_outsider(gateway, home)
@@ -266,7 +281,7 @@ async def _jobs(gateway: Gateway, third_parties: Stands, summary: Summary, count
     applicants = people(count, today=now.date())
     operator = {"name": gateway.policy.operator.name, "bin": gateway.policy.operator.bin}
     debtors = applicants[: max(1, count // 10)]
-    total = count * 4 + len(debtors)
+    total = count * 5 + len(debtors)
     done = 0
 
     def tick(steps: int = 1) -> None:
