@@ -172,7 +172,7 @@ def before_the_intent(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], Awai
     async def then_intend(self: Ledger, *given: Any, **named: Any) -> Any:
         if waiting:
             work, find = waiting.pop(), self.subjects.ensure
-            found = await find(given[3])
+            found = await find(given[4])
             await work()
 
             async def as_found(_iin: str) -> Any:
