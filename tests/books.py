@@ -17,6 +17,7 @@ from harness import PEOPLE, Clock
 from qaqpa.errors import VerificationFailed
 from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger
+from qaqpa.ledger.answers import Once
 from qaqpa.ledger.checkpoints import Checkpoints
 from qaqpa.ledger.entries import Kind, control
 from qaqpa.ledger.integrate import integrate
@@ -43,11 +44,16 @@ def decided(*results: Result, asked: Asked = ASKED) -> Decision:
 PERMIT = decided(Result.PERMIT)
 
 
+def once(ledger: Ledger, key: str, decision: Decision = PERMIT) -> Once:
+    return Once(ledger.keyring.blind_request(decision.asked.caller, key), b"request")
+
+
 async def intend(
     ledger: Ledger, decision: Decision = PERMIT, *, key: str | None = None, iin: str = PEOPLE[0].iin, holds: Any = None
 ) -> Intent:
     return await ledger.intend(
-        DisclosureId(uuid7()), decision, EXTRACT, MESSAGE, iin, seal=SealKind.TLS_ONLY, stated={}, idempotency_key=key,
+        DisclosureId(uuid7()), decision, EXTRACT, MESSAGE, iin, seal=SealKind.TLS_ONLY, stated={},
+        once=None if key is None else once(ledger, key, decision),
         still_holds=holds or (lambda _connection: True),
     )  # fmt: skip
 

@@ -338,9 +338,9 @@ async def _ask(gateway: Gateway, summary: Summary, caller: str, document: dict[s
 def _count(summary: Summary, disclosure: Disclosure, total_ms: float) -> None:
     decision = disclosure.decision
     asked = decision.asked
-    summary.left[asked.recipient, asked.operation, ", ".join(decision.clauses), disclosure.extract.fields] += 1
-    summary.withheld.update(disclosure.extract.withheld)
-    summary.cut.update(disclosure.outcome.cut)
+    summary.left[asked.recipient, asked.operation, ", ".join(decision.clauses), disclosure.sent] += 1
+    summary.withheld.update(disclosure.withheld)
+    summary.cut.update(disclosure.cut)
     summary.notes.update(note.message.en for note in decision.notes)
     summary.wire_ms.append(disclosure.wire_ms)
     summary.added_ms.append(total_ms - disclosure.wire_ms)

@@ -13,6 +13,8 @@ they arise; none but these crosses a module's border.
     │   ├── NotAllowed                  not_allowed             exit 1: the caller lacks the role
     │   ├── NotFound                    not_found
     │   └── DuplicateRequest            request_duplicate       the same Idempotency-Key again
+    │       ├── RequestInFlight         request_in_flight       and the first one is under way
+    │       └── KeyReused               idempotency_key_reused  for another request
     ├── DecisionOutdated                decision_outdated       what it rested on changed meanwhile; decide again
     ├── ErasureRefused                  erasure_refused         exit 1: duties are open (7.1(3)), or a disclosure is
     ├── Blocked                         nothing left: the decision says why
@@ -154,6 +156,19 @@ class DuplicateRequest(UsageError):
 
     code = "request_duplicate"
     status = 409
+
+
+class RequestInFlight(DuplicateRequest):
+    """The first request with this Idempotency-Key has no outcome yet."""
+
+    code = "request_in_flight"
+
+
+class KeyReused(DuplicateRequest):
+    """This Idempotency-Key stands for another request; nothing was sent."""
+
+    code = "idempotency_key_reused"
+    status = 422
 
 
 # --- blocked by a decision -------------------------------------------------------------------------
@@ -419,3 +434,12 @@ class VerificationFailed(QaqpaError):
     def __init__(self, message: str, *, index: int | None = None) -> None:
         self.index = index
         super().__init__(message)
+
+
+def _tree(kind: type[QaqpaError]) -> dict[str, type[QaqpaError]]:
+    below = {code: found for child in kind.__subclasses__() for code, found in _tree(child).items()}
+    return {kind.code: kind, **below}
+
+
+BY_CODE = _tree(QaqpaError)
+"""Every kind of error by its code."""

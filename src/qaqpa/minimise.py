@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from qaqpa.config.models import FieldRule
+from qaqpa.config.recipients import FieldRule
 from qaqpa.model.disclosure import Extract, Json
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 

@@ -12,7 +12,7 @@ import pytest
 from bureau_answers import DEBT_ANSWER, REPORT_ANSWER, SCORE_ANSWER, SETTINGS
 from pydantic import SecretStr
 
-from qaqpa.config.models import FieldRule
+from qaqpa.config.recipients import FieldRule
 from qaqpa.errors import AnswerUnreadable, InvalidRequest
 from qaqpa.minimise import Context, minimise
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report

@@ -101,7 +101,7 @@ async def test_nothing_outside_the_route_leaves_or_stays(
         document = make(PERSON, operation=operation)
         done = await gateway.disclose(caller, request(document))
 
-        passed = set(done.extract.fields)
+        passed = set(done.sent)
         forbidden = {
             path: value
             for path, value in TELLING.items()
@@ -138,8 +138,8 @@ async def test_what_the_route_does_not_return_is_kept_from_the_caller(house: Hou
         done = await gateway.disclose("loan-scoring", request(request_document(PERSON)))
         answer = await _whole_answer(house)
         found = [(f"report.{path}", value) for path, value in leaves(answer)]
-        returned = {value for path, value in found if path in done.outcome.returned}
-        cut = {value for path, value in found if path in done.outcome.cut and len(value) >= 6} - returned
+        returned = {value for path, value in found if path in done.returned}
+        cut = {value for path, value in found if path in done.cut and len(value) >= 6} - returned
         assert len(cut) > 3
         assert not any(value in json.dumps(done.report, ensure_ascii=False) for value in cut)
 

@@ -19,7 +19,7 @@ from harness import (
     request,
     request_document,
 )
-from qaqpa.errors import DuplicateRequest, InvalidRequest, StoreUnavailable, Unsettled
+from qaqpa.errors import InvalidRequest, StoreUnavailable, ThirdPartyFault, Unsettled
 from qaqpa.gateway import Gateway, upkeep
 from qaqpa.ledger.recovery import recover
 from qaqpa.model.words import OutcomeResult
@@ -156,12 +156,12 @@ async def test_settled_as_not_sent_it_frees_the_idempotency_key(house: House) ->
     async with house.gateway() as gateway:
         await give_consent(house, gateway, PERSON)
         disclosure = await ended_unknown(gateway, house, "k")
-        with pytest.raises(DuplicateRequest):
+        with pytest.raises(ThirdPartyFault):  # the first answer
             await gateway.disclose("loan-scoring", ASKED, idempotency_key="k")
         await gateway.compliance.settle("compliance", disclosure, OutcomeResult.NOT_SENT, **SAID)
-        await gateway.disclose("loan-scoring", ASKED, idempotency_key="k")
-        with pytest.raises(DuplicateRequest):
-            await gateway.disclose("loan-scoring", ASKED, idempotency_key="k")
+        first = await gateway.disclose("loan-scoring", ASKED, idempotency_key="k")
+        assert await gateway.disclose("loan-scoring", ASKED, idempotency_key="k") == first
+        assert len(house.fcb.calls) == 2
         house.verified(gateway)
 
 
@@ -173,8 +173,10 @@ async def test_settled_as_received_it_keeps_the_key(house: House, result: Outcom
         await give_consent(house, gateway, PERSON)
         disclosure = await ended_unknown(gateway, house, "k")
         await gateway.compliance.settle("compliance", disclosure, result, **SAID)
-        with pytest.raises(DuplicateRequest):
+        with pytest.raises(ThirdPartyFault) as first:
             await gateway.disclose("loan-scoring", ASKED, idempotency_key="k")
+        assert first.value.disclosure == disclosure
+        assert len(house.fcb.calls) == 1
         house.verified(gateway)
 
 
@@ -193,7 +195,8 @@ async def test_what_is_under_way_elsewhere_is_neither_recovered_nor_settled(hous
                 with pytest.raises(InvalidRequest, match="under way in a running gateway"):
                     await asked.compliance.settle("compliance", each.disclosure, OutcomeResult.NOT_SENT, **SAID)
         done = await asking
-        assert done.outcome.result is OutcomeResult.DELIVERED
+        assert [entry["result"] for entry in house.entries(gateway, "outcome")] == [OutcomeResult.DELIVERED]
+        assert done.outcome_index == 4
         assert await gateway.compliance.unsettled("compliance") == []
         assert len(house.entries(gateway, "outcome")) == 1
         house.verified(gateway)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import ROOT, House, handover_document
-from qaqpa.config.models import FieldRule
+from qaqpa.config.recipients import FieldRule
 from qaqpa.errors import QaqpaError
 from qaqpa.gateway import load_setup
 from qaqpa.minimise import TRANSFORMS, Context, cut_report, minimise, present

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qaqpa.config.models import Agreement, GuardConfig, PolicyVersion
+from qaqpa.config.models import GuardConfig, PolicyVersion
+from qaqpa.config.recipients import Agreement
 from qaqpa.gateway import load_setup
 from qaqpa.model.consent import Consent, ConsentTerms, Need
 from qaqpa.model.decision import Asked, Decision, GuardResult, Result

@@ -15,9 +15,10 @@ import pytest
 import respx
 
 from qaqpa import errors
-from qaqpa.config.models import Breaker as BreakerConfig
-from qaqpa.config.models import HttpsChannel, Retry
-from qaqpa.config.models import Limits as LimitsConfig
+from qaqpa.config.base import HttpsChannel
+from qaqpa.config.recipients import Breaker as BreakerConfig
+from qaqpa.config.recipients import Limits as LimitsConfig
+from qaqpa.config.recipients import Retry
 from qaqpa.errors import (
     AddressRefused,
     AnswerTimeout,

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from qaqpa.config.models import Breaker as BreakerConfig
-from qaqpa.config.models import Limits as LimitsConfig
+from qaqpa.config.recipients import Breaker as BreakerConfig
+from qaqpa.config.recipients import Limits as LimitsConfig
 from qaqpa.errors import CircuitOpen, RateLimited
 from qaqpa.transport.limits import Breaker, Limits
 

@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from test_transport import sealed
 
-from qaqpa.config.models import HttpsChannel
+from qaqpa.config.base import HttpsChannel
 from qaqpa.errors import (
     AddressRefused,
     AnswerTimeout,

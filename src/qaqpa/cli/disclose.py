@@ -48,9 +48,9 @@ def disclose(
         print_json(disclosure_answer(done, speech.language))
         return
     render.decision(done.decision)
-    out.print(f"  sent: {', '.join(done.extract.fields)}")
-    out.print(f"  withheld: {', '.join(done.extract.withheld) or 'nothing was handed in that the route does not pass'}")
-    out.print(f"  cut from the answer: {', '.join(done.outcome.cut) or 'nothing'}")
+    out.print(f"  sent: {', '.join(done.sent)}")
+    out.print(f"  withheld: {', '.join(done.withheld) or 'nothing was handed in that the route does not pass'}")
+    out.print(f"  cut from the answer: {', '.join(done.cut) or 'nothing'}")
     out.print(f"  ledger: intent {done.intent_index}, outcome {done.outcome_index}; disclosure {done.id}")
     print_json(done.report)
 

@@ -11,21 +11,21 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from qaqpa.config.base import File
 from qaqpa.config.lines import Key, line_of, locate
 from qaqpa.config.models import (
     CallersFile,
     ClausesFile,
     Config,
-    File,
     GatewayFile,
     GuardsFile,
     KeysConfig,
     LedgerConfig,
     OperatorConfig,
     PolicyFile,
-    RecipientFile,
     StoreConfig,
 )
+from qaqpa.config.recipients import RecipientFile
 from qaqpa.errors import Problem
 from qaqpa.model.words import SealKind
 

@@ -1,73 +1,37 @@
-# long: the shapes of all configuration files, to be read beside each other
 """The shape of each configuration file. Unknown keys are refused; every default is the narrow one."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta, timezone
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    Strict,
-    StringConstraints,
     model_validator,
 )
 
-from qaqpa.config.references import is_reference
+from qaqpa.config.base import (
+    ClauseId,
+    File,
+    HttpsChannel,
+    Number,
+    Seconds,
+    Secret,
+    Section,
+    Sha256,
+    Span,
+    Text,
+    Value,
+    Whole,
+)
+from qaqpa.config.recipients import RecipientFile
 from qaqpa.model.identifiers import Bin, Slug
-from qaqpa.model.words import Ground, Language, SealKind, Words
-
-Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
-# Strict: TOML has numbers and truth values of its own, so `true` is no number here.
-Whole = Annotated[int, Strict()]
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Seconds = Annotated[Number, Field(gt=0, le=600)]
-ClauseId = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+(\(\d+\))?$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
-
-Value = Text
-"""A literal, or a reference (`env:`, `file:`, `credential:`) that is read when the gateway opens."""
-
-
-def _secret(text: str) -> str:
-    if not is_reference(text):
-        raise ValueError("a secret is never written here: refer to it as env:, file: or credential:")
-    return text
-
-
-Secret = Annotated[str, AfterValidator(_secret)]
-"""A reference to something secret."""
-
-
-class Section(BaseModel):
-    """A table of a configuration file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _version(value: object) -> int:
-    if type(value) is not int or value != 1:
-        raise ValueError("must be 1, the only format of this file so far")
-    return 1
-
-
-class File(Section):
-    """A whole configuration file."""
-
-    version: Annotated[int, BeforeValidator(_version)]
-
+from qaqpa.model.words import Language, Words
 
 # --- gateway.toml ----------------------------------------------------------------------------------
 
@@ -90,41 +54,6 @@ class StoreConfig(Section):
     """Where the ledger lives."""
 
     url: Value
-
-
-def _network(text: str) -> str:
-    if not text.startswith("env:"):
-        ipaddress.ip_network(text)
-    return text
-
-
-def _pin(text: str) -> str:
-    try:
-        digest = base64.b64decode(text.removeprefix("sha256/"), validate=True)
-    except binascii.Error:
-        digest = b""
-    if not text.startswith("sha256/") or len(digest) != 32:
-        raise ValueError("a key pin is sha256/ and the base64 of SHA-256 over the SubjectPublicKeyInfo")
-    return text
-
-
-class HttpsChannel(Section):
-    """How the recipient is reached. Host, port and path are pinned; nothing is followed elsewhere."""
-
-    kind: Literal["https"]
-    endpoints: Annotated[Mapping[Slug, Value], Field(min_length=1)]
-    """Address by the endpoint names of the adapter."""
-    ca: Value
-    """PEM file of the authorities to trust. Never the machine's own: what those are, the environment can change."""
-    key_pins: tuple[Annotated[str, AfterValidator(_pin)], ...] = ()
-    client_certificate: Value | None = None
-    """PEM file: certificate chain and key."""
-    private_networks: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
-    """Networks beside the public ones that its addresses may lie in (a leased line); `env:` when unset adds none."""
-    connect_timeout_s: Seconds = 3.0
-    answer_timeout_s: Seconds = 10.0
-    """The longest silence; this and the time to connect together bound the whole exchange."""
-    max_answer_bytes: Annotated[Whole, Field(gt=0, le=2**30)] = 4 * 2**20
 
 
 class Pkcs11Config(Section):
@@ -168,6 +97,22 @@ class WitnessConfig(Section):
     """How it is reached; its one endpoint is named `witness`."""
 
 
+class IssuerConfig(Section):
+    """An OAuth 2 authorization server (RFC 6749 §4.4) whose access tokens are JWT (RFC 9068)."""
+
+    issuer: Text
+    """The `iss` of its tokens."""
+    audience: Text
+    """The `aud` that a token for this gate must name."""
+    channel: HttpsChannel
+    """Where its keys are; the one endpoint is named `jwks`."""
+    algorithms: Annotated[tuple[Literal["RS256", "PS256", "ES256", "EdDSA"], ...], Field(min_length=1)] = ("RS256",)
+    keys_fresh_s: Annotated[Number, Field(ge=10, le=86_400)] = 600.0
+    """After which its keys are fetched again."""
+    keys_stale_s: Annotated[Number, Field(ge=0, le=86_400)] = 3_600.0
+    """How much longer known keys serve while the issuer does not answer; then its tokens are refused."""
+
+
 class LedgerConfig(Section):
     """How the ledger is kept."""
 
@@ -182,6 +127,30 @@ class LedgerConfig(Section):
     """How far the clock may stand behind the last entry before nothing leaves any more."""
 
 
+class ServiceConfig(Section):
+    """`qaqpa serve`, and what every gateway does for its callers."""
+
+    listen: Text = "127.0.0.1:8480"
+    """Host and port."""
+    certificate: Value | None = None
+    """PEM file of the service's own certificate chain; without one it speaks plain HTTP, for a proxy on the machine."""
+    key: Value | None = None
+    """PEM file of its private key."""
+    client_ca: Value | None = None
+    """PEM file of the authorities whose certificates callers must show, where they must."""
+    workers: Annotated[Whole, Field(ge=1, le=64)] = 1
+    """Processes."""
+    largest_request_bytes: Annotated[Whole, Field(ge=1024, le=8 * 2**20)] = 256 * 1024
+    request_timeout_s: Seconds = 10.0
+    """In which a whole request must have come."""
+    shutdown_timeout_s: Seconds = 30.0
+    """How long a stop waits for what is under way."""
+    answers_kept_for: Span = timedelta(days=1)
+    """How long the first answer to an Idempotency-Key is given again; sealed under the person's key."""
+    issuers: Mapping[Slug, IssuerConfig] = {}
+    """Who makes tokens (JWT) for callers."""
+
+
 class GatewayFile(File):
     """config/gateway.toml"""
 
@@ -189,6 +158,7 @@ class GatewayFile(File):
     store: StoreConfig
     keys: KeysConfig
     ledger: LedgerConfig
+    service: ServiceConfig = ServiceConfig()
     language: Language = "ru"
     """In which sentences for people are said where nobody asks for another."""
 
@@ -211,6 +181,8 @@ class CallerConfig(Section):
     kind: Literal["service", "person"]
     name: Words
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+    clients: Mapping[Slug, Text] = {}
+    """Its client id at an issuer, where it comes with JWT."""
 
 
 class CallersFile(File):
@@ -267,166 +239,6 @@ class GuardsFile(File):
     """config/policy/guards.toml"""
 
     guards: Mapping[Slug, GuardConfig]
-
-
-# --- recipients/<id>.toml --------------------------------------------------------------------------
-
-
-class Agreement(Section):
-    """The agreement with the recipient (2.3(4)); it must bind to confidentiality (4.2)."""
-
-    number: Text
-    signed_on: date
-    expires_on: date | None = None
-    """The last day on which it is in force."""
-    confidentiality: Literal[True]
-
-
-class Limits(Section):
-    """What the recipient may be asked at most."""
-
-    per_second: Annotated[Number, Field(gt=0)] | None = None
-    burst: Annotated[Whole, Field(ge=1)] = 1
-    concurrent: Annotated[Whole, Field(ge=1, le=1000)] = 16
-    wait_s: Annotated[Number, Field(ge=0, le=60)] = 2.0
-    """How long a disclosure waits for its turn before it is given up as not sent."""
-
-
-class Breaker(Section):
-    """When the recipient is left alone."""
-
-    failures: Annotated[Whole, Field(ge=1)] = 5
-    """In a row."""
-    open_s: Seconds = 30.0
-
-
-class Retry(Section):
-    """How often a message is tried that surely did not leave, or that the adapter declares idempotent."""
-
-    attempts: Annotated[Whole, Field(ge=1, le=10)] = 3
-    first_wait_s: Seconds = 0.1
-    longest_wait_s: Seconds = 2.0
-
-
-class JweSeal(Section):
-    """JWE compact to the recipient's public key."""
-
-    kind: Literal[SealKind.JWE]
-    alg: Literal["ECDH-ES", "RSA-OAEP-256"]
-    key: Value
-    """File of the public key as JWK."""
-
-
-class TlsOnlySeal(Section):
-    """No encryption beside TLS."""
-
-    kind: Literal[SealKind.TLS_ONLY]
-    reason: Text
-    """Why the recipient accepts nothing else."""
-
-
-class RsaSigner(Section):
-    """Messages are signed by an RSA key in this process; files are PEM."""
-
-    kind: Literal["rsa"]
-    key: Secret
-    """File of the private key."""
-    password: Secret | None = None
-    """What the key in that file is encrypted with."""
-    certificate: Secret
-    """File of our certificate."""
-    trusted: Secret
-    """File of the certificates whose signatures are believed; no authority stands in for them."""
-
-
-class SidecarSigner(Section):
-    """Messages are signed by the operator's own signing service of NCANode's shape: for GOST."""
-
-    kind: Literal["sidecar"]
-    channel: HttpsChannel
-    """How it is reached; its endpoints are `wsse_sign`, `wsse_verify`, `xml_sign`, `xml_verify`."""
-    key: Secret
-    """File of the PKCS#12 container that it signs with; its bytes go to it with every message."""
-    password: Secret
-    """Of the container."""
-    alias: Secret | None = None
-    """Of the key in the container, where it holds several."""
-    trusted: Secret
-    """File (PEM) of the certificates whose signatures are believed."""
-
-    @model_validator(mode="after")
-    def _its_addresses(self) -> SidecarSigner:
-        missing = sorted(SIDECAR_ENDPOINTS - self.channel.endpoints.keys())
-        if missing:
-            raise ValueError(f"channel.endpoints lacks {', '.join(missing)}")
-        if not self.channel.private_networks:
-            # Messages go to it before they are entered, so it has to be the operator's own.
-            raise ValueError("channel.private_networks must name the operator's own network that the sidecar stands in")
-        return self
-
-
-SIDECAR_ENDPOINTS = frozenset({"wsse_sign", "wsse_verify", "xml_sign", "xml_verify"})
-
-
-class FieldRule(Section):
-    """A field that a route passes, as it is or transformed."""
-
-    path: Text
-    transform: Annotated[
-        Literal["mask", "year_of", "age_band", "region_of", "bucket", "pseudonym"] | None, Field(alias="as")
-    ] = None
-    size: Annotated[Whole, Field(gt=0)] | None = None
-    """Width of a bucket in the field's unit; years of an age band."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_path(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _size_where_needed(self) -> FieldRule:
-        if (self.size is not None) != (self.transform in {"bucket", "age_band"}):
-            raise ValueError('size goes with as = "bucket" and as = "age_band", and with nothing else')
-        return self
-
-
-class RouteConfig(Section):
-    """caller + this recipient + operation + purpose → ground, clauses, fields, guards, what is returned."""
-
-    caller: Slug
-    operation: Slug
-    purpose: Slug
-    ground: Ground
-    service: Text | None = None
-    """Which service needs it, where the ground is `service`."""
-    instrument: Text | None = None
-    """The law or internal document that sets the purpose, where the purpose is 1.1(24)."""
-    clauses: Annotated[tuple[ClauseId, ...], Field(min_length=1)]
-    fields: Annotated[tuple[FieldRule, ...], Field(min_length=1)]
-    guards: tuple[Slug, ...] = ()
-    returns: tuple[Text, ...] = ()
-
-
-class RecipientFile(File):
-    """config/recipients/<id>.toml"""
-
-    id: Slug
-    kind: Slug
-    name: Words
-    bin: Bin | None = None
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-    """ISO 3166-1 alpha-2 of the state whose law binds it."""
-    adapter: Slug
-    agreement: Agreement | None = None
-    channel: HttpsChannel
-    seal: Annotated[JweSeal | TlsOnlySeal, Field(discriminator="kind")]
-    signer: Annotated[RsaSigner | SidecarSigner, Field(discriminator="kind")] | None = None
-    limits: Limits = Limits()
-    breaker: Breaker = Breaker()
-    retry: Retry = Retry()
-    settings: Mapping[str, str | int | bool] = {}
-    """What the adapter asks for."""
-    routes: tuple[RouteConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,11 @@ def disclosure_answer(disclosure: Disclosure, language: Language) -> Answer:
     return {
         "disclosure": disclosure.id,
         "decision": decision_answer(disclosure.decision, language),
-        "sent": list(disclosure.extract.fields),
-        "withheld": list(disclosure.extract.withheld),
+        "sent": list(disclosure.sent),
+        "withheld": list(disclosure.withheld),
         "report": disclosure.report,
-        "cut": list(disclosure.outcome.cut),
+        "cut": list(disclosure.cut),
+        "reused": disclosure.reused,
         "ledger": {"intent": disclosure.intent_index, "outcome": disclosure.outcome_index},
     }
 

@@ -4,12 +4,16 @@
 
 A lawyer should be able to follow `disclose` line by line. It holds no rule of its own: rules stand in
 `policy` and the configuration, and each step's type is made only by the step before.
+
+It raises Denied, Gap, DecisionOutdated, NotSent (nothing left), Unsettled (unknown), Rejected, WrongSubject (it left,
+and the answer serves nobody), StoreError (nothing left, unless it names a disclosure).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from time import perf_counter
 from typing import Protocol
 
@@ -30,15 +34,17 @@ from qaqpa.errors import (
     Unsettled,
     WrongSubject,
 )
+from qaqpa.gateway.remembered import Memo, Remembered
 from qaqpa.ledger import Ledger, StillHolds
+from qaqpa.ledger.answers import Once
 from qaqpa.minimise import Context, cut_report, minimise, present
 from qaqpa.model.decision import Asked, Decision, Result
-from qaqpa.model.disclosure import Disclosure, Exchange, Extract, Intent, Message, Outcome, Reply, Report
+from qaqpa.model.disclosure import Disclosure, Exchange, Extract, Intent, Json, Message, Outcome, Reply, Report
 from qaqpa.model.identifiers import CallerId, DisclosureId, RecipientId, uuid7
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult
-from qaqpa.policy import Facts, Policy, decide
+from qaqpa.policy import Facts, Policy, Route, decide
 from qaqpa.seal import RecipientKey, seal
 from qaqpa.transport import Transport
 
@@ -64,17 +70,13 @@ class Flow:
     """By recipient; None where its seal is TLS alone."""
     signers: Mapping[str, Signer]
     """By recipient, where its format wants signatures."""
+    remembered: Remembered
+    """What was answered before."""
     still_holds: Callable[[Decision], StillHolds]
     """Whether, in the transaction of the intent, what a decision rested on is as it was."""
 
-    async def disclose(
-        self, caller: CallerId, request: DisclosureRequest, idempotency_key: str | None = None
-    ) -> Disclosure:
-        """Disclose what `request` asks, if the policy permits.
-
-        Raises Denied, Gap, DecisionOutdated, NotSent (nothing left), Unsettled (unknown), Rejected, WrongSubject (it
-        left, and the answer serves nobody), StoreError (nothing left, unless it names a disclosure).
-        """
+    async def disclose(self, caller: CallerId, request: DisclosureRequest, once: Once | None = None) -> Disclosure:
+        """Disclose what `request` asks, if the policy permits. Raises as told at the top of this module."""
         # Which clause lets this caller ask this? 3.4(2): if none, the decision below is deny.
         asked = request_asks(caller, request)
         route = self.policy.find(asked)
@@ -88,12 +90,16 @@ class Flow:
         self.transport.require(asked.recipient)
 
         # 3.2: only what the purpose needs, in the recipient's own format.
-        confirmed = decision.consent is not None
-        extract = minimise(data, route.fields, consent_confirmed=confirmed, context=Context(self.policy.day(facts.now)))
-        adapter, signer, operation = self.adapters[asked.recipient], self.signers.get(asked.recipient), route.operation
+        extract = minimised(data, route, decision, self.policy.day(facts.now))
+        holds = self.still_holds(decision)
+        # Paid for once, disclosed once: where the route says so, a fresh report serves the same purpose again.
+        memo = self.remembered.about(route, decision, extract, request.iin, once)
+        if (known := await memo.reuse(holds)) is not None:
+            return known
+        operation = route.operation
+        adapter, signer = self.adapters[asked.recipient], self.signers.get(asked.recipient)
         exchange = Exchange(DisclosureId(uuid7()), facts.now)
-        message = write_message(adapter, operation.name, extract, exchange)
-        message = await sign_message(adapter, operation, message, signer)
+        message = await write_message(adapter, operation, extract, exchange, signer)
 
         # The ledger first. From here on the disclosure exists, whatever happens.
         intent = await self.ledger.intend(
@@ -104,8 +110,8 @@ class Flow:
             request.iin,
             seal=route.recipient.seal.kind,
             stated=request.facts.model_dump(mode="json", exclude_none=True),
-            still_holds=self.still_holds(decision),
-            idempotency_key=idempotency_key,
+            still_holds=holds,
+            once=once,
         )
         reply: Reply | None = None
         try:
@@ -117,15 +123,17 @@ class Flow:
             # 3.2 again: the caller gets from the answer what its purpose needs.
             answer, returned, cut = cut_report(report.data, route.returns)
         except ThirdPartyError as error:
-            await self._conclude_failure(intent, reply, error)
+            await self._fail(intent, reply, error, memo)
             raise
         except Exception as error:
-            raise await self._conclude_failure(intent, reply, own_failure(error)) from error
-        outcome = Outcome(
-            OutcomeResult.DELIVERED, "ok", reply, report.reference, None, returned, cut, operation.keeps_answer
+            failure = own_failure(error)
+            await self._fail(intent, reply, failure, memo)
+            raise failure from error
+        outcome = delivered(operation, reply, report, returned, cut)
+        done = Disclosure(
+            intent.id, decision, extract.fields, extract.withheld, answer, returned, cut, intent.index, -1, wire_ms
         )
-        concluded = await self.ledger.conclude(intent, outcome)
-        return Disclosure(intent.id, decision, extract, answer, outcome, intent.index, concluded, wire_ms)
+        return replace(done, outcome_index=await self.ledger.conclude(intent, outcome, memo.of(done)))
 
     async def _refuse(self, decision: Decision, request: DisclosureRequest) -> Disclosure:
         stated = request.facts.model_dump(mode="json", exclude_none=True)
@@ -133,28 +141,39 @@ class Flow:
         refusal = await self.ledger.refuse(decision, known, request.iin, stated=stated)
         raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
 
-    async def _conclude_failure(self, intent: Intent, reply: Reply | None, error: ThirdPartyError) -> ThirdPartyError:
+    async def _fail(self, intent: Intent, reply: Reply | None, error: ThirdPartyError, memo: Memo) -> None:
         error.disclosure = intent.id
         their_code = error.their_code if isinstance(error, Rejected) else None
-        await self.ledger.conclude(intent, Outcome(result_of(error), error.code, reply, their_code=their_code))
-        return error
+        await self.ledger.conclude(
+            intent, Outcome(result_of(error), error.code, reply, their_code=their_code), memo.of(error)
+        )
 
 
-def write_message(adapter: Adapter, operation: str, extract: Extract, exchange: Exchange) -> Message:
-    """The message in the recipient's format. Raises InvalidRequest, also for an adapter that fails in another way."""
+def minimised(data: Mapping[str, Json], route: Route, decision: Decision, day: date) -> Extract:
+    """What the route passes; the consent is confirmed only where one was found and checked."""
+    confirmed = decision.consent is not None
+    return minimise(data, route.fields, consent_confirmed=confirmed, context=Context(day))
+
+
+async def write_message(
+    adapter: Adapter, operation: Operation, extract: Extract, exchange: Exchange, signer: Signer | None
+) -> Message:
+    """The message as it will leave: in the recipient's format, and signed where that wants it.
+
+    Raises InvalidRequest, also for an adapter that fails in another way, and SigningFailed.
+    """
     try:
-        return adapter.encode(operation, extract, exchange)
+        message = adapter.encode(operation.name, extract, exchange)
     except QaqpaError:
         raise
     except Exception as error:  # noqa: BLE001 - what an adapter's own exception says may hold the person's data
         kind = type(error).__name__
         raise InvalidRequest([f"data: the adapter {adapter.name} cannot write it ({kind}); nothing was sent"]) from None
+    return await sign_message(adapter, operation, message, signer) if operation.signed else message
 
 
 async def sign_message(adapter: Adapter, operation: Operation, message: Message, signer: Signer | None) -> Message:
-    """The message as it will leave, signed where the operation wants it. Raises SigningFailed and no other error."""
-    if not operation.signed:
-        return message
+    """The message with its signatures. Raises SigningFailed and no other error."""
     if signer is None or not isinstance(adapter, SigningAdapter):
         raise SigningFailed(f"{adapter.name} signs {operation.name} and there is no signer; nothing was sent")
     try:
@@ -164,6 +183,14 @@ async def sign_message(adapter: Adapter, operation: Operation, message: Message,
     except Exception as error:  # noqa: BLE001 - what it says may hold the person's data
         kind = type(error).__name__
         raise SigningFailed(f"the message could not be signed ({kind}); nothing was sent") from None
+
+
+def delivered(
+    operation: Operation, reply: Reply, report: Report, returned: tuple[FieldPath, ...], cut: tuple[FieldPath, ...]
+) -> Outcome:
+    """The outcome of a disclosure that served; its answer is kept where it is evidence."""
+    kept = operation.keeps_answer
+    return Outcome(OutcomeResult.DELIVERED, "ok", reply, report.reference, None, returned, cut, kept)
 
 
 def own_failure(error: Exception) -> Unsettled:

@@ -17,13 +17,23 @@ from typing import Any, TypeVar
 from qaqpa import log
 from qaqpa.config.models import Role
 from qaqpa.consent import Consents
-from qaqpa.errors import DecisionOutdated, InvalidRequest, NotAllowed, NotConfigured, NotFound, QaqpaError
+from qaqpa.errors import (
+    DecisionOutdated,
+    DuplicateRequest,
+    InvalidRequest,
+    NotAllowed,
+    NotConfigured,
+    NotFound,
+    QaqpaError,
+)
 from qaqpa.gateway.compliance import Compliance, check_open_text
 from qaqpa.gateway.flow import Flow, request_asks
+from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_upkeep
 from qaqpa.gateway.sidecar import Sidecar
 from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger, StillHolds, entries
+from qaqpa.ledger.answers import Once
 from qaqpa.ledger.entries import Kind
 from qaqpa.minimise import present
 from qaqpa.model.consent import Consent, ConsentRequest
@@ -83,6 +93,7 @@ class Gateway:
         self.transport = Transport(
             {name: each.line for name, each in equipped.items()}, is_suspended=self._is_suspended
         )
+        self.remembered = Remembered(ledger, setup.config.gateway.service.answers_kept_for)
         self.flow = Flow(
             policy=self.policy,
             facts=self._facts,
@@ -91,6 +102,7 @@ class Gateway:
             adapters={name: each.adapter for name, each in equipped.items()},
             keys={name: each.key for name, each in equipped.items()},
             signers={name: each.signer for name, each in equipped.items() if each.signer is not None},
+            remembered=self.remembered,
             still_holds=self._still_holds,
         )
         self.compliance = Compliance(setup, ledger, self._require, self._prepared)
@@ -126,7 +138,11 @@ class Gateway:
     async def disclose(
         self, caller: str, request: DisclosureRequest, *, idempotency_key: str | None = None
     ) -> Disclosure:
-        """One disclosure, whole (see `Flow.disclose`). It goes on to its outcome even if the caller goes away."""
+        """One disclosure, whole (see `Flow.disclose`). It goes on to its outcome even if the caller goes away.
+
+        The same Idempotency-Key of the same caller gets the first answer again and nothing is sent again; raises
+        KeyReused when it comes with another request, RequestInFlight while the first has no outcome.
+        """
         self._require_if_known(caller, Role.DISCLOSE)
         if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise InvalidRequest(["Idempotency-Key: must be 1 to 255 printable ASCII characters"])
@@ -142,23 +158,38 @@ class Gateway:
     async def _logged(self, caller: CallerId, request: DisclosureRequest, key: str | None) -> Disclosure:
         await self._enter_policy()
         try:
-            disclosure = await self._decided_anew(caller, request, key)
+            disclosure = await self._once(caller, request, key)
         except QaqpaError as error:
             _log.info("not disclosed", code=error.code, disclosure=error.disclosure)
             raise
         _log.info("disclosed", disclosure=disclosure.id, recipient=disclosure.decision.asked.recipient)
         return disclosure
 
-    async def _decided_anew(self, caller: CallerId, request: DisclosureRequest, key: str | None) -> Disclosure:
+    async def _once(self, caller: CallerId, request: DisclosureRequest, key: str | None) -> Disclosure:
+        if key is None:
+            return await self._decided_anew(caller, request, None)
+        once = self.remembered.once(caller, request, key)
+        first = await self.remembered.first(once, request.iin)
+        if first is not None:
+            return first
+        try:
+            return await self._decided_anew(caller, request, once)
+        except DuplicateRequest:  # another task or process was faster with the same key
+            first = await self.remembered.first(once, request.iin)
+            if first is None:
+                raise
+            return first
+
+    async def _decided_anew(self, caller: CallerId, request: DisclosureRequest, once: Once | None) -> Disclosure:
         """Decide again when a consent was withdrawn or a recipient suspended meanwhile; now that is the reason."""
         for _ in range(_DECISIONS - 1):
             try:
-                return await self.flow.disclose(caller, request, key)
+                return await self.flow.disclose(caller, request, once)
             except DecisionOutdated:
                 _log.info("decided anew", caller=caller)
                 self._policy_entered = False
                 await self._enter_policy()
-        return await self.flow.disclose(caller, request, key)
+        return await self.flow.disclose(caller, request, once)
 
     def _still_holds(self, decision: Decision) -> StillHolds:
         recipient, consent = decision.asked.recipient, decision.consent

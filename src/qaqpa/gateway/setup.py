@@ -14,8 +14,9 @@ from pydantic import SecretStr, ValidationError
 from qaqpa import adapter as adapters
 from qaqpa.adapter import Adapter, Signer
 from qaqpa.config import Config, Source, load
+from qaqpa.config.base import HttpsChannel
 from qaqpa.config.load import RECIPIENTS
-from qaqpa.config.models import HttpsChannel, JweSeal, RecipientFile, RsaSigner
+from qaqpa.config.recipients import JweSeal, RecipientFile, RsaSigner
 from qaqpa.config.references import is_reference, missing, resolve
 from qaqpa.errors import ConfigError, NotConfigured, VerificationFailed
 from qaqpa.gateway.sidecar import Container, Sidecar

@@ -23,6 +23,8 @@ class Kind(StrEnum):
 
     INTENT = "intent"
     OUTCOME = "outcome"
+    REUSED = "reused"
+    """A report that was disclosed before served again; nothing left."""
     REFUSAL = "refusal"
     CONSENT = "consent"
     WITHDRAWAL = "withdrawal"
@@ -32,7 +34,7 @@ class Kind(StrEnum):
     CONTROL = "control"
 
 
-AUTHORISING = frozenset({Kind.INTENT, Kind.CONSENT, Kind.WITHDRAWAL})
+AUTHORISING = frozenset({Kind.INTENT, Kind.REUSED, Kind.CONSENT, Kind.WITHDRAWAL})
 """Kinds whose meaning hangs on a date being true: none is written while the clock is set back."""
 
 DATING = AUTHORISING | {Kind.CONTROL}
@@ -120,6 +122,19 @@ def outcome(intended: Intent, ended: Outcome, *, at: datetime) -> Public:
         "returned": list(ended.returned),
         "cut": list(ended.cut),
         "subject": intended.subject,
+    }
+
+
+def reused(decision: Decision, disclosure: str, returned: Sequence[str], subject: SubjectId, *, at: datetime) -> Public:
+    """A report of an earlier disclosure, given to the same caller for the same purpose again."""
+    return {
+        **_head(Kind.REUSED, at),
+        **_asked(decision.asked),
+        **_policy(decision),
+        "consent": decision.consent,
+        "disclosure": disclosure,
+        "returned": list(returned),
+        "subject": subject,
     }
 
 

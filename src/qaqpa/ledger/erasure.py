@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from qaqpa.errors import ErasureRefused, NotFound
 from qaqpa.ledger import entries
+from qaqpa.ledger.appending import Appended
 from qaqpa.ledger.entries import Kind
-from qaqpa.ledger.ledger import Appended, Ledger
+from qaqpa.ledger.ledger import Ledger
 from qaqpa.store import Connection
 
 _OPEN = "SELECT disclosure FROM unsettled WHERE subject = ? LIMIT 1"
@@ -23,6 +24,7 @@ _EPOCHS = "SELECT k.epoch, m.value FROM subject_keys k JOIN meta m ON m.name = '
 _FORGET = (
     "DELETE FROM subjects WHERE subject = ?",
     "DELETE FROM subject_keys WHERE subject = ?",
+    "DELETE FROM answers WHERE subject = ?",
     "DELETE FROM evidence WHERE subject = ?",
 )
 

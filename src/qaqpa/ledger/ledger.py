@@ -6,27 +6,27 @@ Every method returns when its entry is durable. If it cannot be, it raises Store
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-
-import orjson
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from qaqpa.errors import (
     ClockSetBack,
     DecisionOutdated,
-    DuplicateRequest,
     KeyringError,
     StoreError,
     StoreUnavailable,
 )
 from qaqpa.keys.keyring import Keyring
-from qaqpa.ledger import entries
-from qaqpa.ledger.entries import ACCEPT_CLOCK, AUTHORISING, DATING, SETTLE, Draft, Kind, Public, latest_time
+from qaqpa.ledger import answers, entries
+from qaqpa.ledger.answers import Kept, Once
+from qaqpa.ledger.appending import Appended, Appending
+from qaqpa.ledger.entries import AUTHORISING, Draft, Kind, Public
 from qaqpa.ledger.subjects import Subject, Subjects
 from qaqpa.model.canonical import canonical
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Extract, Intent, Json, Message, Outcome
 from qaqpa.model.identifiers import DisclosureId
+from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult, SealKind
 from qaqpa.store import Connection, Store
 from qaqpa.store.connection import Claim
@@ -36,100 +36,13 @@ Clock = Callable[[], datetime]
 StillHolds = Callable[[Connection], bool]
 """Asked in the transaction of an intent: is what the decision rested on as it was?"""
 
-_LAST_TIME = "SELECT last_time FROM tree WHERE id = 1"
-_FIND_KEY = "SELECT disclosure FROM idempotency WHERE key = ?"
 _FREE_KEY = "DELETE FROM idempotency WHERE disclosure = ?"
-_ADD_KEY = "INSERT INTO idempotency (key, disclosure) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
-_ADD_UNSETTLED = (
-    "INSERT INTO unsettled (disclosure, subject, recipient, gateway, state, since) VALUES (?, ?, ?, ?, 'open', ?)"
-)
-_UNKNOWN = "UPDATE unsettled SET state = 'unknown' WHERE disclosure = ? AND state = 'open'"
-_CONCLUDED = "DELETE FROM unsettled WHERE disclosure = ? AND state = 'open'"
-_SETTLED = "DELETE FROM unsettled WHERE disclosure = ? AND state = 'unknown'"
-_KNOWN = {
-    "sqlite": "SELECT subject FROM subject_keys WHERE subject IN (SELECT value FROM json_each(?))",
-    "postgresql": "SELECT subject FROM subject_keys WHERE subject IN (SELECT json_array_elements_text(?::json))",
-}
 _KEEP = "INSERT INTO evidence (disclosure, subject, sealed) VALUES (?, ?, ?)"
 _META = "SELECT value FROM meta WHERE name = ?"
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 LARGEST_ENTRY = 65_535
 """Bytes of a body: bundles of entries give its length in two bytes (C2SP tlog-tiles)."""
-
-
-@dataclass(slots=True)
-class Appended:
-    """An entry of a transaction that is not over; its index is known when `write` returns."""
-
-    draft: Draft
-    index: int = -1
-
-
-class _Appending:
-    """What one transaction of the writer appends. It lives in the writer's thread only."""
-
-    def __init__(self) -> None:
-        self.entries: list[Appended] = []
-        self.last_time = ""
-        """Of what this transaction appends."""
-        self.moved_back = False
-        self._before: str | None = None
-        """Of what stands before it; read once, and only where a date of law hangs on it."""
-
-    def last_moment(self, connection: Connection) -> datetime:
-        """Of the last authorising entry, of this transaction's or before it."""
-        try:
-            if self._before is None:
-                self._before = str(connection.execute(_LAST_TIME).one()[0])
-            last = max(self.last_time, self._before)
-            return datetime.fromisoformat(last) if last else datetime.min.replace(tzinfo=UTC)
-        except (LookupError, ValueError):
-            raise StoreUnavailable("the ledger's tree is damaged: run `qaqpa ledger verify`; nothing is sent") from None
-
-    def add(self, draft: Draft) -> Appended:
-        appended = Appended(draft)
-        self.entries.append(appended)
-        if draft.kind in DATING:
-            self.last_time = latest_time(self.last_time, draft.public)
-            self.moved_back = self.moved_back or draft.public.get("act") == ACCEPT_CLOCK
-        return appended
-
-    def flush(self, connection: Connection, gateway: int) -> None:
-        drafts = [each.draft for each in self.entries]
-        self._require_keys(connection, drafts)
-        self._follow(connection, drafts, gateway)
-        rows = [draft.row() for draft in drafts]
-        first = connection.append(rows, self.last_time, moved_back=self.moved_back)
-        for index, each in enumerate(self.entries, first):
-            each.index = index
-
-    @staticmethod
-    def _require_keys(connection: Connection, drafts: list[Draft]) -> None:
-        """Nothing is entered about somebody who was erased meanwhile: nobody could read it, or conclude it."""
-        about = {draft.subject for draft in drafts if draft.subject is not None and draft.kind is not Kind.ERASURE}
-        if about:
-            rows = connection.execute(_KNOWN[connection.dialect], (orjson.dumps(sorted(about)).decode(),)).all()
-            if len(rows) < len(about):
-                raise DecisionOutdated("this person was erased while the request was worked on; ask again")
-
-    @staticmethod
-    def _follow(connection: Connection, drafts: list[Draft], gateway: int) -> None:
-        """Which disclosures nobody knows the end of. Each has one outcome: the first that is entered stands."""
-        changes: dict[str, list[tuple[object, ...]]] = {}
-        for draft in drafts:
-            public = draft.public
-            if draft.kind is Kind.INTENT:
-                row = (draft.request, draft.subject, public["recipient"], gateway, public["time"])
-                changes.setdefault(_ADD_UNSETTLED, []).append(row)
-            elif draft.kind is Kind.OUTCOME:
-                sql = _UNKNOWN if public["result"] == OutcomeResult.UNKNOWN else _CONCLUDED
-                changes.setdefault(sql, []).append((draft.request,))
-            elif draft.kind is Kind.CONTROL and public["act"] == SETTLE:
-                changes.setdefault(_SETTLED, []).append((public["intent"],))
-        for sql, rows in changes.items():
-            if connection.execute_many(sql, rows) != len(rows):
-                raise StoreUnavailable("this disclosure has an outcome already, and the first one stands")
 
 
 class Ledger:
@@ -141,11 +54,11 @@ class Ledger:
         self.subjects = Subjects(store, keyring)
         self.clock = clock
         self._tolerance = timedelta(seconds=clock_tolerance_s)
-        self._appending: _Appending | None = None
+        self._appending: Appending | None = None
         self._claim: Claim | None = None
         self.under_way: dict[str, Subject] = {}
         """Disclosures of this process that have no outcome yet."""
-        self.unrecorded: dict[str, tuple[Intent, Outcome]] = {}
+        self.unrecorded: dict[str, tuple[Intent, Outcome, Kept | None]] = {}
         """Outcomes that could not be entered; they are tried again while this process lives."""
         self.unconfirmed: dict[str, Subject] = {}
         """Intents whose commit failed, so that nothing was sent; whether they are in the ledger nobody knows."""
@@ -174,7 +87,7 @@ class Ledger:
     def append(self, connection: Connection, draft: Draft) -> Appended:
         """Add an entry to the transaction of `connection`. Raises ClockSetBack."""
         if self._appending is None:
-            self._appending = _Appending()
+            self._appending = Appending()
         if draft.kind in AUTHORISING:
             behind = self._appending.last_moment(connection) - datetime.fromisoformat(draft.public["time"])
             if behind > self._tolerance:
@@ -234,7 +147,7 @@ class Ledger:
         seal: SealKind,
         stated: Mapping[str, Json],
         still_holds: StillHolds,
-        idempotency_key: str | None = None,
+        once: Once | None = None,
     ) -> Intent:
         """Make the intent durable. `stated` are the caller's facts, kept sealed; `still_holds` asks, in the intent's
         own transaction, whether what the decision rested on is as it was.
@@ -250,20 +163,12 @@ class Ledger:
         public = entries.intent(disclosure, decision, extract, message, subject.id, seal=seal, at=self.clock())
         private = {"iin": iin, "sent": subject.digest(message.body), "stated": stated}
         draft = self.draft(Kind.INTENT, disclosure, public, subject, private)
-        key = None if idempotency_key is None else self.keyring.blind_request(decision.asked.caller, idempotency_key)
 
         def unit(connection: Connection) -> Appended:
             if not still_holds(connection):
                 raise DecisionOutdated("a consent or a recipient's state changed while this was decided; ask again")
-            if key is not None:
-                connection.execute(_ADD_KEY, (key, disclosure))
-                used = connection.execute(_FIND_KEY, (key,)).scalar()
-                if used != disclosure:
-                    error = DuplicateRequest(
-                        f"this Idempotency-Key was used for disclosure {used}; nothing was sent again"
-                    )
-                    error.disclosure = used
-                    raise error
+            if once is not None:
+                once.bind(connection, disclosure, subject)
             return self.append(connection, draft)
 
         self.under_way[disclosure] = subject
@@ -276,12 +181,15 @@ class Ledger:
             raise
         return Intent(disclosure, appended.index, subject.id, decision, message)
 
-    async def conclude(self, intended: Intent, ended: Outcome) -> int:
-        """Record what came of an intent; returns the entry's index. Raises StoreError: then the intent stays open."""
+    async def conclude(self, intended: Intent, ended: Outcome, kept: Kept | None = None) -> int:
+        """Record what came of an intent, and keep what the caller is told; returns the entry's index.
+
+        Raises StoreError: then the intent stays open.
+        """
         try:
-            return await self.enter_outcome(intended, ended)
+            return await self.enter_outcome(intended, ended, kept)
         except StoreError as error:
-            self.unrecorded[intended.id] = (intended, ended)
+            self.unrecorded[intended.id] = (intended, ended, kept)
             # What the store says of writing is said before sending; here it would not be true.
             unrecorded = StoreUnavailable(
                 f"the outcome ({ended.result.value}) of this disclosure could not be entered: its intent stays open. "
@@ -291,12 +199,12 @@ class Ledger:
             unrecorded.disclosure = intended.id
             raise unrecorded from error
         except (TypeError, ValueError):  # an adapter's reference that no entry can hold
-            return await self.enter_outcome(intended, replace(ended, reference=None, their_code=None))
+            return await self.enter_outcome(intended, replace(ended, reference=None, their_code=None), kept)
         finally:
             if intended.id not in self.unrecorded:
                 self.under_way.pop(intended.id, None)
 
-    async def enter_outcome(self, intended: Intent, ended: Outcome) -> int:
+    async def enter_outcome(self, intended: Intent, ended: Outcome, kept: Kept | None = None) -> int:
         """One try of `conclude`."""
         subject = self.under_way.get(intended.id) or await self.subjects.by_id(intended.subject)
         public = entries.outcome(intended, ended, at=self.clock())
@@ -306,15 +214,59 @@ class Ledger:
             "their_code": ended.their_code,
         }
         draft = self.draft(Kind.OUTCOME, intended.id, public, subject, private)
-        kept: bytes | None = None
+        evidence: bytes | None = None
         if ended.keeps_answer and ended.reply is not None:
-            kept = subject.seal_evidence(intended.id, ended.reply.body)
+            evidence = subject.seal_evidence(intended.id, ended.reply.body)
 
         def unit(connection: Connection) -> Appended:
-            if kept is not None:
-                connection.execute(_KEEP, (intended.id, subject.id, kept))
+            if evidence is not None:
+                connection.execute(_KEEP, (intended.id, subject.id, evidence))
             if ended.result is OutcomeResult.NOT_SENT:  # nothing was disclosed, so the key may be used again
                 connection.execute(_FREE_KEY, (intended.id,))
+            elif kept is not None:
+                kept.add(connection, intended.id, subject, public["time"])
+            return self.append(connection, draft)
+
+        return (await self.store.write(unit)).index
+
+    async def first_answer(self, once: Once, iin: str) -> tuple[str, bytes] | None:
+        """What this Idempotency-Key was answered before (see `answers.first`)."""
+        if not await self.store.read(lambda connection: answers.is_used(connection, once)):
+            return None
+        subject = await self.subjects.find(iin)
+        return await self.store.read(lambda connection: answers.first(connection, once, subject))
+
+    async def reusable_answer(
+        self, route: str, extract: bytes, iin: str, *, since: datetime
+    ) -> tuple[str, bytes] | None:
+        """An answer that may serve again (see `answers.reusable`)."""
+        subject = await self.subjects.find(iin)
+        if subject is None:
+            return None
+        return await self.store.read(
+            lambda connection: answers.reusable(connection, subject, route, extract, since=since)
+        )
+
+    async def reuse(
+        self,
+        decision: Decision,
+        disclosure: str,
+        returned: tuple[FieldPath, ...],
+        iin: str,
+        *,
+        still_holds: StillHolds,
+        once: Once | None,
+    ) -> int:
+        """Record that an earlier report serves again; returns the entry's index. Raises as `intend` does."""
+        subject = await self.subjects.ensure(iin)
+        public = entries.reused(decision, disclosure, returned, subject.id, at=self.clock())
+        draft = self.draft(Kind.REUSED, str(public["id"]), public, subject)
+
+        def unit(connection: Connection) -> Appended:
+            if not still_holds(connection):
+                raise DecisionOutdated("a consent or a recipient's state changed while this was decided; ask again")
+            if once is not None:
+                once.bind(connection, disclosure, subject)
             return self.append(connection, draft)
 
         return (await self.store.write(unit)).index

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from qaqpa.errors import InvalidRequest, NotFound, NotPossible, StoreError
 from qaqpa.ledger import entries
+from qaqpa.ledger.appending import Appended
 from qaqpa.ledger.entries import SETTLE, Kind
-from qaqpa.ledger.ledger import Appended, Ledger
+from qaqpa.ledger.ledger import Ledger
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.subjects import Subject
 from qaqpa.model.words import OutcomeResult
@@ -64,9 +65,9 @@ async def recover(ledger: Ledger) -> int:
 
 async def _finish_own(ledger: Ledger) -> None:
     """What this process knows and could not enter."""
-    for disclosure, (intent, outcome) in list(ledger.unrecorded.items()):
+    for disclosure, (intent, outcome, kept) in list(ledger.unrecorded.items()):
         try:
-            await ledger.enter_outcome(intent, outcome)
+            await ledger.enter_outcome(intent, outcome, kept)
         except StoreError:
             if await _state(ledger, disclosure) == "open":
                 raise

@@ -132,6 +132,19 @@ class Subject:
             raise KeyringError("a subject's IIN does not open with this subject's key") from None
         return opened.decode()
 
+    def seal_answer(self, disclosure: str, answer: bytes) -> bytes:
+        """What a caller was told, under a key of the subject's and bound to the disclosure: nonce 12 ‖ ciphertext."""
+        nonce = os.urandom(_NONCE_SIZE)
+        return nonce + AESGCM(self._derive(b"qaqpa/answer/1", KEY_SIZE)).encrypt(nonce, answer, disclosure.encode())
+
+    def open_answer(self, disclosure: str, sealed: bytes) -> bytes:
+        """What `seal_answer` sealed. Raises KeyringError."""
+        key = self._derive(b"qaqpa/answer/1", KEY_SIZE)
+        try:
+            return AESGCM(key).decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], disclosure.encode())
+        except (InvalidTag, ValueError):
+            raise KeyringError("an answer that was kept does not open with this subject's key") from None
+
     def digest(self, content: bytes) -> str:
         """HMAC-SHA-256 of what left or came back, under a key of the subject's: proof to those who hold both."""
         return hmac.new(self._derive(b"qaqpa/digest/1", KEY_SIZE), content, hashlib.sha256).hexdigest()

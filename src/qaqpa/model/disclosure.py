@@ -133,14 +133,22 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """What the caller gets."""
+    """What the caller gets. It holds nothing of what was sent but names, so it can be kept and given again."""
 
     id: DisclosureId
     decision: Decision
-    extract: Extract
+    sent: tuple[FieldPath, ...]
+    """Fields that left, sorted."""
+    withheld: tuple[FieldPath, ...]
+    """Fields that the caller handed in and the route does not pass, sorted."""
     report: Mapping[str, Json] = field(repr=False)
-    outcome: Outcome
+    returned: tuple[FieldPath, ...]
+    cut: tuple[FieldPath, ...]
+    """Fields that came back and the route does not return."""
     intent_index: int
     outcome_index: int
+    """Of the outcome entry; of the `reused` entry where an earlier report served."""
     wire_ms: float
     """Time from handing the sealed message to transport until the whole answer was there, in milliseconds."""
+    reused: bool = False
+    """Nothing left: a report that was disclosed before served again."""

@@ -7,22 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from qaqpa.adapter import Adapter, Operation
 from qaqpa.config.load import CALLERS, CLAUSES, GUARDS, POLICY, RECIPIENTS, Source
-from qaqpa.config.models import (
-    CallerConfig,
-    ClauseConfig,
-    Config,
-    FieldRule,
-    OperatorConfig,
-    PolicyVersion,
-    RecipientFile,
-    Role,
-    RouteConfig,
-)
+from qaqpa.config.models import CallerConfig, ClauseConfig, Config, OperatorConfig, PolicyVersion, Role
+from qaqpa.config.recipients import FieldRule, RecipientFile, RouteConfig
 from qaqpa.minimise import TRANSFORMS
 from qaqpa.model.consent import ConsentRequest
 from qaqpa.model.decision import Asked
@@ -52,6 +43,8 @@ class Route:
     fields: Mapping[FieldPath, FieldRule]
     guards: tuple[Guard, ...]
     returns: frozenset[FieldPath]
+    reuse_for: timedelta | None
+    """For so long a report serves the same caller and purpose again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +219,7 @@ class _Draft:
             fields=fields,
             guards=tuple(guards[name] for name in self.route.guards if name in guards),
             returns=frozenset(FieldPath(path) for path in self.route.returns),
+            reuse_for=self.route.reuse_for,
         )
 
     def _check_caller(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from qaqpa.config.models import Agreement
+from qaqpa.config.recipients import Agreement
 from qaqpa.model.consent import UNCOVERED_WORDS, Consent, ConsentStatus, Need, Uncovered, choose
 from qaqpa.model.decision import GuardResult, Result
 from qaqpa.model.vocabulary import FieldPath

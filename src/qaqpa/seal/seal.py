@@ -12,7 +12,7 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from qaqpa.config.models import JweSeal, TlsOnlySeal
+from qaqpa.config.recipients import JweSeal, TlsOnlySeal
 from qaqpa.errors import NotConfigured
 from qaqpa.model.disclosure import Intent, Sealed
 from qaqpa.model.words import SealKind

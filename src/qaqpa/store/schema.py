@@ -151,7 +151,38 @@ idempotency = Table(
     metadata,
     Column("key", LargeBinary, primary_key=True),
     Column("disclosure", Text, nullable=False),
+    # Digest of what was asked, under the subject's key.
+    Column("request", Text),
     Index("idempotency_disclosure", "disclosure"),
+)
+
+# What callers were told, sealed under the subject's key: the first answer to an Idempotency-Key, a report that may
+# serve again.
+answers = Table(
+    "answers",
+    metadata,
+    Column("disclosure", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("extract", Text, nullable=False),
+    Column("time", Text, nullable=False),
+    Column("kept_until", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("answers_subject", "subject", "route"),
+    Index("answers_kept_until", "kept_until"),
+)
+
+# Tokens by which callers prove who they are; only a slow hash of each is kept.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("caller", Text, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("made", Text, nullable=False),
+    Column("expires", Text, nullable=False),
+    Column("revoked", Text),
 )
 
 meta = Table(

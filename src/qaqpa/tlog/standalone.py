@@ -28,7 +28,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-KINDS = frozenset({"intent", "outcome", "refusal", "consent", "withdrawal", "policy", "control", "erasure", "review"})
+KINDS = frozenset(
+    {"intent", "outcome", "refusal", "consent", "withdrawal", "policy", "control", "erasure", "review", "reused"}
+)
 MAX_ENTRY, MAX_NOTE, MAX_NOTES, MAX_SIGNATURES = 0xFFFF, 1 << 20, 1 << 26, 64
 
 

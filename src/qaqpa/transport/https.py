@@ -22,7 +22,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from qaqpa.config.models import HttpsChannel
+from qaqpa.config.base import HttpsChannel
 from qaqpa.errors import (
     AddressRefused,
     AnswerTimeout,

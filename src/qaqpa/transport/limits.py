@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
-from qaqpa.config.models import Breaker as BreakerConfig
-from qaqpa.config.models import Limits as LimitsConfig
+from qaqpa.config.recipients import Breaker as BreakerConfig
+from qaqpa.config.recipients import Limits as LimitsConfig
 from qaqpa.errors import CircuitOpen, RateLimited
 
 Monotonic = Callable[[], float]

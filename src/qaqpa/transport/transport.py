@@ -9,7 +9,7 @@ from typing import Protocol
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from qaqpa import log
-from qaqpa.config.models import Retry
+from qaqpa.config.recipients import Retry
 from qaqpa.errors import (
     AddressRefused,
     CircuitOpen,

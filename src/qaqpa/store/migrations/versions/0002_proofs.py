@@ -101,6 +101,29 @@ def upgrade() -> None:
     )
     op.create_index("unsettled_subject", "unsettled", ["subject"])
     op.add_column("subjects", sa.Column("iin", sa.LargeBinary))
+    op.add_column("idempotency", sa.Column("request", sa.Text))
+    op.create_table(
+        "answers",
+        sa.Column("disclosure", sa.Text, primary_key=True),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("route", sa.Text, nullable=False),
+        sa.Column("extract", sa.Text, nullable=False),
+        sa.Column("time", sa.Text, nullable=False),
+        sa.Column("kept_until", sa.Text, nullable=False),
+        sa.Column("sealed", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("answers_subject", "answers", ["subject", "route"])
+    op.create_index("answers_kept_until", "answers", ["kept_until"])
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("caller", sa.Text, nullable=False),
+        sa.Column("salt", sa.LargeBinary, nullable=False),
+        sa.Column("hash", sa.LargeBinary, nullable=False),
+        sa.Column("made", sa.Text, nullable=False),
+        sa.Column("expires", sa.Text, nullable=False),
+        sa.Column("revoked", sa.Text),
+    )
     op.create_index("subject_keys_epoch", "subject_keys", ["epoch"])
     _move(postgres=postgres)
     # Without the epoch of the keys nobody who stands there already would be found.

@@ -1,0 +1,133 @@
+"""What was answered before: the first answer to an Idempotency-Key, and a report that its route lets serve again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from qaqpa.errors import BY_CODE, KeyringError, Rejected, StoreUnavailable, ThirdPartyError
+from qaqpa.ledger import Ledger, StillHolds
+from qaqpa.ledger.answers import Kept, Once, forget_expired
+from qaqpa.ledger.entries import Kind
+from qaqpa.ledger.read import entries_of
+from qaqpa.minimise import cut_report
+from qaqpa.model.canonical import canonical
+from qaqpa.model.decision import Asked, Decision
+from qaqpa.model.disclosure import Disclosure, Extract
+from qaqpa.model.request import DisclosureRequest
+from qaqpa.policy import Route
+
+_DISCLOSURE: TypeAdapter[Disclosure] = TypeAdapter(Disclosure)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """On the ledger, which keeps what is remembered sealed under the person's key."""
+
+    ledger: Ledger
+    keep_for: timedelta
+    """How long a first answer is kept for its Idempotency-Key."""
+
+    def once(self, caller: str, request: DisclosureRequest, key: str) -> Once:
+        """An Idempotency-Key with what it stands for."""
+        return Once(self.ledger.keyring.blind_request(caller, key), request.model_dump_json().encode())
+
+    async def first(self, once: Once, iin: str) -> Disclosure | None:
+        """The first answer to this key; None for a new one. Raises the error that the first request ended with.
+
+        Raises KeyReused, RequestInFlight, Unsettled and DuplicateRequest as `answers.first` does.
+        """
+        found = await self.ledger.first_answer(once, iin)
+        if found is None:
+            return None
+        disclosure, answer = found
+        told = orjson.loads(answer)
+        if "error" in told:
+            raise _error(told["error"], disclosure)
+        return await self.located(_read(answer))
+
+    def about(self, route: Route, decision: Decision, extract: Extract, iin: str, once: Once | None) -> Memo:
+        """What may be remembered of one disclosure."""
+        return Memo(self, route, decision, extract, iin, once)
+
+    async def forget_expired(self) -> None:
+        """Let go of what is kept no longer."""
+        now = self.ledger.clock()
+        await self.ledger.store.write(lambda connection: forget_expired(connection, now))
+
+    async def located(self, first: Disclosure) -> Disclosure:
+        """With the index of its outcome, which was not known when the answer was kept."""
+        found = await self.ledger.store.read(
+            lambda connection: [entry.index for entry in entries_of(connection, request=first.id, kind=Kind.OUTCOME)]
+        )
+        return replace(first, outcome_index=found[0]) if found else first
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What may be remembered of one disclosure, and what is remembered of the same one before."""
+
+    remembered: Remembered
+    route: Route
+    decision: Decision
+    extract: Extract
+    iin: str
+    once: Once | None
+
+    async def reuse(self, still_holds: StillHolds) -> Disclosure | None:
+        """A report of the same extract, fresh enough for this route: entered as `reused`, and given again."""
+        if self.route.reuse_for is None:
+            return None
+        ledger, decision = self.remembered.ledger, self.decision
+        found = await ledger.reusable_answer(
+            _name(decision.asked), canonical(self.extract.data), self.iin, since=decision.at - self.route.reuse_for
+        )
+        if found is None:
+            return None
+        first = await self.remembered.located(_read(found[1]))
+        report, returned, cut = cut_report(first.report, self.route.returns)  # the route may be narrower since
+        index = await ledger.reuse(decision, first.id, returned, self.iin, still_holds=still_holds, once=self.once)
+        return replace(
+            first, decision=decision, withheld=self.extract.withheld, report=report, returned=returned,
+            cut=tuple(sorted({*first.cut, *cut})), outcome_index=index, wire_ms=0.0, reused=True,
+        )  # fmt: skip
+
+    def of(self, told: Disclosure | ThirdPartyError) -> Kept | None:
+        """What is worth keeping of an answer; None where nobody may ask for it again."""
+        serves_again = self.route.reuse_for is not None and isinstance(told, Disclosure)
+        if self.once is None and not serves_again:
+            return None
+        spans = (self.remembered.keep_for if self.once else timedelta(), self.route.reuse_for or timedelta())
+        answer = _DISCLOSURE.dump_json(told) if isinstance(told, Disclosure) else _told(told)
+        route, extract = (_name(self.decision.asked), canonical(self.extract.data)) if serves_again else ("", b"")
+        return Kept(answer, self.decision.at + max(spans), route, extract)
+
+
+def _name(asked: Asked) -> str:
+    return f"{asked.caller} {asked.recipient} {asked.operation} {asked.purpose}"
+
+
+def _read(answer: bytes) -> Disclosure:
+    try:
+        return _DISCLOSURE.validate_json(answer)
+    except ValidationError:  # written by another version, most likely
+        raise StoreUnavailable("an answer that was kept cannot be read by this version; nothing was sent") from None
+
+
+def _told(error: ThirdPartyError) -> bytes:
+    their_code = error.their_code if isinstance(error, Rejected) else None
+    return orjson.dumps({"error": {"code": error.code, "detail": str(error), "their_code": their_code}})
+
+
+def _error(told: dict[str, Any], disclosure: str) -> ThirdPartyError:
+    kind = BY_CODE.get(str(told.get("code")), ThirdPartyError)
+    if not issubclass(kind, ThirdPartyError):
+        raise KeyringError("an answer that was kept was changed: run `qaqpa ledger verify`")
+    detail = str(told.get("detail"))
+    error = kind(detail, their_code=told.get("their_code")) if issubclass(kind, Rejected) else kind(detail)
+    error.disclosure = disclosure
+    return error
