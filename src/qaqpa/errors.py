@@ -9,7 +9,12 @@ they arise; none but these crosses a module's border.
     │   ├── ConfigError                 config_invalid          every problem at once
     │   ├── NotConfigured               not_configured          a value only the third party's papers hold
     │   ├── InvalidRequest              request_invalid
+    │   │   ├── RequestTooLarge         request_too_large
+    │   │   ├── RequestTooSlow          request_too_slow
+    │   │   ├── MediaTypeRefused        media_type_refused
     │   │   └── NotPossible             not_possible            well said, but not as things stand
+    │   ├── NotAuthenticated            not_authenticated       exit 1: nobody knows who asks
+    │   ├── TooManyAttempts             too_many_attempts       exit 1: refused too often, wait
     │   ├── NotAllowed                  not_allowed             exit 1: the caller lacks the role
     │   ├── NotFound                    not_found
     │   └── DuplicateRequest            request_duplicate       the same Idempotency-Key again
@@ -129,6 +134,27 @@ class InvalidRequest(UsageError):
         super().__init__("; ".join(self.problems))
 
 
+class RequestTooLarge(InvalidRequest):
+    """More bytes than one person's data takes."""
+
+    code = "request_too_large"
+    status = 413
+
+
+class RequestTooSlow(InvalidRequest):
+    """The request did not come whole in time."""
+
+    code = "request_too_slow"
+    status = 408
+
+
+class MediaTypeRefused(InvalidRequest):
+    """Not application/json in UTF-8."""
+
+    code = "media_type_refused"
+    status = 415
+
+
 class NotPossible(InvalidRequest):
     """What is asked is of the right form, and things stand so that it cannot be done."""
 
@@ -141,6 +167,22 @@ class NotAllowed(UsageError):
 
     code = "not_allowed"
     status = 403
+    exit_code = 1
+
+
+class NotAuthenticated(UsageError):
+    """The caller did not prove who it is."""
+
+    code = "not_authenticated"
+    status = 401
+    exit_code = 1
+
+
+class TooManyAttempts(UsageError):
+    """Refused too often from one address; nobody is asked for a while."""
+
+    code = "too_many_attempts"
+    status = 429
     exit_code = 1
 
 

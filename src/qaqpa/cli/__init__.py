@@ -16,7 +16,21 @@ from pathlib import Path
 import typer
 
 from qaqpa import log
-from qaqpa.cli import backup, check, consent, demo, disclose, keys, ledger, migrate, recipient, sandbox, subject
+from qaqpa.cli import (
+    backup,
+    check,
+    consent,
+    demo,
+    disclose,
+    keys,
+    ledger,
+    migrate,
+    recipient,
+    sandbox,
+    serve,
+    subject,
+    token,
+)
 from qaqpa.cli.render import failure, print_json
 from qaqpa.errors import QaqpaError
 
@@ -32,13 +46,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, check, disclose, migrate, backup, sandbox):
+for module in (demo, serve, check, disclose, migrate, backup, sandbox):
     module.register(app)
 app.add_typer(consent.app, name="consent")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(recipient.app, name="recipient")
 app.add_typer(subject.app, name="subject")
 app.add_typer(keys.app, name="keys")
+app.add_typer(token.app, name="token")
 
 
 INTERRUPTED = 130

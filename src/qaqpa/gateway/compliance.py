@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from qaqpa.config.models import Role
-from qaqpa.errors import InvalidRequest, NotAllowed
+from qaqpa.errors import InvalidRequest, NotAllowed, NotFound
 from qaqpa.gateway.setup import Setup
 from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.archive import Archived, Bodies, archive
+from qaqpa.ledger.checkpoints import latest_note, opened, proof_of
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.erasure import Erased, erase
+from qaqpa.ledger.evidence import answer_of
 from qaqpa.ledger.export import Exported, export
+from qaqpa.ledger.integrate import read_tile
 from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, latest
 from qaqpa.ledger.recovery import Unsettled, located, settle
 from qaqpa.ledger.rotation import Progress, Rotated, rotate
 from qaqpa.model.words import OutcomeResult
+from qaqpa.store import Connection
+from qaqpa.tlog.merkle import HASH_SIZE
+from qaqpa.tlog.tiles import TILE, parse_tile_path
 
 Result = TypeVar("Result")
 
@@ -97,10 +104,56 @@ class Compliance:
         await self._looked(caller, "show", {"index": index})
         return found
 
+    async def search(self, caller: str, count: int, wanted: Wanted, *, iin: str | None) -> list[Entry]:
+        """As `entries`, about one person where an IIN is given; nobody knows a person who is not in the ledger."""
+        self._require(caller, Role.REVIEW)
+        if iin is not None:
+            subject = await self._ledger.subjects.find(iin)
+            if subject is None:
+                await self._looked(caller, "list", {**wanted.said(), "count": count, "subject": "unknown"})
+                return []
+            wanted = replace(wanted, subject=subject.id)
+        return await self.entries(caller, count, wanted)
+
+    async def proof(self, index: int) -> bytes:
+        """Proof of an entry under the last checkpoint (C2SP tlog-proof). Raises NotFound."""
+        return await self._store.read(lambda connection: proof_of(connection, self._key, index))
+
+    async def checkpoint(self) -> bytes:
+        """The last checkpoint. Raises NotFound."""
+        note = await self._store.read(latest_note)
+        if note is None:
+            raise NotFound("the ledger has no checkpoint yet")
+        return note
+
+    async def tile(self, path: str) -> bytes:
+        """A tile under the last checkpoint, by its C2SP path (`0/x001/067.p/8`). Raises NotFound."""
+
+        def query(connection: Connection) -> bytes:
+            note = latest_note(connection)
+            size = 0 if note is None else opened(note, self._key)[1].size
+            place = parse_tile_path(path)
+            if place is not None:
+                level, number, width = place
+                stands = (size >> (8 * level)) - number * TILE
+                if 0 < width <= min(stands, TILE):
+                    return read_tile(connection)(level, number)[: width * HASH_SIZE]
+            raise NotFound("there is no such tile under the last checkpoint")
+
+        return await self._store.read(query)
+
     async def export(self, caller: str, folder: Path, progress: Progress, archived: Bodies | None = None) -> Exported:
         """Write the whole ledger to a folder that verifies by itself."""
         await self._looked(caller, "export", {})
         return await export(self._store, self._key, folder, progress, archived)
+
+    async def evidence(self, caller: str, disclosure: str) -> bytes:
+        """The answer to a disclosure that is kept as evidence, as it came. Raises NotFound, KeyringError."""
+        self._require(caller, Role.REVIEW)
+        answer = await answer_of(self._ledger, disclosure)
+        # Only what exists is entered by name: anything may have been typed as an id.
+        await self._looked(caller, "evidence", {"disclosure": disclosure})
+        return answer
 
     async def unsettled(self, caller: str) -> list[Unsettled]:
         """Disclosures of which nobody knows what came of them."""

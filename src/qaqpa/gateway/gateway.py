@@ -311,6 +311,23 @@ class Gateway:
         public = entries.control("accept_clock", "", caller, person, reason, at=self._clock())
         await self._unbroken(self.ledger.record(Kind.CONTROL, public))
 
+    async def control(
+        self,
+        act: str,
+        *,
+        caller: str,
+        person: str,
+        reason: str,
+        also: Callable[[Connection], None],
+        **more: str | int,
+    ) -> None:
+        """Enter an operator's act upon the gate itself, with the change that it makes to other tables."""
+        self._require(caller, Role.OPERATE)
+        check_open_text(person=person, reason=reason)
+        await self._enter_policy()
+        public = entries.control(act, "", caller, person, reason, at=self._clock(), **more)
+        await self._unbroken(self.ledger.record(Kind.CONTROL, public, also=also))
+
     async def _control(self, caller: str, act: str, recipient: str, person: str, reason: str) -> None:
         self._require(caller, Role.OPERATE)
         check_open_text(person=person, reason=reason)

@@ -16,6 +16,7 @@ from qaqpa.adapter import Adapter, Signer
 from qaqpa.config import Config, Source, load
 from qaqpa.config.base import HttpsChannel
 from qaqpa.config.load import RECIPIENTS
+from qaqpa.config.models import IssuerConfig
 from qaqpa.config.recipients import JweSeal, RecipientFile, RsaSigner
 from qaqpa.config.references import is_reference, missing, resolve
 from qaqpa.errors import ConfigError, NotConfigured, VerificationFailed
@@ -255,6 +256,11 @@ def make_upkeep(setup: Setup, ledger: Ledger) -> Upkeep:
     return Upkeep(
         ledger, checkpoints, Witnesses(ledger.store, checkpoints, witnesses), every_s=config.checkpoint_every_ms / 1000
     )
+
+
+def make_issuer_line(setup: Setup, issuer: IssuerConfig) -> Https:
+    """The way to an issuer's keys. Raises NotConfigured."""
+    return Https(issuer.channel, _addresses(setup, issuer.channel))
 
 
 def _addresses(setup: Setup, channel: HttpsChannel) -> Addresses:

@@ -7,6 +7,7 @@ against a root: what they yield is to be verified by who receives it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +34,21 @@ def tile_path(level: int, number: int, width: int = TILE) -> str:
     if not 0 <= level <= _MAX_LEVEL:
         raise ValueError(f"a tile's level is 0 to {_MAX_LEVEL}, not {level}")
     return f"tile/{level}/{_number_path(number, width)}"
+
+
+_PATH = re.compile(r"([0-9]{1,2})/((?:x[0-9]{3}/){0,6})([0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
+
+
+def parse_tile_path(path: str) -> tuple[int, int, int] | None:
+    """Level, number and width of `0/x001/067.p/8`, which is `tile_path` without `tile/`; None for no such path."""
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return None
+    number = int(match[2].replace("x", "").replace("/", "") + match[3])
+    level, width = int(match[1]), int(match[4] or TILE)
+    if level > _MAX_LEVEL or width > TILE:
+        return None
+    return (level, number, width) if tile_path(level, number, width) == f"tile/{path}" else None
 
 
 def entries_path(number: int, width: int = TILE) -> str:

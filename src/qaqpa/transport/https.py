@@ -184,14 +184,21 @@ class Https:
         """
         return await self._post(endpoint, body, content_type, {})
 
+    async def get(self, endpoint: str) -> Reply:
+        """Fetch what is public: an issuer's keys. Raises a kind of NotSent or Unsettled."""
+        return await self._asked("GET", endpoint, b"", {})
+
     async def _post(self, endpoint: str, body: bytes, content_type: str, headers: dict[str, str]) -> Reply:
+        return await self._asked("POST", endpoint, body, headers | {"content-type": content_type})
+
+    async def _asked(self, method: str, endpoint: str, body: bytes, headers: dict[str, str]) -> Reply:
         # A replaced wire has no trace, so everything on it is doubtful.
         wire = _Wire(has_connection=self._transport is not None)
         token = _wire.set(wire)
         limit_s = self._config.connect_timeout_s + self._config.answer_timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                return await self._exchange(endpoint, body, headers | {"content-type": content_type})
+                return await self._exchange(method, endpoint, body, headers)
         except ThirdPartyError:
             raise
         except _FOREIGN as error:
@@ -199,8 +206,8 @@ class Https:
         finally:
             _wire.reset(token)
 
-    async def _exchange(self, endpoint: str, content: bytes, headers: dict[str, str]) -> Reply:
-        async with self._open().stream("POST", self._urls[endpoint], content=content, headers=headers) as response:
+    async def _exchange(self, method: str, endpoint: str, content: bytes, headers: dict[str, str]) -> Reply:
+        async with self._open().stream(method, self._urls[endpoint], content=content, headers=headers) as response:
             _wire.get().has_connection = True
             largest = self._config.max_answer_bytes
             body = bytearray()

@@ -76,6 +76,8 @@ async def test_what_left_is_what_the_intent_was_entered_over(house: House) -> No
         [intent] = house.entries(gateway, "intent")
         assert subject.open(intent)["sent"] == subject.digest(sent[0])
         key_pair("pension centre").signer(key_pair("operator")).require(sent[0], SignedPart.BODY)
+        personal = [str(each) for name, each in PERSON.data["identity"].items() if name != "iin" and len(str(each)) > 4]
+        assert [each for each in personal if each.encode() in sent[0]] == []
         info = etree.fromstring(sent[0]).find(".//requestInfo")
         assert info is not None and info.findtext("messageId") == done.id
 
@@ -212,6 +214,26 @@ async def test_the_answer_is_kept_sealed_and_can_be_shown_with_its_signatures(ho
         key_pair("operator").signer(key_pair("pension centre")).require(answer, SignedPart.BODY)
         with pytest.raises(NotFound):
             await answer_of(gateway.ledger, "0198c5a0-0000-7000-8000-000000000001")
+
+
+async def test_a_person_takes_the_answer_out_and_that_is_entered(house: House) -> None:
+    async with house.gateway() as gateway:
+        await consented(house, gateway)
+        done = await ask(gateway)
+        answer = await answer_of(gateway.ledger, done.id)
+    file = house.home / "answer.xml"
+    command = ("ledger", "evidence", done.id, "--to", str(file), "--caller")
+    refused = await house.cli(*command, "loan-scoring")
+    assert (refused.code, file.exists()) == (1, False)
+    ran = await house.cli(*command, "compliance")
+    assert (ran.code, file.read_bytes()) == (0, answer), ran.err
+    assert file.stat().st_mode & 0o077 == 0 and PERSON.iin not in ran.out + ran.err
+    assert (await house.cli(*command, "compliance")).code == 2, "nothing is overwritten"
+    unknown = await house.cli("ledger", "evidence", PERSON.iin, "--to", str(file), "--caller", "compliance")
+    assert unknown.code == 2 and PERSON.iin not in unknown.err
+    async with house.gateway() as gateway:
+        looks = [(entry["act"], entry["selection"]) for entry in house.entries(gateway, "review")]
+        assert looks == [("evidence", {"disclosure": done.id})] * 2
 
 
 async def test_no_byte_on_the_disk_tells_what_was_answered(house: House) -> None:

@@ -1,0 +1,106 @@
+"""`qaqpa serve`: the online service."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from fastapi import FastAPI
+from granian import Granian
+from granian.constants import Interfaces, Loops
+
+from qaqpa import log, metrics
+from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, make_private, setup
+from qaqpa.cli.render import err, out
+from qaqpa.errors import NotConfigured
+from qaqpa.gateway import Setup, load_setup
+from qaqpa.keys import Keyring
+from qaqpa.service import make_app
+
+_CONFIG, _HOME = "QAQPA_CONFIG", "QAQPA_HOME"
+_CONNECTIONS = 1_024
+"""Waiting to be accepted."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(serve)
+
+
+def serve(
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT, in place of service.listen in gateway.toml.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes, in place of service.workers.")] = None,
+) -> None:
+    """Serve /v1 to internal callers until interrupted; a stop finishes what is under way."""
+    make_private(home)
+    made = setup(config, home)
+    service = made.config.gateway.service
+    host, port = address(listen or service.listen)
+    certificate, key = _tls(made)
+    if certificate is None and host not in {"127.0.0.1", "::1", "localhost"}:
+        err.print("[yellow]plain HTTP on an address that others can reach[/]: give service.certificate", soft_wrap=True)
+    Keyring.load(made.keyring_path, made.unlock).close()  # what is wrong with it is said here, once, and not by workers
+    os.environ[_CONFIG], os.environ[_HOME] = str(config.resolve()), str(home.resolve())
+    count = workers or service.workers
+    with tempfile.TemporaryDirectory(prefix="qaqpa-metrics-") as folder:
+        if count > 1:
+            os.environ[metrics.MULTIPROCESS] = folder
+        out.print(f"[green]serving[/] {'https' if certificate else 'http'}://{host}:{port}/v1 (Ctrl-C ends it)")
+        Granian(
+            "qaqpa.cli.serve:worker_app",
+            address=host,
+            port=port,
+            interface=Interfaces.ASGI,
+            factory=True,
+            workers=count,
+            loop=Loops.uvloop,
+            backlog=_CONNECTIONS,
+            log_access=False,
+            log_level="warning",  # type: ignore[arg-type]
+            ssl_cert=certificate,
+            ssl_key=key,
+            ssl_ca=_path(made, service.client_ca, "service.client_ca"),
+            ssl_client_verify=service.client_ca is not None,
+            workers_kill_timeout=int(service.shutdown_timeout_s),
+            respawn_failed_workers=True,
+            websockets=False,
+        ).serve()
+
+
+def worker_app() -> FastAPI:
+    """What each worker process serves; the command above said where the configuration is."""
+    log.configure()
+    return make_app(load_setup(Path(os.environ[_CONFIG]), home=Path(os.environ[_HOME])))
+
+
+def address(text: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:8480` or `[::1]:8480`. Raises NotConfigured."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise NotConfigured(f"service.listen is HOST:PORT, for example 127.0.0.1:8480, and not {text}")
+    return host, int(port)
+
+
+def _tls(made: Setup) -> tuple[Path | None, Path | None]:
+    service = made.config.gateway.service
+    if (service.certificate is None) != (service.key is None):
+        raise NotConfigured("service.certificate and service.key go together")
+    if service.client_ca is not None and service.certificate is None:
+        raise NotConfigured("service.client_ca needs service.certificate: without TLS nobody shows a certificate")
+    certificate = _path(made, service.certificate, "service.certificate")
+    return certificate, _path(made, service.key, "service.key")
+
+
+def _path(made: Setup, value: str | None, what: str) -> Path | None:
+    if value is None:
+        return None
+    path = made.home / made.resolve(value, what)
+    if not path.is_file():
+        raise NotConfigured(f"{what}: there is no file {path}")
+    return path

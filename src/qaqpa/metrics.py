@@ -1,0 +1,106 @@
+"""What Prometheus sees: counts and times, by names of the configuration. No value of a person can get into a label.
+
+Times are in seconds. A label is a caller, recipient, operation, purpose, result, stage or code: names that the
+configuration or this program gives.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import ParamSpec, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+REGISTRY = CollectorRegistry()
+_FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_ROUTE = ("caller", "recipient", "operation", "purpose")
+
+DECISIONS = Counter("qaqpa_decisions", "Decisions by route and result", (*_ROUTE, "result"), registry=REGISTRY)
+DISCLOSURES = Counter("qaqpa_disclosures", "Disclosures by route and outcome", (*_ROUTE, "outcome"), registry=REGISTRY)
+STAGES = Histogram("qaqpa_stage_seconds", "Time of a stage", ("stage",), buckets=_FAST, registry=REGISTRY)
+COMMITS = Histogram("qaqpa_commit_seconds", "Time of a durable commit", buckets=_FAST, registry=REGISTRY)
+GROUPS = Histogram(
+    "qaqpa_commit_units", "Units that shared a commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), registry=REGISTRY
+)
+QUEUED = Histogram("qaqpa_queue_seconds", "Wait for the writer", buckets=_FAST, registry=REGISTRY)
+REQUESTS = Histogram(
+    "qaqpa_request_seconds", "Requests by path and status", ("path", "status"), buckets=_FAST, registry=REGISTRY
+)
+REFUSED = Counter("qaqpa_refused_callers", "Attempts that did not say who asks", ("why",), registry=REGISTRY)
+BREAKER = Gauge(
+    "qaqpa_breaker_open", "1 while a recipient is left alone", ("recipient",), registry=REGISTRY,
+    multiprocess_mode="livemax",
+)  # fmt: skip
+OPEN_INTENTS = Gauge(
+    "qaqpa_open_intents", "Disclosures without an outcome, by state", ("state",), registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)  # fmt: skip
+CHECKPOINT_AGE = Gauge(
+    "qaqpa_checkpoint_age_seconds", "Since the last checkpoint, while entries wait for one", registry=REGISTRY,
+    multiprocess_mode="livemax",
+)  # fmt: skip
+ENTRIES = Gauge("qaqpa_ledger_entries", "Entries", registry=REGISTRY, multiprocess_mode="livemax")
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Time a block as a stage."""
+    started = perf_counter()
+    try:
+        yield
+    finally:
+        STAGES.labels(name).observe(perf_counter() - started)
+
+
+def timed(name: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """Time a function as a stage."""
+    observe = STAGES.labels(name).observe
+
+    def wrap(work: Callable[Given, Result]) -> Callable[Given, Result]:
+        @functools.wraps(work)
+        def run(*given: Given.args, **named: Given.kwargs) -> Result:
+            started = perf_counter()
+            try:
+                return work(*given, **named)
+            finally:
+                observe(perf_counter() - started)
+
+        return run
+
+    return wrap
+
+
+def timed_async(name: str) -> Callable[[Callable[Given, Awaitable[Result]]], Callable[Given, Awaitable[Result]]]:
+    """Time a coroutine function as a stage."""
+    observe = STAGES.labels(name).observe
+
+    def wrap(work: Callable[Given, Awaitable[Result]]) -> Callable[Given, Awaitable[Result]]:
+        @functools.wraps(work)
+        async def run(*given: Given.args, **named: Given.kwargs) -> Result:
+            started = perf_counter()
+            try:
+                return await work(*given, **named)
+            finally:
+                observe(perf_counter() - started)
+
+        return run
+
+    return wrap
+
+
+def exposition() -> bytes:
+    """Everything as text; of all worker processes, where there are several."""
+    registry = REGISTRY
+    if os.environ.get(MULTIPROCESS):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

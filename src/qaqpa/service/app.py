@@ -1,0 +1,134 @@
+"""The ASGI application: one gateway, its lifespan, its routes, its problems."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from time import perf_counter
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from qaqpa import log, metrics
+from qaqpa.errors import QaqpaError
+from qaqpa.gateway import Gateway, Setup
+from qaqpa.gateway.gateway import utc_now
+from qaqpa.gateway.setup import make_issuer_line
+from qaqpa.service import routes
+from qaqpa.service.callers import Callers
+from qaqpa.service.exchange import language_of, plain_problem, problem
+from qaqpa.service.health import Health
+from qaqpa.service.issuers import Issuer, clients_of
+from qaqpa.service.tokens import Tokens
+
+_log = log.get("service")
+_PROBLEMS = {404: "not_found", 405: "method_not_allowed"}
+
+
+def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAPI:
+    """The service on a configuration; its gateway opens with the application and closes with it."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            gateway = await stack.enter_async_context(Gateway.open(setup, clock=clock))
+            known = setup.config.callers
+            issuers = [
+                Issuer(name, issuer, make_issuer_line(setup, issuer), clients_of(known, name))
+                for name, issuer in setup.config.gateway.service.issuers.items()
+            ]
+            for issuer in issuers:
+                stack.push_async_callback(issuer.line.close)
+            health = Health(gateway)
+            app.state.desk = routes.Desk(gateway, Callers(known, Tokens(gateway.store), issuers, clock), health)
+            _log.info("serving")
+            try:
+                yield
+            finally:
+                health.stopping = True
+
+    app = FastAPI(
+        title="Qaqpa",
+        version="1",
+        summary="The gate through which personal data leaves for third parties.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        redirect_slashes=False,
+    )
+    default = setup.config.gateway.language
+
+    @app.exception_handler(QaqpaError)
+    async def told(request: Request, error: Exception) -> Response:
+        assert isinstance(error, QaqpaError)  # noqa: S101 - that is what it is registered for
+        return problem(error, language_of(request, default))
+
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - that is what it is registered for
+        code = _PROBLEMS.get(error.status_code, "request_invalid")
+        return plain_problem(error.status_code, code, str(error.detail), error.headers)
+
+    @app.exception_handler(Exception)
+    async def defect(_request: Request, error: Exception) -> Response:
+        _log.error("a defect of Qaqpa", error_type=type(error).__name__)
+        return plain_problem(
+            500, "defect", "a defect of Qaqpa; look at `qaqpa ledger open` for what came of a disclosure"
+        )
+
+    routes.add(app)
+    _describe(app)
+    app.add_middleware(_Measured)
+    return app
+
+
+class _Measured:
+    """Times each request by its path's template and status."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = perf_counter(), 500
+
+        async def noting(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            route = scope.get("route")
+            path = getattr(route, "path", "other")
+            metrics.REQUESTS.labels(path, str(status)).observe(perf_counter() - started)
+
+
+def _describe(app: FastAPI) -> None:
+    """OpenAPI with the shapes of requests and answers, made once."""
+    make: Callable[[], dict[str, Any]] = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = make()
+            _, shapes = models_json_schema(
+                [(model, "validation") for model in routes.REQUESTS]
+                + [(model, "serialization") for model in routes.ANSWERS],
+                ref_template="#/components/schemas/{model}",
+            )
+            components = document.setdefault("components", {})
+            components["schemas"] = shapes["$defs"]
+            components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]

@@ -1,0 +1,121 @@
+"""Whether this gate can serve: the ledger can be written, the clock is sane, keys work, checkpoints are fresh."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from qaqpa import metrics
+from qaqpa.errors import QaqpaError
+from qaqpa.gateway import Gateway
+from qaqpa.store import Connection
+
+_PROBE = "UPDATE integrated SET size = size WHERE id = 1"
+_TREE = "SELECT size, last_time FROM tree WHERE id = 1"
+_SIGNED = "SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1"
+_SINCE = "SELECT time FROM entries WHERE idx = ?"
+_OPEN = "SELECT state, count(*) FROM unsettled GROUP BY state"
+_BELIEVED_S = 1.0
+"""An answer serves so long: asking often costs the ledger nothing."""
+_LATE_S = 30.0
+"""How long beyond its interval entries may wait for a checkpoint."""
+OK = "ok"
+
+
+def _probe(connection: Connection) -> None:
+    connection.execute(_PROBE)
+
+
+class Health:
+    """Of one gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._checks: dict[str, str] = {}
+        self._at = float("-inf")
+        self.stopping = False
+
+    async def checks(self) -> dict[str, str]:
+        """By name: `ok`, or what is wrong."""
+        if self.stopping:
+            return {"service": "is stopping; what is under way is finished"}
+        if time.monotonic() - self._at > _BELIEVED_S:
+            self._checks = {
+                "ledger": await self._ledger(),
+                "clock": await self._clock(),
+                "keys": self._keys(),
+                "checkpoint": await self._checkpoint(),
+            }
+            self._at = time.monotonic()
+        return self._checks
+
+    async def _ledger(self) -> str:
+        closed = self._gateway.ledger.closed_by
+        if closed is not None:
+            return str(closed)
+        try:
+            await self._gateway.store.write(_probe)
+        except QaqpaError as error:
+            return str(error)
+        return OK
+
+    async def _clock(self) -> str:
+        try:
+            row = await self._gateway.store.read(lambda connection: connection.execute(_TREE).one())
+            last = datetime.fromisoformat(row[1]) if row[1] else datetime.min.replace(tzinfo=UTC)
+        except (QaqpaError, LookupError, ValueError):
+            return "the ledger does not say when its last entry was made: run `qaqpa ledger verify`"
+        behind = (last - self._gateway.ledger.clock()).total_seconds()
+        tolerance = self._gateway.setup.config.gateway.ledger.clock_tolerance_s
+        if behind <= tolerance:
+            return OK
+        return f"the clock is {behind:.0f} s behind the ledger's last entry: set it right"
+
+    def _keys(self) -> str:
+        try:
+            self._gateway.ledger.keyring.blind_request("health", "health")
+        except QaqpaError as error:
+            return str(error)
+        return OK
+
+    async def _checkpoint(self) -> str:
+        try:
+            age = await self.checkpoint_age_s()
+        except (QaqpaError, LookupError, ValueError):
+            return "the ledger's checkpoints cannot be read: run `qaqpa ledger verify`"
+        every_s = self._gateway.setup.config.gateway.ledger.checkpoint_every_ms / 1000
+        if age <= every_s + _LATE_S:
+            return OK
+        return f"entries have waited {age:.0f} s for a checkpoint: look at the file outside the database and the log"
+
+    async def checkpoint_age_s(self) -> float:
+        """For how long the oldest entry without a checkpoint has stood; 0 when every entry has one."""
+
+        def query(connection: Connection) -> str | None:
+            size = int(connection.execute(_TREE).one()[0])
+            signed = int(connection.execute(_SIGNED).scalar() or 0)
+            return connection.execute(_SINCE, (signed,)).scalar() if size > signed else None
+
+        since = await self._gateway.store.read(query)
+        if since is None:
+            return 0.0
+        return max(0.0, (self._gateway.ledger.clock() - datetime.fromisoformat(since)).total_seconds())
+
+    async def measure(self) -> None:
+        """Bring the gauges up to date, for whoever scrapes."""
+        gateway = self._gateway
+        for recipient in gateway.policy.recipients:
+            breaker = gateway.transport.breaker_state(recipient)
+            if breaker is not None:
+                metrics.BREAKER.labels(recipient).set(breaker.value != "closed")
+        try:
+            rows = await gateway.store.read(lambda connection: connection.execute(_OPEN).all())
+            size = await gateway.store.read(lambda connection: connection.execute(_TREE).one()[0])
+            age = await self.checkpoint_age_s()
+        except (QaqpaError, LookupError, ValueError):
+            return  # what cannot be read keeps its last value; readiness says why
+        found = {str(row[0]): int(row[1]) for row in rows}
+        for state in ("open", "unknown"):
+            metrics.OPEN_INTENTS.labels(state).set(found.get(state, 0))
+        metrics.ENTRIES.set(size)
+        metrics.CHECKPOINT_AGE.set(age)

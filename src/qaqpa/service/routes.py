@@ -1,0 +1,299 @@
+"""The paths of `/v1`: who asks, what, and which of the gateway's methods answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel
+
+from qaqpa import metrics
+from qaqpa.errors import InvalidRequest, NotFound
+from qaqpa.gateway import Gateway
+from qaqpa.gateway.answers import consent_answer, decision_answer, disclosure_answer
+from qaqpa.ledger.read import Entry, Wanted
+from qaqpa.model.consent import Consent, ConsentRequest
+from qaqpa.model.request import DisclosureRequest
+from qaqpa.service.callers import Callers
+from qaqpa.service.exchange import JSON, PROBLEM, document, json_answer, language_of
+from qaqpa.service.health import OK, Health
+from qaqpa.service.schemas import (
+    ConsentAnswer,
+    DecisionAnswer,
+    DisclosureAnswer,
+    EntriesAnswer,
+    EntryAnswer,
+    ErasureAnswer,
+    ErasureRequest,
+    Problem,
+    ReadyAnswer,
+    SearchRequest,
+    WithdrawalRequest,
+)
+
+Model = TypeVar("Model", bound=BaseModel)
+REQUESTS = (DisclosureRequest, ConsentRequest, WithdrawalRequest, SearchRequest, ErasureRequest)
+ANSWERS = (
+    DecisionAnswer, DisclosureAnswer, ConsentAnswer, EntryAnswer, EntriesAnswer, ErasureAnswer, Problem, ReadyAnswer,
+)  # fmt: skip
+_TEXT = "text/plain; charset=utf-8"
+_NOT_FOUND = "nothing stands at this address"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What answers requests."""
+
+    gateway: Gateway
+    callers: Callers
+    health: Health
+
+    async def caller(self, request: Request) -> str:
+        """Who asks. Raises NotAuthenticated."""
+        address = request.client.host if request.client is not None else "unknown"
+        return await self.callers.caller(request.headers.get("authorization"), address)
+
+    async def body(self, request: Request, model: type[Model]) -> Model:
+        """What is asked. Raises InvalidRequest."""
+        service = self.gateway.setup.config.gateway.service
+        return await document(
+            request, model, largest=service.largest_request_bytes, timeout_s=service.request_timeout_s
+        )
+
+    def language(self, request: Request) -> Any:
+        """In which sentences are said."""
+        return language_of(request, self.gateway.setup.config.gateway.language)
+
+
+def desk(request: Request) -> Desk:
+    """The one of this application."""
+    found: Desk = request.app.state.desk
+    return found
+
+
+# --- disclosures -----------------------------------------------------------------------------------
+
+
+async def disclose(request: Request) -> Response:
+    """One person's data to one recipient for one purpose, if the policy permits."""
+    at = desk(request)
+    caller = await at.caller(request)
+    asked = await at.body(request, DisclosureRequest)
+    keys = request.headers.getlist("idempotency-key")
+    if len(keys) != 1:
+        raise InvalidRequest(["Idempotency-Key: give one, and the same one when you ask again after a failure"])
+    done = await at.gateway.disclose(caller, asked, idempotency_key=keys[0])
+    return json_answer(disclosure_answer(done, at.language(request)))
+
+
+async def decide(request: Request) -> Response:
+    """What would be decided; nothing is sent and nothing is entered."""
+    at = desk(request)
+    caller = await at.caller(request)
+    decision = await at.gateway.decide(caller, await at.body(request, DisclosureRequest))
+    return json_answer(decision_answer(decision, at.language(request)))
+
+
+# --- consents --------------------------------------------------------------------------------------
+
+
+def _consent(at: Desk, consent: Consent, status: int = 200) -> Response:
+    headers = {"location": f"/v1/consents/{consent.id}"} if status == 201 else None
+    return json_answer(consent_answer(consent, consent.status(at.gateway.ledger.clock()).value), status, headers)
+
+
+async def record_consent(request: Request) -> Response:
+    """Record a consent (94-V art. 8(4))."""
+    at = desk(request)
+    caller = await at.caller(request)
+    consent = await at.gateway.record_consent(caller, await at.body(request, ConsentRequest))
+    return _consent(at, consent, 201)
+
+
+async def show_consent(request: Request) -> Response:
+    """A consent's terms and status; who gave it is not said."""
+    at = desk(request)
+    caller = await at.caller(request)
+    return _consent(at, await at.gateway.consent(caller, request.path_params["consent"]))
+
+
+async def withdraw_consent(request: Request) -> Response:
+    """Withdraw; pending while duties under the contract are open (7.1(3))."""
+    at = desk(request)
+    caller = await at.caller(request)
+    asked = await at.body(request, WithdrawalRequest)
+    consent = request.path_params["consent"]
+    return _consent(at, await at.gateway.withdraw_consent(caller, consent, duties_met=asked.duties_met))
+
+
+# --- the ledger ------------------------------------------------------------------------------------
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    return {"index": entry.index, "leaf": entry.leaf.hex(), "entry": entry.content}
+
+
+async def search(request: Request) -> Response:
+    """Entries that fit, the latest first. A person's look is itself an entry."""
+    at = desk(request)
+    caller = await at.caller(request)
+    asked = await at.body(request, SearchRequest)
+    found = await at.gateway.compliance.search(
+        caller,
+        asked.count,
+        Wanted(recipient=asked.recipient, caller=asked.caller, kind=asked.kind, before=asked.before),
+        iin=asked.iin,
+    )
+    entries = [_entry(entry) for entry in reversed(found)]
+    more = len(found) == asked.count and found[0].index > 0
+    return json_answer({"entries": entries, "next_before": found[0].index if more else None})
+
+
+async def show_entry(request: Request) -> Response:
+    """One entry."""
+    at = desk(request)
+    caller = await at.caller(request)
+    return json_answer(_entry(await at.gateway.compliance.entry(caller, _index(request))))
+
+
+async def prove_entry(request: Request) -> Response:
+    """Proof that an entry stands in the ledger (C2SP tlog-proof); it holds nothing of the entry."""
+    at = desk(request)
+    await at.caller(request)
+    proof = await at.gateway.compliance.proof(_index(request))
+    return Response(proof, media_type=_TEXT)
+
+
+def _index(request: Request) -> int:
+    text = request.path_params["index"]
+    if not re.fullmatch(r"0|[1-9][0-9]{0,15}", text):
+        raise NotFound(_NOT_FOUND)
+    return int(text)
+
+
+async def checkpoint(request: Request) -> Response:
+    """The last checkpoint: a signed note over every entry so far (C2SP tlog-checkpoint)."""
+    at = desk(request)
+    await at.caller(request)
+    return Response(await at.gateway.compliance.checkpoint(), media_type=_TEXT)
+
+
+async def tile(request: Request) -> Response:
+    """A tile of the tree (C2SP tlog-tiles): hashes only."""
+    at = desk(request)
+    await at.caller(request)
+    content = await at.gateway.compliance.tile(request.path_params["path"])
+    return Response(content, media_type="application/octet-stream")
+
+
+async def erase(request: Request) -> Response:
+    """Delete a person's key; pending until the keys are rotated."""
+    at = desk(request)
+    caller = await at.caller(request)
+    asked = await at.body(request, ErasureRequest)
+    done = await at.gateway.compliance.erase(
+        caller, asked.iin, person=asked.person, reason=asked.reason, duties_met=asked.duties_met,
+        instrument=asked.instrument,
+    )  # fmt: skip
+    return json_answer({"subject": done.subject, "entry": done.index, "state": "pending", "epoch": done.epoch}, 202)
+
+
+# --- operation -------------------------------------------------------------------------------------
+
+
+async def alive(_request: Request) -> Response:
+    """This process answers."""
+    return json_answer({"alive": True})
+
+
+async def ready(request: Request) -> Response:
+    """Whether it can serve: ledger writable, clock sane, keys loaded, checkpoint fresh."""
+    checks = await desk(request).health.checks()
+    good = all(found == OK for found in checks.values())
+    return json_answer({"ready": good, "checks": checks}, 200 if good else 503)
+
+
+async def show_metrics(request: Request) -> Response:
+    """For Prometheus."""
+    await desk(request).health.measure()
+    return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+# --- the table -------------------------------------------------------------------------------------
+
+_KEY = {
+    "name": "Idempotency-Key", "in": "header", "required": True,
+    "description": "The same key is never disclosed twice: asked again, the first answer comes again.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}  # fmt: skip
+_UUID = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
+_NUMBER = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,15})$"}
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    shape = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {status: {"description": "Not done", "content": {PROBLEM: shape}} for status in statuses}
+
+
+def _answered(status: int, model: type[BaseModel] | None, media_type: str = JSON) -> dict[int | str, dict[str, Any]]:
+    shape: dict[str, Any] = {"type": "string"} if model is None else {"$ref": _ref(model)}
+    return {status: {"description": "Done", "content": {media_type: {"schema": shape}}}}
+
+
+def _ref(model: type[BaseModel]) -> str:
+    return f"#/components/schemas/{model.__name__}"
+
+
+def _path_parameter(path: str) -> list[dict[str, Any]]:
+    found = re.findall(r"{(\w+)(?::path)?}", path)
+    shapes = {"consent": _UUID, "index": _NUMBER, "path": {"type": "string"}}
+    return [{"name": name, "in": "path", "required": True, "schema": shapes[name]} for name in found]
+
+
+def add(app: FastAPI) -> None:
+    """Every path, with what it takes and answers."""
+    Answered = dict[int | str, dict[str, Any]]  # noqa: N806 - a type
+
+    def path(
+        method: str,
+        where: str,
+        handler: Callable[[Request], Awaitable[Response]],
+        answers: Answered,
+        *,
+        takes: type[BaseModel] | None = None,
+        parameters: tuple[dict[str, Any], ...] = (),
+        is_open: bool = False,
+    ) -> None:
+        extra: dict[str, Any] = {"parameters": [*_path_parameter(where), *parameters]}
+        if takes is not None:
+            extra["requestBody"] = {"required": True, "content": {JSON: {"schema": {"$ref": _ref(takes)}}}}
+        refusals = {} if is_open else _problems(401, 403, 429, 500, 503)
+        if takes is not None:
+            refusals |= _problems(400, 408, 413, 415)
+        if not is_open:
+            extra["security"] = [{"bearer": []}]
+        app.add_api_route(
+            where, handler, methods=[method], responses={**refusals, **answers}, openapi_extra=extra,
+            response_class=Response, status_code=next(int(status) for status in answers if int(status) < 300),
+        )  # fmt: skip
+
+    sending = _problems(404, 409, 422, 502, 504)
+    path("POST", "/v1/disclosures", disclose, _answered(200, DisclosureAnswer) | sending, takes=DisclosureRequest,
+         parameters=(_KEY,))  # fmt: skip
+    path("POST", "/v1/decisions", decide, _answered(200, DecisionAnswer), takes=DisclosureRequest)
+    path("POST", "/v1/consents", record_consent, _answered(201, ConsentAnswer), takes=ConsentRequest)
+    path("GET", "/v1/consents/{consent}", show_consent, _answered(200, ConsentAnswer) | _problems(404))
+    path("POST", "/v1/consents/{consent}/withdrawal", withdraw_consent, _answered(200, ConsentAnswer) | _problems(404),
+         takes=WithdrawalRequest)  # fmt: skip
+    path("POST", "/v1/disclosures/search", search, _answered(200, EntriesAnswer), takes=SearchRequest)
+    path("POST", "/v1/erasures", erase, _answered(202, ErasureAnswer) | _problems(404, 409), takes=ErasureRequest)
+    path("GET", "/v1/ledger/checkpoint", checkpoint, _answered(200, None, "text/plain") | _problems(404))
+    path("GET", "/v1/ledger/entries/{index}", show_entry, _answered(200, EntryAnswer) | _problems(404))
+    path("GET", "/v1/ledger/entries/{index}/proof", prove_entry, _answered(200, None, "text/plain") | _problems(404))
+    path("GET", "/v1/ledger/tile/{path:path}", tile, _answered(200, None, "application/octet-stream") | _problems(404))
+    path("GET", "/healthz", alive, {200: {"description": "Alive"}}, is_open=True)
+    path("GET", "/readyz", ready, _answered(200, ReadyAnswer) | _answered(503, ReadyAnswer), is_open=True)
+    path("GET", "/metrics", show_metrics, _answered(200, None, "text/plain"), is_open=True)

@@ -1,0 +1,160 @@
+"""The shapes of answers, as OpenAPI tells them. Requests are the gateway's own models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from qaqpa.model.consent import ConsentTerms
+from qaqpa.model.identifiers import Iin
+from qaqpa.model.vocabulary import Report
+
+Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+OpenText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+"""Stands in the ledger in the open: no number of a person in it."""
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GuardAnswer(_Shape):
+    """What one guard said."""
+
+    guard: str
+    clause: str
+    result: Literal["permit", "deny", "gap"]
+    message: str
+    instrument: str | None = None
+    findings: list[str] = []
+    missing: list[str] = []
+
+
+class DecisionAnswer(_Shape):
+    """A decision with every guard's result."""
+
+    result: Literal["permit", "deny", "gap"]
+    at: Moment
+    caller: str
+    recipient: str
+    operation: str
+    purpose: str
+    policy: str | None
+    ground: Literal["consent", "service", "legal_protection"] | None
+    clauses: list[str]
+    fields: list[str]
+    consent: str | None
+    guards: list[GuardAnswer]
+    reasons: list[GuardAnswer]
+    notes: list[GuardAnswer]
+
+
+class Places(_Shape):
+    """Indexes of the two entries."""
+
+    intent: int
+    outcome: int
+
+
+class DisclosureAnswer(_Shape):
+    """A disclosure that was delivered, with its report."""
+
+    disclosure: str
+    decision: DecisionAnswer
+    sent: list[str]
+    withheld: list[str]
+    report: Report
+    cut: list[str]
+    reused: bool
+    ledger: Places
+
+
+class ConsentAnswer(_Shape):
+    """A consent on record; who gave it is not said."""
+
+    consent: str
+    status: Literal["active", "expired", "withdrawal_pending", "withdrawn"]
+    terms: ConsentTerms
+    withdrawal_asked_at: Moment | None
+    withdrawn_at: Moment | None
+
+
+class Problem(BaseModel):
+    """Why a request was not done (RFC 9457)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    disclosure: str | None = None
+    refusal: str | None = None
+    decision: DecisionAnswer | None = None
+    reasons: list[GuardAnswer] = []
+    problems: list[str] = []
+    their_code: str | None = None
+
+
+class WithdrawalRequest(_Shape):
+    """A withdrawal (7.1(3))."""
+
+    duties_met: bool
+    """Whether every duty under the contract is met; until then the withdrawal is pending."""
+
+
+class SearchRequest(_Shape):
+    """Which entries; all that are given must fit. An IIN stands here and never in an address."""
+
+    iin: Iin | None = None
+    recipient: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    caller: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    kind: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    before: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+    """Only indexes below this one: the way to the next page."""
+    count: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class EntryAnswer(_Shape):
+    """One entry: its body as it is hashed, and what it says."""
+
+    index: int
+    leaf: Hash
+    entry: dict[str, Any]
+
+
+class EntriesAnswer(_Shape):
+    """A page of entries, the latest first."""
+
+    entries: list[EntryAnswer]
+    next_before: int | None
+    """`before` of the next page; null on the last one."""
+
+
+class ErasureRequest(_Shape):
+    """A person whose key is to be deleted (7.1(3))."""
+
+    iin: Iin
+    person: OpenText
+    reason: OpenText
+    duties_met: bool
+    instrument: OpenText | None = None
+
+
+class ErasureAnswer(_Shape):
+    """Pending until the keys of `epoch` are destroyed (`qaqpa keys rotate`)."""
+
+    subject: str
+    entry: int
+    state: Literal["pending"]
+    epoch: int
+
+
+class ReadyAnswer(_Shape):
+    """Whether this gate can serve, and what is wrong."""
+
+    ready: bool
+    checks: dict[str, str]
