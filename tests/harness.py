@@ -27,10 +27,12 @@ from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest, parse
 from qaqpa.testing.people import Person, people
+from qaqpa.testing.sandbox import Sandbox
 from qaqpa.tlog.notes import Checkpoint
 from qaqpa_adapters.demo_collector.sandbox import DemoCollectorSandbox
 from qaqpa_adapters.first_credit_bureau.sandbox import FirstCreditBureauSandbox
 from qaqpa_adapters.pension_center.sandbox import PensionCenterSandbox
+from qaqpa_adapters.state_credit_bureau.sandbox import StateCreditBureauSandbox
 
 ROOT = Path(__file__).parent.parent
 PASSPHRASE = "a passphrase of the tests"
@@ -78,6 +80,7 @@ class House:
     home: Path
     config: Path
     fcb: FirstCreditBureauSandbox
+    scb: StateCreditBureauSandbox
     collector: DemoCollectorSandbox
     ppc: PensionCenterSandbox
     environ: dict[str, str]
@@ -115,7 +118,7 @@ class House:
         with gateway.store.snapshot() as connection:
             return verify(connection, key=gateway.setup.log_key)
 
-    async def reached(self, stand: FirstCreditBureauSandbox | DemoCollectorSandbox, calls: int = 1) -> None:
+    async def reached(self, stand: Sandbox[Any], calls: int = 1) -> None:
         """Wait until a third party has been called so often."""
         async with asyncio.timeout(10):
             while len(stand.calls) < calls:  # noqa: ASYNC110 - the stand-in keeps a list, not an event
@@ -209,13 +212,13 @@ async def built(folder: Path, url: str | None = None) -> AsyncIterator[House]:
     home.mkdir()
     shutil.copytree(ROOT / "config", config)
     fcb = FirstCreditBureauSandbox(directory=folder / "fcb", unknown_share=0, no_report_share=0)
+    scb = StateCreditBureauSandbox(directory=folder / "scb", unknown_share=0, no_report_share=0)
     collector = DemoCollectorSandbox(directory=folder / "collector")
     ppc = PensionCenterSandbox(directory=folder / "ppc", unknown_share=0)
-    async with fcb, collector, ppc:
-        environ = {
-            **fcb.environment, **collector.environment, **ppc.environment, "QAQPA_PASSPHRASE": PASSPHRASE,
-        }  # fmt: skip
-        house = House(home, config, fcb, collector, ppc, environ)
+    async with fcb, scb, collector, ppc:
+        stands = (fcb, scb, collector, ppc)
+        environ = {key: value for stand in stands for key, value in stand.environment.items()}
+        house = House(home, config, *stands, environ | {"QAQPA_PASSPHRASE": PASSPHRASE})
         if url is not None:
             house.edit("gateway.toml", ("sqlite:///qaqpa.db", url))
         Keyring.create(home / "keyring.json", Unlock(PASSPHRASE), cost=2)

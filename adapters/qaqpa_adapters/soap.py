@@ -221,7 +221,7 @@ class ThirdParty:
         """A SOAP fault, with the local name of its code and never its text."""
         return RequestRefused(
             f"{self.name} refused the message with a SOAP fault: compare the recipient's settings "
-            "with the bureau's description of the service",
+            "with their description of the service",
             their_code=self.fault_code(fault),
         )
 

@@ -37,9 +37,18 @@ from qaqpa.model.request import DisclosureRequest, parse
 from qaqpa.testing.people import Person, people
 
 Progress = Callable[[int, int], None]
-SANDBOXES = ("first-credit-bureau", "demo-collector", "pension-center")
-BY_TLS_ALONE = ("first-credit-bureau", "pension-center")
-"""Stand-ins that receive the very bytes of a message."""
+BY_TLS_ALONE = ("first-credit-bureau", "state-credit-bureau", "pension-center")
+"""Their seal is TLS alone, so what they received can be held against the ledger byte for byte."""
+SANDBOXES = (*BY_TLS_ALONE, "demo-collector")
+ASKED = (
+    ("first-credit-bureau", "credit_report"),
+    ("first-credit-bureau", "score"),
+    ("first-credit-bureau", "debt_burden"),
+    ("state-credit-bureau", "credit_report"),
+    ("state-credit-bureau", "contributions"),
+    ("pension-center", "contributions"),
+)
+"""What scoring asks about each applicant, and whom."""
 AT_ONCE = 4
 
 KINDS = (
@@ -70,7 +79,7 @@ class Summary:
     received: int = 0
     """Requests that the stand-ins say they got."""
     unaccounted: int = 0
-    """Bodies at the bureau and the pension centre that no intent's digest matches; anything but 0 is a leak."""
+    """Bodies at the bureaus and the pension centre that no intent's digest matches; anything but 0 is a leak."""
     outsider: dict[str, Any] = field(default_factory=dict)
     """What the exported ledger's own verifier says."""
     seconds: float = 0.0
@@ -124,19 +133,13 @@ def requests_for(person: Person, kind: str) -> Iterator[dict[str, Any]]:
         data["hobbies"] = ["chess"]
     if kind == "unnamed":
         data["identity"] = {key: value for key, value in data["identity"].items() if key != "last_name"}
-    for operation in ("credit_report", "score", "debt_burden"):
+    for recipient, operation in ASKED:
         yield {
-            "recipient": "first-credit-bureau",
+            "recipient": recipient,
             "operation": operation,
             "purpose": "application_review",
             "data": data,
         }
-    yield {
-        "recipient": "pension-center",
-        "operation": "contributions",
-        "purpose": "application_review",
-        "data": data,
-    }
 
 
 def handovers_for(number: int, person: Person, today: date) -> dict[str, Any]:
@@ -253,8 +256,8 @@ async def run(config: Path, home: Path, *, count: int, progress: Progress) -> Su
         async with Gateway.open(setup) as gateway:
             await _jobs(gateway, third_parties, summary, count, progress)
             summary.received = len(third_parties.calls())
-            calls = [call for name in BY_TLS_ALONE for call in received(home, name)]
-            summary.unaccounted = await unaccounted(gateway, calls)
+            arrived = [call for name in BY_TLS_ALONE for call in received(home, name)]
+            summary.unaccounted = await unaccounted(gateway, arrived)
     with gateway.store.snapshot() as connection:
         summary.verified = verify(connection, key=setup.log_key, kept=[setup.checkpoint_path.read_bytes()])
     summary.outsider = await asked_outsider(gateway, home)
@@ -281,7 +284,7 @@ async def _jobs(gateway: Gateway, third_parties: Stands, summary: Summary, count
     applicants = people(count, today=now.date())
     operator = {"name": gateway.policy.operator.name, "bin": gateway.policy.operator.bin}
     debtors = applicants[: max(1, count // 10)]
-    total = count * 5 + len(debtors)
+    total = count * (1 + len(ASKED)) + len(debtors)
     done = 0
 
     def tick(steps: int = 1) -> None:

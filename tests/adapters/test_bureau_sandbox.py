@@ -11,7 +11,7 @@ from sandbox_calls import BURDEN, IIN, REPORT, SCORE, SOAP, ask, client_of, loca
 
 from qaqpa.testing.sandbox import Fault, another_iin
 from qaqpa_adapters.first_credit_bureau.sandbox import FirstCreditBureauSandbox
-from qaqpa_adapters.first_credit_bureau.sandbox_report import Person
+from qaqpa_adapters.soap_sandbox import Person
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import pytest
 from bureau_answers import DEBT_ANSWER, REPORT_ANSWER, SCORE_ANSWER, SETTINGS
 from pydantic import SecretStr
+from state_bureau_answers import BUREAU as STATE_BUREAU
+from state_bureau_answers import FORMS, GOOD, PACKAGED
 
 from qaqpa.config.recipients import FieldRule
 from qaqpa.errors import AnswerUnreadable, InvalidRequest
@@ -52,6 +54,20 @@ class TestFirstCreditBureau(AdapterContract):
         "score": Reply(200, SCORE_ANSWER, "text/xml; charset=utf-8"),
         "debt_burden": Reply(200, DEBT_ANSWER, "text/xml; charset=utf-8"),
     }
+
+
+class TestStateCreditBureau(AdapterContract):
+    adapter = STATE_BUREAU
+    examples: ClassVar = {"credit_report": example("iin"), "contributions": example("iin")}
+    replies: ClassVar = GOOD
+
+
+class TestStateCreditBureauInPackages(TestStateCreditBureau):
+    replies: ClassVar = PACKAGED
+
+
+class TestStateCreditBureauInBase64(TestStateCreditBureau):
+    replies: ClassVar = GOOD | {"credit_report": FORMS["as base64"]}
 
 
 class TestDemoCollector(AdapterContract):

@@ -90,15 +90,25 @@ def test_the_canary_is_in_every_field_that_a_caller_may_hand_in() -> None:
 
 
 @pytest.mark.promise(2)
-@pytest.mark.parametrize("operation", ["credit_report", "score", "debt_burden", "handover"])
+@pytest.mark.parametrize(
+    ("recipient", "operation"),
+    [
+        ("first-credit-bureau", "credit_report"),
+        ("first-credit-bureau", "score"),
+        ("first-credit-bureau", "debt_burden"),
+        ("state-credit-bureau", "credit_report"),
+        ("state-credit-bureau", "contributions"),
+        ("demo-collector", "handover"),
+    ],
+)
 async def test_nothing_outside_the_route_leaves_or_stays(
-    house: House, operation: str, monkeypatch: pytest.MonkeyPatch
+    house: House, recipient: str, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make = handover_document if operation == "handover" else request_document
     caller = "collections" if operation == "handover" else "loan-scoring"
     async with wiretapped(monkeypatch) as (bodies, plain, logged), house.gateway() as gateway:
         await give_consent(house, gateway, PERSON)
-        document = make(PERSON, operation=operation)
+        document = make(PERSON, recipient=recipient, operation=operation)
         done = await gateway.disclose(caller, request(document))
 
         passed = set(done.sent)

@@ -46,8 +46,7 @@ async def examined(home: Path) -> Verified:
             found = verify(connection, key=gateway.setup.log_key)
         # A request whose body had not wholly arrived when the gateway died cannot be compared by its digest.
         calls = {name: received(home, name) for name in SANDBOXES}
-        at = [call for name in BY_TLS_ALONE for call in calls[name]]
-        whole = [call for call in at if call["problem"] != "the request broke off"]
+        whole = [call for name in BY_TLS_ALONE for call in calls[name] if call["problem"] != "the request broke off"]
         assert await unaccounted(gateway, whole) == 0
         assert sum(len(each) for each in calls.values()) <= found.kinds.get("intent", 0)
     return found

@@ -18,12 +18,10 @@ from typing import ClassVar, NoReturn
 
 from lxml import etree
 
-from qaqpa.model.identifiers import check_iin
 from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival, Examination, Sandbox
-from qaqpa_adapters.first_credit_bureau.sandbox_report import chance, debt_burden, node, root, score
+from qaqpa_adapters.first_credit_bureau.sandbox_report import chance, debt_burden, root, score
+from qaqpa_adapters.soap_sandbox import SOAP, RefusedError, need_iin, node, opened, written
 
-_SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
-_XML = "text/xml; charset=utf-8"
 _HEADER_PARTS = frozenset({"Culture", "Password", "SecurityToken", "UserId", "UserName", "Version"})
 _HEADER_NEEDED = frozenset({"Culture", "Password", "UserName"})
 """What clients of the bureau send; the other three may be left out."""
@@ -41,14 +39,6 @@ class Question(Examination):
     """The bureau's own code for what is wrong, or for a person it does not know."""
     text: str = ""
     report_code: str = ""
-
-
-class _RefusedError(Exception):
-    """The bureau says no. With `status` 200 `code` is the bureau's own, else HTTP or SOAP refuses."""
-
-    def __init__(self, code: str | None, problem: str, *, status: int = 200) -> None:
-        self.code, self.problem, self.status = code, problem, status
-        super().__init__(problem)
 
 
 class _Service(ABC):
@@ -75,7 +65,7 @@ class _Service(ABC):
 
     @abstractmethod
     def check(self, call: etree._Element, iin: str | None) -> str:
-        """Raise _RefusedError unless the call is in order; returns the report code, where there is one."""
+        """Raise RefusedError unless the call is in order; returns the report code, where there is one."""
 
     @abstractmethod
     def refusal(self, code: str, text: str) -> etree._Element:
@@ -99,18 +89,18 @@ class _Report(_Service):
     def check(self, call: etree._Element, iin: str | None) -> str:
         report_id = call.find(self.q("reportId"))
         if report_id is not None and not (report_id.text or "").strip().isdigit():
-            raise _RefusedError(None, "reportId is not a number", status=500)
+            raise RefusedError(None, "reportId is not a number", status=500)
         asked = call.find(f"{self.q('doc')}/keyValue")  # without a namespace, unlike everything around it
         if asked is None:
-            raise _RefusedError("1101", "no doc/keyValue")
+            raise RefusedError("1101", "no doc/keyValue")
         code = asked.findtext("reportImportCode") or ""
         if code not in self.report_codes:
-            raise _RefusedError("1105", "unknown reportImportCode")
+            raise RefusedError("1105", "unknown reportImportCode")
         if asked.findtext("idNumberType") != _IIN_DOCUMENT:
-            raise _RefusedError("1107", "idNumberType is not 14")
-        _need_iin(iin, "1107")
+            raise RefusedError("1107", "idNumberType is not 14")
+        need_iin(iin, "1107")
         if asked.findtext("ConsentConfirmed") != "1":
-            raise _RefusedError("1106", "consent is not confirmed")
+            raise RefusedError("1106", "consent is not confirmed")
         return code
 
     def refusal(self, code: str, text: str) -> etree._Element:
@@ -145,10 +135,10 @@ class _Score(_Service):
 
     def check(self, call: etree._Element, iin: str | None) -> str:
         if not call.findtext(self.q("ScoreCard")):
-            raise _RefusedError("-1", "no ScoreCard")
-        _need_iin(iin, "-1")
+            raise RefusedError("-1", "no ScoreCard")
+        need_iin(iin, "-1")
         if self._attributes(call).get("ConsentConfirmed") != "1":
-            raise _RefusedError("-1017", "consent is not confirmed")
+            raise RefusedError("-1017", "consent is not confirmed")
         return ""
 
     def refusal(self, code: str, text: str) -> etree._Element:
@@ -181,17 +171,17 @@ class _DebtBurden(_Service):
     def check(self, call: etree._Element, iin: str | None) -> str:
         asked = call.find(self.q("applicationReq"))
         if asked is None:
-            raise _RefusedError("-1", "no applicationReq")
-        _need_iin(iin, "-1")
+            raise RefusedError("-1", "no applicationReq")
+        need_iin(iin, "-1")
         for name in ("Lastname", "Firstname"):
             if not asked.findtext(self.q(name)):
-                raise _RefusedError("-1", f"no {name}")
+                raise RefusedError("-1", f"no {name}")
         try:
             datetime.strptime(asked.findtext(self.q("Birthdate")) or "", "%Y-%m-%d").replace(tzinfo=_ALMATY)
         except ValueError:
-            raise _RefusedError("-1", "Birthdate is not yyyy-MM-dd") from None
+            raise RefusedError("-1", "Birthdate is not yyyy-MM-dd") from None
         if asked.findtext(self.q("consentConfirmed")) != "1":
-            raise _RefusedError("-1017", "consent is not confirmed")
+            raise RefusedError("-1017", "consent is not confirmed")
         return ""
 
     def answer(self, *children: etree._Element) -> etree._Element:
@@ -269,12 +259,12 @@ class FirstCreditBureauSandbox(Sandbox[Question]):
         operation: str | None = None
         iin: str | None = None
         try:
-            envelope = _envelope(arrival)
+            envelope = opened(arrival)
             call = _call(service, envelope, arrival.headers.get("soapaction", ""))
             operation, iin = service.operation, service.iin(call)
             self._check_header(service, envelope)
             report_code = service.check(call, iin)
-        except _RefusedError as no:
+        except RefusedError as no:
             return Question(
                 operation=operation,
                 iin=iin,
@@ -297,13 +287,13 @@ class FirstCreditBureauSandbox(Sandbox[Question]):
         service, iin = _SERVICES[examination.path], examination.iin or ""
         if examination.status == 500:
             fault = node("faultcode", text="soap:Client"), node("faultstring", text=examination.text)
-            return _soap(500, node(f"{{{_SOAP}}}Fault", *fault))
+            return written(500, node(f"{{{SOAP}}}Fault", *fault))
         if examination.status != 200:
             return Answer(examination.status, examination.text.encode(), "text/plain; charset=utf-8")
         if examination.code is not None and (about == iin or examination.problem is not None):
-            return _soap(200, service.refusal(examination.code, examination.text))
+            return written(200, service.refusal(examination.code, examination.text))
         queries, sequence = self.queries[iin], 200_000_000 + self.billed
-        return _soap(200, service.result(about or iin, examination, queries=queries, sequence=sequence))
+        return written(200, service.result(about or iin, examination, queries=queries, sequence=sequence))
 
     def knows(self, iin: str) -> bool:
         """Whether the person is known and has a report."""
@@ -318,61 +308,31 @@ class FirstCreditBureauSandbox(Sandbox[Question]):
         return None, ""
 
     def _check_header(self, service: _Service, envelope: etree._Element) -> None:
-        header = envelope.find(f"{{{_SOAP}}}Header/{service.q('CigWsHeader')}")
+        header = envelope.find(f"{{{SOAP}}}Header/{service.q('CigWsHeader')}")
         parts = Counter() if header is None else Counter(str(part.tag) for part in header)
         needed, known = ({service.q(name) for name in names} for names in (_HEADER_NEEDED, _HEADER_PARTS))
         if header is None or not needed <= parts.keys() <= known or parts.total() > len(parts):
-            raise _RefusedError(service.login, "CigWsHeader is missing, not whole, or not theirs")
+            raise RefusedError(service.login, "CigWsHeader is missing, not whole, or not theirs")
         given = (header.findtext(service.q("UserName")) or "", header.findtext(service.q("Password")) or "")
         for one, other in zip(given, (self.user, self.password), strict=True):
             if not hmac.compare_digest(one.encode(), other.encode()):
-                raise _RefusedError(service.login, "login refused")
+                raise RefusedError(service.login, "login refused")
         if header.findtext(service.q("Culture")) not in service.cultures:
-            raise _RefusedError(service.culture, "unknown culture")
-
-
-def _envelope(arrival: Arrival) -> etree._Element:
-    if arrival.media_type != "text/xml":
-        raise _RefusedError(None, "SOAP 1.1 is text/xml", status=415)
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
-    )
-    try:
-        found = etree.fromstring(arrival.body, parser)
-    except etree.XMLSyntaxError:
-        raise _RefusedError(None, "not well-formed XML", status=400) from None
-    if found.getroottree().docinfo.internalDTD is not None:
-        raise _RefusedError(None, "DOCTYPE refused", status=400)
-    if found.tag != f"{{{_SOAP}}}Envelope":
-        _fault("not a SOAP 1.1 envelope")
-    return found
+            raise RefusedError(service.culture, "unknown culture")
 
 
 def _call(service: _Service, envelope: etree._Element, action: str) -> etree._Element:
     if action.strip().strip('"') != service.namespace + service.operation:
         _fault("the SOAPAction is not recognised")
-    body = envelope.find(f"{{{_SOAP}}}Body")
+    body = envelope.find(f"{{{SOAP}}}Body")
     if body is None or len(body) != 1 or body[0].tag != service.q(service.operation):
         _fault(f"the body does not hold one {service.operation} of this service's namespace")
     return body[0]
 
 
 def _fault(problem: str) -> NoReturn:
-    raise _RefusedError(None, problem, status=500)
-
-
-def _need_iin(iin: str | None, code: str) -> None:
-    try:
-        check_iin(iin or "")
-    except ValueError:
-        raise _RefusedError(code, "not an IIN") from None
+    raise RefusedError(None, problem, status=500)
 
 
 def _now() -> datetime:
     return datetime.now(_ALMATY)
-
-
-def _soap(status: int, content: etree._Element) -> Answer:
-    envelope = etree.Element(f"{{{_SOAP}}}Envelope", nsmap={"S": _SOAP})
-    etree.SubElement(envelope, f"{{{_SOAP}}}Body").append(content)
-    return Answer(status, etree.tostring(envelope, xml_declaration=True, encoding="UTF-8"), _XML)

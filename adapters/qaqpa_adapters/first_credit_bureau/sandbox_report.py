@@ -13,47 +13,19 @@ from decimal import Decimal
 
 from lxml import etree
 
+from qaqpa_adapters.soap_sandbox import Person, node, seeded
+
 _CUT_OFF = date(2026, 10, 1)
 """The bureau's knowledge ends here, so that a history is the same on every day."""
 
 _LONG_OVERDUE = 90
 
-_CENTURIES = {"1": 1800, "2": 1800, "3": 1900, "4": 1900, "5": 2000, "6": 2000}
-_SURNAMES = ("Ахметов", "Жұмабаев", "Нұрпейісов", "Оспанов", "Әбдіров", "Қалиев", "Ковалёв", "Кузнецов")
-_NAMES = {
-    "male": ("Ерлан", "Нұрлан", "Дәурен", "Асхат", "Сергей", "Виктор"),
-    "female": ("Айгүл", "Әсел", "Жанар", "Динара", "Ольга", "Марина"),
-}
-_FATHERS_NAMES = {
-    "male": ("Серікұлы", "Болатұлы", "Маратович", "Петрович"),
-    "female": ("Серікқызы", "Болатқызы", "Маратовна", "Петровна"),
-}
 _CITIES = ("Алматы", "Астана", "Шымкент", "Қарағанды", "Өскемен", "Ақтөбе")
 _STREETS = ("Абай даңғылы", "ул. Сатпаева", "Достық көшесі", "ул. Гоголя")
 _LENDERS = ("ТОО «МФО Пример»", "АО «Банк Образец»", "ЖШС «Үлгі несие»")
 _PURPOSES = ("Потребительские цели", "Приобретение товара", "На неотложные нужды")
 _MARITAL = ("Холост/не замужем", "Женат/замужем", "Разведён(а)")
 _KINDS = ("Займ", "Кредитная карта", "Микрокредит")
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody who does not exist."""
-
-    iin: str
-    surname: str
-    name: str
-    fathers_name: str
-    born: date
-    sex: str
-
-    @classmethod
-    def of(cls, iin: str) -> Person:
-        """The person whom the sandbox's bureau knows under `iin`; birth date and sex are those in the number."""
-        made = _random(iin, "person")
-        sex = "male" if int(iin[6]) % 2 else "female"
-        surname = made.choice(_SURNAMES) + ("" if sex == "male" else "а")
-        return cls(iin, surname, made.choice(_NAMES[sex]), made.choice(_FATHERS_NAMES[sex]), _born(iin), sex)
 
 
 def chance(iin: str) -> float:
@@ -303,27 +275,12 @@ def _queries(iin: str, asked_here: int) -> etree._Element:
     return node("NumberOfQueries", *leaves)
 
 
-def node(name: str, *children: etree._Element, text: str | None = None, **attributes: str) -> etree._Element:
-    """An element; `name` may carry a namespace as `{uri}local`."""
-    made = etree.Element(name, dict(attributes))
-    made.text = text
-    made.extend(children)
-    return made
-
-
 def _leaf(name: str, title: str, value: str, code: str = "0") -> etree._Element:
     return node(name, id=code, title=title, value=value)
 
 
 def _random(iin: str, part: str) -> random.Random:
-    return random.Random(f"fcb:{part}:{iin}")  # noqa: S311 - the same for one IIN, that is the point
-
-
-def _born(iin: str) -> date:
-    try:
-        return date(_CENTURIES[iin[6]] + int(iin[:2]), int(iin[2:4]), int(iin[4:6]))
-    except (KeyError, ValueError):  # a few old numbers hold a date that never was
-        return date(1980, 1, 1)
+    return seeded("fcb", part, iin)
 
 
 def _day(day: date | None) -> str:
