@@ -14,14 +14,13 @@ from lxml import etree
 
 from qaqpa.adapter import SignedPart
 from qaqpa.errors import NotConfigured, SignatureRefused, SigningFailed
+from qaqpa.seal.rsa_signer import RsaSigner, load_rsa
 from qaqpa.seal.xml_signature import (
     DS,
     SOAP,
     WSSE,
     WSU,
     X509_V3,
-    RsaSigner,
-    load_rsa,
 )
 from qaqpa.testing.signing import KeyPair, key_pair
 from signed import (

@@ -14,13 +14,13 @@ from lxml import etree
 
 from qaqpa.adapter import SignedPart
 from qaqpa.errors import SignatureRefused, SigningFailed
+from qaqpa.seal.rsa_signer import RsaSigner
 from qaqpa.seal.xml_signature import (
     DS,
     RSA,
     SOAP,
     WSSE,
     WSU,
-    RsaSigner,
     find,
 )
 from signed import (

@@ -22,7 +22,10 @@ from lxml import etree
 from qaqpa.adapter import SignedPart
 from qaqpa.errors import SignatureRefused
 from qaqpa.model.identifiers import check_digit, check_iin
-from qaqpa.seal.xml_signature import RsaSigner, parse
+from qaqpa.seal.rsa_signer import RsaSigner
+from qaqpa.seal.xml_signature import (
+    parse,
+)
 from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival, Examination, Sandbox
 from qaqpa.testing.signing import key_pair
 

@@ -29,7 +29,7 @@ from qaqpa.ledger.checkpoints import Checkpoints, log_key
 from qaqpa.ledger.ledger import Clock
 from qaqpa.policy import Policy, compile_policy
 from qaqpa.seal import RecipientKey, load_key
-from qaqpa.seal.xml_signature import load_certificates, load_rsa
+from qaqpa.seal.rsa_signer import load_certificates, load_rsa
 from qaqpa.tlog.notes import VerifierKey
 from qaqpa.transport.https import Addresses, Https
 from qaqpa.transport.limits import Breaker, Limits

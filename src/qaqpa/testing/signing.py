@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from qaqpa.adapter import SignedPart
 from qaqpa.errors import SignatureRefused, SigningFailed
-from qaqpa.seal.xml_signature import RsaSigner
+from qaqpa.seal.rsa_signer import RsaSigner
 from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival, Examination, Sandbox
 
 
