@@ -77,7 +77,7 @@ def test_the_python_of_the_readme_works(folder: Path) -> None:
                 "ledger archive",
                 "ledger accept-clock", "ledger witness", "subject", "subject erase", "backup", "restore", "recipient",
                 "recipient list", "recipient suspend", "recipient resume", "keys", "keys init", "keys show",
-                "keys rotate"],
+                "keys rotate", "policy", "policy diff"],
 )  # fmt: skip
 def test_every_command_helps(command: str) -> None:
     done = subprocess.run(

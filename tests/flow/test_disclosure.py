@@ -13,6 +13,7 @@ from lxml import etree
 from harness import DEBTOR_FACTS, PEOPLE, House, give_consent, handover_document, request, request_document
 from qaqpa.errors import Denied, NotAllowed
 from qaqpa.ledger.read import entries_of
+from qaqpa.minimise import present
 from qaqpa.model.vocabulary import VOCABULARY
 from qaqpa.testing.contract import EXCHANGE
 from qaqpa.testing.faults import Fault
@@ -223,8 +224,10 @@ async def test_facts_are_kept_as_the_caller_stated_them_and_sealed(house: House)
         subject = await gateway.ledger.subjects.find(PERSON.iin)
         assert subject is not None
         (intent,), (refusal,) = house.entries(gateway, "intent"), house.entries(gateway, "refusal")
-        assert subject.open(intent)["stated"] == {"contract": facts}
-        assert subject.open(refusal)["stated"] == {"contract": {**facts, "days_overdue": 0}}
+        assert subject.open(intent)["stated"] == {"contract": facts, "consent": None}
+        stated = subject.open(refusal)["stated"]
+        assert stated.pop("handed_in") == sorted(present(PERSON.data))
+        assert stated == {"contract": {**facts, "days_overdue": 0}, "consent": None}
         assert "MK-2026-777" not in str(intent) + str(refusal)
 
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from harness import House
-from qaqpa.config import Source, models
+from qaqpa.config import Source, base
 from qaqpa.config.lines import Key, locate
 from qaqpa.config.lines import line_of as nearest
 from qaqpa.errors import ConfigError
@@ -383,7 +383,7 @@ def documented(model: type[BaseModel]) -> Iterator[str]:
             waiting += typing.get_args(part)
 
 
-@pytest.mark.parametrize("file", models.File.__subclasses__(), ids=lambda file: file.__name__)
-def test_every_key_is_documented(file: type[models.File]) -> None:
+@pytest.mark.parametrize("file", base.File.__subclasses__(), ids=lambda file: file.__name__)
+def test_every_key_is_documented(file: type[base.File]) -> None:
     text = (ROOT / "docs/configuration.md").read_text()
     assert sorted({key for key in documented(file) if f"`{key}`" not in text}) == []

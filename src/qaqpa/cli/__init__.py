@@ -25,6 +25,7 @@ from qaqpa.cli import (
     keys,
     ledger,
     migrate,
+    policy,
     recipient,
     sandbox,
     serve,
@@ -50,6 +51,7 @@ for module in (demo, serve, check, disclose, migrate, backup, sandbox):
     module.register(app)
 app.add_typer(consent.app, name="consent")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(policy.app, name="policy")
 app.add_typer(recipient.app, name="recipient")
 app.add_typer(subject.app, name="subject")
 app.add_typer(keys.app, name="keys")

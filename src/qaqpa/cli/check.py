@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import typer
+from rich.markup import escape
 
 from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, setup
 from qaqpa.cli.render import out, print_json, speech, table
 from qaqpa.gateway import Setup
+from qaqpa.gateway.setup import Drafted
 from qaqpa.policy import Route
 from qaqpa.policy.law import GUARDS, names_for
 
@@ -20,7 +22,8 @@ def check(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = Fals
     """Check the configuration: print every problem, or the register of routes, fields, clauses and guards."""
     made = setup(config, home)
     if as_json:
-        print_json({"routes": [_row(route) for route in made.policy.routes.values()], "unset": list(made.unset())})
+        routes = [_row(route) for route in made.policy.routes.values()]
+        print_json({"routes": routes, "unset": list(made.unset()), "draft": _draft(made.draft)})
         return
     _print_register(made)
 
@@ -37,6 +40,31 @@ def _row(route: Route) -> dict[str, object]:
         "guards": [*names_for(route.ground), *(guard.name for guard in route.guards)],
         "returns": sorted(route.returns),
     }
+
+
+def _draft(draft: Drafted | None) -> dict[str, object] | None:
+    if draft is None:
+        return None
+    problems = [str(problem) for problem in draft.problems]
+    return {"folder": str(draft.folder), "config": draft.digest, "problems": problems}
+
+
+def _print_draft(draft: Drafted | None) -> None:
+    if draft is None:
+        return
+    if draft.policy is not None:
+        out.print(
+            f"\nThe draft in {draft.folder} has no problems: every decision is also tried under it.", soft_wrap=True
+        )
+        return
+    count = len(draft.problems)
+    out.print(
+        f"\n[yellow]{count} problem{'s' if count != 1 else ''} in the draft[/]: it is not evaluated; disclosures go on "
+        "under the policy in force.",
+        soft_wrap=True,
+    )
+    for problem in draft.problems:
+        out.print(f"  {escape(str(problem))}", soft_wrap=True)
 
 
 def _print_register(made: Setup) -> None:
@@ -69,5 +97,6 @@ def _print_register(made: Setup) -> None:
         out.print("\n[yellow]Not set yet[/]: nothing can be sent to these recipients until it is.")
         for recipient_id, what in unset:
             out.print(f"  {recipient_id}: {what}")
+    _print_draft(made.draft)
     count = len(made.policy.routes)
     out.print(f"\n[green]No problems.[/] {count} routes to {len(made.policy.recipients)} recipients.")

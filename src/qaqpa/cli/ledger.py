@@ -100,6 +100,11 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 
 def _what(content: dict[str, Any]) -> str:
+    draft = f"; draft: {content['shadow']['result']}" if "shadow" in content else ""
+    return _said(content) + draft
+
+
+def _said(content: dict[str, Any]) -> str:
     kind = content["kind"]
     if kind == Kind.INTENT:
         count = len(content["fields"])

@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fastapi import FastAPI
-from granian import Granian
-from granian.constants import Interfaces, Loops
 
-from qaqpa import log, metrics
+from qaqpa import metrics
 from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, make_private, setup
 from qaqpa.cli.render import err, out
 from qaqpa.errors import NotConfigured
-from qaqpa.gateway import Setup, load_setup
+from qaqpa.gateway import Setup
 from qaqpa.keys import Keyring
-from qaqpa.service import make_app
 
-_CONFIG, _HOME = "QAQPA_CONFIG", "QAQPA_HOME"
 _CONNECTIONS = 1_024
 """Waiting to be accepted."""
 
@@ -37,6 +32,12 @@ def serve(
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes, in place of service.workers.")] = None,
 ) -> None:
     """Serve /v1 to internal callers until interrupted; a stop finishes what is under way."""
+    # Here, because no other command needs a web server, and each waits for what it imports.
+    from granian import Granian  # noqa: PLC0415
+    from granian.constants import Interfaces, Loops  # noqa: PLC0415
+
+    from qaqpa.service import worker  # noqa: PLC0415
+
     make_private(home)
     made = setup(config, home)
     service = made.config.gateway.service
@@ -45,14 +46,14 @@ def serve(
     if certificate is None and host not in {"127.0.0.1", "::1", "localhost"}:
         err.print("[yellow]plain HTTP on an address that others can reach[/]: give service.certificate", soft_wrap=True)
     Keyring.load(made.keyring_path, made.unlock).close()  # what is wrong with it is said here, once, and not by workers
-    os.environ[_CONFIG], os.environ[_HOME] = str(config.resolve()), str(home.resolve())
+    os.environ[worker.CONFIG], os.environ[worker.HOME] = str(config.resolve()), str(home.resolve())
     count = workers or service.workers
     with tempfile.TemporaryDirectory(prefix="qaqpa-metrics-") as folder:
         if count > 1:
             os.environ[metrics.MULTIPROCESS] = folder
         out.print(f"[green]serving[/] {'https' if certificate else 'http'}://{host}:{port}/v1 (Ctrl-C ends it)")
         Granian(
-            "qaqpa.cli.serve:worker_app",
+            "qaqpa.service.worker:app",
             address=host,
             port=port,
             interface=Interfaces.ASGI,
@@ -70,12 +71,6 @@ def serve(
             respawn_failed_workers=True,
             websockets=False,
         ).serve()
-
-
-def worker_app() -> FastAPI:
-    """What each worker process serves; the command above said where the configuration is."""
-    log.configure()
-    return make_app(load_setup(Path(os.environ[_CONFIG]), home=Path(os.environ[_HOME])))
 
 
 def address(text: str) -> tuple[str, int]:

@@ -3,7 +3,7 @@
 What law always demands is code; what the operator decides is here; config can only narrow.
 """
 
-from qaqpa.config.load import Source, load
+from qaqpa.config.load import Source, load, load_draft
 from qaqpa.config.models import Config
 
-__all__ = ["Config", "Source", "load"]
+__all__ = ["Config", "Source", "load", "load_draft"]

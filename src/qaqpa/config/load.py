@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from qaqpa.config.base import File
 from qaqpa.config.lines import Key, line_of, locate
 from qaqpa.config.models import (
+    CallerConfig,
     CallersFile,
     ClausesFile,
     Config,
@@ -108,26 +110,41 @@ def load(folder: Path) -> tuple[Config, Source]:
     source = Source(folder)
     gateway = source.read(GATEWAY, GatewayFile)
     callers = source.read(CALLERS, CallersFile)
+    unread = {file for file, shaped in ((GATEWAY, gateway), (CALLERS, callers)) if shaped is None}
+    return _with_policy(source, gateway or _STAND_IN, callers.callers if callers else {}, unread), source
+
+
+def load_draft(folder: Path, in_force: Config) -> tuple[Config, Source]:
+    """`in_force` with the policy and the recipients of `folder` in the place of its own; what else lies there is not
+    read. Both stand there whole: what is absent from a draft is not taken from the policy in force.
+    """
+    source = Source(folder)
+    config = _with_policy(source, in_force.gateway, in_force.callers, set())
+    if not config.recipients and not source.problems:
+        source.problem(RECIPIENTS, (), "holds no file: a draft has policy/ and recipients/ whole")
+    return config, source
+
+
+def _with_policy(source: Source, gateway: GatewayFile, callers: Mapping[str, CallerConfig], unread: set[str]) -> Config:
     policy = source.read(POLICY, PolicyFile)
     clauses = source.read(CLAUSES, ClausesFile)
     guards = source.read(GUARDS, GuardsFile)
     recipients: dict[str, RecipientFile] = {}
-    for path in sorted((folder / RECIPIENTS).glob("*.toml")):
+    for path in sorted((source.folder / RECIPIENTS).glob("*.toml")):
         recipient = source.read(f"{RECIPIENTS}/{path.name}", RecipientFile)
         if recipient is not None and recipient.id != path.stem:
             source.problem(f"{RECIPIENTS}/{path.name}", ("id",), f"must be {path.stem}, the file's name")
         if recipient is not None:
             recipients[path.stem] = recipient.model_copy(update={"id": path.stem})
     # What could not be read does not keep the rest from being checked: every problem is said at once.
-    found = {GATEWAY: gateway, CALLERS: callers, POLICY: policy, CLAUSES: clauses, GUARDS: guards}
-    config = Config(
-        gateway=gateway or _STAND_IN,
-        callers=callers.callers if callers else {},
+    found = {POLICY: policy, CLAUSES: clauses, GUARDS: guards}
+    return Config(
+        gateway=gateway,
+        callers=callers,
         versions=tuple(sorted(policy.versions, key=lambda version: version.effective)) if policy else (),
         clauses=clauses.clauses if clauses else {},
         guards=guards.guards if guards else {},
         recipients=recipients,
         digest=source.digest.hexdigest(),
-        unread=frozenset(file for file, shaped in found.items() if shaped is None),
+        unread=frozenset(unread | {file for file, shaped in found.items() if shaped is None}),
     )
-    return config, source

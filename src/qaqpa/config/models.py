@@ -151,6 +151,13 @@ class ServiceConfig(Section):
     """Who makes tokens (JWT) for callers."""
 
 
+class DraftConfig(Section):
+    """A policy that is not in force yet."""
+
+    draft: Text | None = None
+    """Its folder, which holds `policy/` and `recipients/` whole; a relative path begins in this configuration's."""
+
+
 class GatewayFile(File):
     """config/gateway.toml"""
 
@@ -159,6 +166,7 @@ class GatewayFile(File):
     keys: KeysConfig
     ledger: LedgerConfig
     service: ServiceConfig = ServiceConfig()
+    policy: DraftConfig = DraftConfig()
     language: Language = "ru"
     """In which sentences for people are said where nobody asks for another."""
 

@@ -6,6 +6,7 @@ holds terms that tell nothing about the person.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import orjson
@@ -25,6 +26,10 @@ AHEAD = timedelta(minutes=5)
 _COLUMNS = "id, subject, terms, withdrawal_asked_at, withdrawn_at"
 _BY_ID = f"SELECT {_COLUMNS} FROM consents WHERE id = ?"  # noqa: S608 - constants only
 _BY_SUBJECT = f"SELECT {_COLUMNS} FROM consents WHERE subject = ?"  # noqa: S608 - constants only
+_OF_SUBJECTS = {
+    "sqlite": f"SELECT {_COLUMNS} FROM consents WHERE subject IN (SELECT value FROM json_each(?))",  # noqa: S608
+    "postgresql": f"SELECT {_COLUMNS} FROM consents WHERE subject IN (SELECT json_array_elements_text(?::json))",  # noqa: S608
+}
 _ADD = "INSERT INTO consents (id, subject, terms) VALUES (?, ?, ?)"
 _ASK = "UPDATE consents SET withdrawal_asked_at = ? WHERE id = ?"
 _WITHDRAW = "UPDATE consents SET withdrawal_asked_at = coalesce(withdrawal_asked_at, ?), withdrawn_at = ? WHERE id = ?"
@@ -38,6 +43,15 @@ def _consent(row: Row) -> Consent:
         withdrawal_asked_at=None if row[3] is None else datetime.fromisoformat(row[3]),
         withdrawn_at=None if row[4] is None else datetime.fromisoformat(row[4]),
     )
+
+
+def consents_of(connection: Connection, subjects: Iterable[str]) -> dict[str, list[Consent]]:
+    """Every consent of some subjects, in force or not, by subject."""
+    found: dict[str, list[Consent]] = {}
+    asked = orjson.dumps(sorted(set(subjects))).decode()
+    for row in connection.execute(_OF_SUBJECTS[connection.dialect], (asked,)).all():
+        found.setdefault(row[1], []).append(_consent(row))
+    return found
 
 
 class Consents:

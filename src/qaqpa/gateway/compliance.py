@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
@@ -10,7 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 from qaqpa.config.models import Role
 from qaqpa.errors import InvalidRequest, NotAllowed, NotFound
-from qaqpa.gateway.setup import Setup
+from qaqpa.gateway.replay import Found, Span, Tally, replay_ledger
+from qaqpa.gateway.setup import Drafted, Setup
 from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.archive import Archived, Bodies, archive
 from qaqpa.ledger.checkpoints import latest_note, opened, proof_of
@@ -84,6 +86,7 @@ class Compliance:
     """A gateway's ledger, for people."""
 
     def __init__(self, setup: Setup, ledger: Ledger, require: Require, prepared: Prepare) -> None:
+        self._setup = setup
         self._callers = setup.config.callers
         self._ledger = ledger
         self._store = ledger.store
@@ -159,6 +162,16 @@ class Compliance:
         """Disclosures of which nobody knows what came of them."""
         await self._looked(caller, "open", {})
         return await self._store.read(located)
+
+    async def replay(
+        self, caller: str, drafted: Drafted, span: Span, progress: Progress, tell: Callable[[Found], None]
+    ) -> Tally:
+        """Decide recorded decisions once more under a draft; `tell` gets each whose outcome changes, in order.
+
+        Raises ConfigError for a draft with problems.
+        """
+        await self._looked(caller, "replay", {"draft": drafted.digest, **span.said()})
+        return await asyncio.to_thread(replay_ledger, self._ledger, self._setup, drafted, span, progress, tell)
 
     async def _looked(self, caller: str, act: str, selection: dict[str, str | int]) -> None:
         self._require(caller, Role.REVIEW)

@@ -74,6 +74,8 @@ class Flow:
     """What was answered before."""
     still_holds: Callable[[Decision], StillHolds]
     """Whether, in the transaction of the intent, what a decision rested on is as it was."""
+    shadow: Callable[[Decision, Route | None, Facts], Decision]
+    """Notes on a decision what a draft of the policy would have decided; changes nothing else and never fails."""
 
     async def disclose(self, caller: CallerId, request: DisclosureRequest, once: Once | None = None) -> Disclosure:
         """Disclose what `request` asks, if the policy permits. Raises as told at the top of this module."""
@@ -84,9 +86,9 @@ class Flow:
         facts = await self.facts(asked, request, present(data))
 
         # Every guard of law and of the operator. Not permitted: the refusal is entered and nothing leaves.
-        decision = decide(self.policy, route, facts)
+        decision = self.shadow(decide(self.policy, route, facts), route, facts)
         if route is None or not decision.permits:
-            return await self._refuse(decision, request)
+            return await self._refuse(decision, request, facts)
         self.transport.require(asked.recipient)
 
         # 3.2: only what the purpose needs, in the recipient's own format.
@@ -109,7 +111,7 @@ class Flow:
             message,
             request.iin,
             seal=route.recipient.seal.kind,
-            stated=request.facts.model_dump(mode="json", exclude_none=True),
+            stated=request.stated,
             still_holds=holds,
             once=once,
         )
@@ -135,9 +137,9 @@ class Flow:
         )
         return replace(done, outcome_index=await self.ledger.conclude(intent, outcome, memo.of(done)))
 
-    async def _refuse(self, decision: Decision, request: DisclosureRequest) -> Disclosure:
-        stated = request.facts.model_dump(mode="json", exclude_none=True)
+    async def _refuse(self, decision: Decision, request: DisclosureRequest, facts: Facts) -> Disclosure:
         known = self.policy.known(decision.asked)
+        stated = {**request.stated, "handed_in": sorted(facts.present)}
         refusal = await self.ledger.refuse(decision, known, request.iin, stated=stated)
         raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
 

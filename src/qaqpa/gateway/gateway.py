@@ -30,6 +30,7 @@ from qaqpa.gateway.compliance import Compliance, check_open_text
 from qaqpa.gateway.flow import Flow, request_asks
 from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_upkeep
+from qaqpa.gateway.shadow import ShadowPolicy
 from qaqpa.gateway.sidecar import Sidecar
 from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger, StillHolds, entries
@@ -94,6 +95,7 @@ class Gateway:
             {name: each.line for name, each in equipped.items()}, is_suspended=self._is_suspended
         )
         self.remembered = Remembered(ledger, setup.config.gateway.service.answers_kept_for)
+        self.shadow = ShadowPolicy(setup.draft)
         self.flow = Flow(
             policy=self.policy,
             facts=self._facts,
@@ -104,6 +106,7 @@ class Gateway:
             signers={name: each.signer for name, each in equipped.items() if each.signer is not None},
             remembered=self.remembered,
             still_holds=self._still_holds,
+            shadow=self.shadow,
         )
         self.compliance = Compliance(setup, ledger, self._require, self._prepared)
         self._running: set[asyncio.Task[Any]] = set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,13 +13,13 @@ from pydantic import SecretStr, ValidationError
 
 from qaqpa import adapter as adapters
 from qaqpa.adapter import Adapter, Signer
-from qaqpa.config import Config, Source, load
+from qaqpa.config import Config, Source, load, load_draft
 from qaqpa.config.base import HttpsChannel
 from qaqpa.config.load import RECIPIENTS
 from qaqpa.config.models import IssuerConfig
 from qaqpa.config.recipients import JweSeal, RecipientFile, RsaSigner
 from qaqpa.config.references import is_reference, missing, resolve
-from qaqpa.errors import ConfigError, NotConfigured, VerificationFailed
+from qaqpa.errors import ConfigError, NotConfigured, Problem, VerificationFailed
 from qaqpa.gateway.sidecar import Container, Sidecar
 from qaqpa.gateway.upkeep import Upkeep
 from qaqpa.gateway.witnesses import Witness, Witnesses, witness_key
@@ -37,6 +37,18 @@ from qaqpa.transport.transport import Line
 
 
 @dataclass(frozen=True, slots=True)
+class Drafted:
+    """A draft of the policy, as it was found."""
+
+    folder: Path
+    digest: str
+    """SHA-256 over its files, by name."""
+    policy: Policy | None
+    """None where it has problems."""
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """A configuration that has no problems."""
 
@@ -46,6 +58,8 @@ class Setup:
     home: Path
     """Where relative paths of the configuration begin: database, keyring, keys."""
     environ: Mapping[str, str]
+    draft: Drafted | None = None
+    """The draft of a policy that is evaluated beside the one in force."""
 
     def resolve(self, value: str, what: str) -> str:
         """A configured value, its reference read. Raises NotConfigured."""
@@ -96,6 +110,25 @@ class Setup:
 def load_setup(folder: Path, *, home: Path, environ: Mapping[str, str] = os.environ) -> Setup:
     """Read, check and compile the configuration in `folder`. Raises ConfigError with every problem."""
     config, source = load(folder)
+    policy, found = _compiled(config, source)
+    if source.problems:
+        raise ConfigError(source.problems)
+    draft = config.gateway.policy.draft
+    return Setup(config, policy, found, home, environ, None if draft is None else load_drafted(folder / draft, config))
+
+
+def load_drafted(folder: Path, in_force: Config) -> Drafted:
+    """The draft in `folder` beside the configuration in force. Raises nothing: what is wrong with it stands in it."""
+    try:
+        config, source = load_draft(folder, in_force)
+        policy, _ = _compiled(config, source)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a draft, the policy in force goes on
+        return Drafted(folder, "", None, (Problem(str(folder), 0, "", f"cannot be read ({type(error).__name__})"),))
+    problems = tuple(replace(each, file=str(folder / each.file)) for each in sorted(source.problems))
+    return Drafted(folder, config.digest, None if problems else policy, problems)
+
+
+def _compiled(config: Config, source: Source) -> tuple[Policy, Mapping[str, type[Adapter]]]:
     found, failed = adapters.find(recipient.adapter for recipient in config.recipients.values())
     for recipient in config.recipients.values():
         if recipient.adapter in failed:
@@ -103,10 +136,7 @@ def load_setup(folder: Path, *, home: Path, environ: Mapping[str, str] = os.envi
         else:
             _check_settings(recipient, found[recipient.adapter], source)
             _check_signer(recipient, found[recipient.adapter], source)
-    policy = compile_policy(config, found, source)
-    if source.problems:
-        raise ConfigError(source.problems)
-    return Setup(config, policy, found, home, environ)
+    return compile_policy(config, found, source), found
 
 
 def _file(recipient: RecipientFile) -> str:

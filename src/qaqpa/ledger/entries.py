@@ -85,6 +85,16 @@ def _policy(decision: Decision) -> Public:
     }
 
 
+def _shadow(decision: Decision) -> Public:
+    """What a draft of the policy would have decided, where that differs."""
+    shadow = decision.shadow
+    if shadow is None:
+        return {}
+    reasons = [{"guard": each.guard, "clause": each.clause, "result": each.result.value} for each in shadow.reasons]
+    fields = {"added": list(shadow.added), "removed": list(shadow.removed), "changed": list(shadow.changed)}
+    return {"shadow": {"config": shadow.config, "result": shadow.result.value, "reasons": reasons, "fields": fields}}
+
+
 def intent(
     disclosure: DisclosureId,
     decision: Decision,
@@ -107,6 +117,7 @@ def intent(
         "withheld": list(extract.withheld),
         "seal": seal.value,
         "endpoint": message.endpoint,
+        **_shadow(decision),
         "subject": subject,
     }
 
@@ -155,6 +166,7 @@ def refusal(decision: Decision, known: Asked, subject: SubjectId, *, at: datetim
             }
             for reason in decision.reasons
         ],
+        **_shadow(decision),
         "subject": subject,
     }
 

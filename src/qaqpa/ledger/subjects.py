@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +41,11 @@ _FIND = (
 _ADD_SUBJECT = "INSERT INTO subjects (blind, subject, iin) VALUES (?, ?, ?) ON CONFLICT (blind) DO NOTHING"
 _ADD_KEY = "INSERT INTO subject_keys (subject, epoch, wrapped) VALUES (?, ?, ?)"
 _KEY_OF = "SELECT epoch, wrapped FROM subject_keys WHERE subject = ?"
+_KEYS_OF = {
+    "sqlite": "SELECT subject, epoch, wrapped FROM subject_keys WHERE subject IN (SELECT value FROM json_each(?))",
+    "postgresql": "SELECT subject, epoch, wrapped FROM subject_keys "
+    "WHERE subject IN (SELECT json_array_elements_text(?::json))",
+}
 _ID_OF = "SELECT subject FROM subjects WHERE blind = ?"
 _EPOCH = "SELECT value FROM meta WHERE name = 'epoch'"
 _SET_EPOCH = (
@@ -208,6 +213,16 @@ class Subjects:
         if row is None:
             raise NotFound("this person was erased: nobody can read their entries any more")
         return Subject(SubjectId(subject), self._keyring.unwrap(subject, row[0], row[1]))
+
+    def with_keys(self, connection: Connection, subjects: Iterable[str]) -> dict[str, Subject]:
+        """Those of some subjects that were not erased, by id. Raises KeyringError when a key cannot be read."""
+        asked = orjson.dumps(sorted(set(subjects))).decode()
+        rows = connection.execute(_KEYS_OF[connection.dialect], (asked,)).all()
+        try:
+            return {row[0]: Subject(SubjectId(row[0]), self._keyring.unwrap(*row)) for row in rows}
+        except KeyringError:  # keys were rotated between the rows and the keyring
+            self._keyring.refresh()
+            return {row[0]: Subject(SubjectId(row[0]), self._keyring.unwrap(*row)) for row in rows}
 
     async def follow_keyring(self) -> None:
         """Let the database know the keyring's epoch, so that every gateway reads the keyring again."""

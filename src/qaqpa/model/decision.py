@@ -39,6 +39,32 @@ class GuardResult:
     """The message of a permitting guard is worth saying to the caller."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Reason:
+    """A guard that blocks, by its names alone."""
+
+    guard: str
+    clause: str
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What a draft policy would have decided on the same facts, where that differs. Names only, no personal value."""
+
+    config: str
+    """SHA-256 over the draft's files."""
+    result: Result
+    reasons: tuple[Reason, ...] = ()
+    """Guards of the draft that block."""
+    added: tuple[FieldPath, ...] = ()
+    """Fields that would leave and do not."""
+    removed: tuple[FieldPath, ...] = ()
+    """Fields that leave and would not."""
+    changed: tuple[FieldPath, ...] = ()
+    """Fields that would leave in another form."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Which route was asked for. Names not known to the configuration are recorded as `unknown`."""
@@ -63,6 +89,8 @@ class Decision:
     fields: tuple[FieldPath, ...] = ()
     consent: ConsentId | None = None
     """The consent that covers the route, where its ground is consent."""
+    shadow: Shadow | None = None
+    """What a draft would have decided, where there is one and it differs. Nothing but the ledger looks at it."""
 
     @property
     def result(self) -> Result:
@@ -82,6 +110,11 @@ class Decision:
     def reasons(self) -> tuple[GuardResult, ...]:
         """The guards that block."""
         return tuple(guard for guard in self.guards if guard.result is not Result.PERMIT)
+
+    @property
+    def blocking(self) -> tuple[Reason, ...]:
+        """The same by name, each once, in order."""
+        return tuple(sorted({Reason(guard.guard, guard.clause, guard.result) for guard in self.reasons}))
 
     @property
     def notes(self) -> tuple[GuardResult, ...]:

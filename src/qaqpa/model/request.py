@@ -73,6 +73,13 @@ class DisclosureRequest(BaseModel):
         """Who it is about."""
         return self.data.identity.iin
 
+    @property
+    def stated(self) -> dict[str, Any]:
+        """What the caller states beside the data, as JSON values; sealed in the entry, so that a decision can be
+        replayed.
+        """
+        return {**self.facts.model_dump(mode="json", exclude_none=True), "consent": self.consent}
+
 
 def readable_path(location: tuple[int | str, ...]) -> str:
     """A path for people. A key that the caller made up may itself be personal, so only plain words are shown."""

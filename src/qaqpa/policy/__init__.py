@@ -7,5 +7,6 @@ guards of the configuration; both are evaluated whole, so a refusal names every 
 from qaqpa.policy.compile import Policy, Route, check_terms, compile_policy
 from qaqpa.policy.decide import decide
 from qaqpa.policy.facts import Facts
+from qaqpa.policy.shadow import shadow_of
 
-__all__ = ["Facts", "Policy", "Route", "check_terms", "compile_policy", "decide"]
+__all__ = ["Facts", "Policy", "Route", "check_terms", "compile_policy", "decide", "shadow_of"]

@@ -2,8 +2,8 @@
 
 Whether one holds is for who has the arithmetic (`rsa_signer`, a signing service); here is looked at what it is over,
 where it stands and whose certificate it names. Pure, and narrow on purpose: one signature, one reference, algorithms
-from a short list, a certificate that is pinned byte for byte; and what is verified is a part that stands in the document
-once, where a reader looks for it, so no signature can be wrapped around something else. Comments, processing
+from a short list, a certificate that is pinned byte for byte; and what is verified is a part that stands in the
+document once, where a reader looks for it, so no signature can be wrapped around something else. Comments, processing
 instructions and document types are refused: canonicalisation and readers are not of one mind about them.
 """
 

@@ -1,0 +1,222 @@
+"""Recorded decisions under a draft of the policy: read the ledger's intents and refusals, and decide each once more.
+
+Reads one snapshot in bounded memory, opens sealed parts with the subjects' keys, and enters nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta, timezone
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from qaqpa.consent import consents_of
+from qaqpa.errors import ConfigError, KeyringError, StoreUnavailable
+from qaqpa.gateway.setup import Drafted, Setup
+from qaqpa.ledger import Ledger
+from qaqpa.ledger.archive import archives
+from qaqpa.ledger.entries import Kind
+from qaqpa.ledger.read import entries_of, size_of
+from qaqpa.ledger.rotation import Progress
+from qaqpa.ledger.subjects import Subject
+from qaqpa.model.consent import Consent
+from qaqpa.model.decision import Asked, Reason, Result
+from qaqpa.model.identifiers import CallerId, RecipientId
+from qaqpa.model.request import ContractFacts
+from qaqpa.model.vocabulary import FieldPath
+from qaqpa.model.words import timestamp
+from qaqpa.policy import Facts, Policy
+from qaqpa.policy.replay import Recorded, Replayed, replay
+from qaqpa.store import Connection, Row
+
+BATCH = 1024
+_MOMENT = len("01980000-0000")
+"""Of an id: its milliseconds."""
+_NEVER = "9999-99"
+"""Later than any time."""
+_FIRST_MONTH, _LAST_MONTH = 0, 999912
+_DECISIONS = (
+    "SELECT idx, subject, time, body FROM entries WHERE kind IN ('intent', 'refusal') AND month >= ? AND month <= ? "
+    "ORDER BY idx"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which decisions: of the legal days from `since` to `until`, both included; without end where None."""
+
+    since: date | None = None
+    until: date | None = None
+
+    def said(self) -> dict[str, str | int]:
+        """What is set, by name."""
+        days = {"since": self.since, "until": self.until}
+        return {name: day.isoformat() for name, day in days.items() if day is not None}
+
+    def times(self, zone: timezone) -> tuple[str, str]:
+        """The first time of an entry that is meant, and the first that is not any more."""
+        begin = "" if self.since is None else _midnight(self.since, zone) or ""
+        after = None if self.until is None or self.until == date.max else self.until + timedelta(days=1)
+        return begin, (after and _midnight(after, zone)) or _NEVER
+
+
+def _midnight(day: date, zone: timezone) -> str | None:
+    """When `day` begins; None for the first and last days of the calendar, which do not begin in UTC."""
+    try:
+        return timestamp(datetime.combine(day, time(), zone))
+    except OverflowError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A recorded decision whose outcome changes."""
+
+    index: int
+    entry: Mapping[str, Any]
+    """What stands in the open."""
+    replayed: Replayed
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of a replay."""
+
+    decisions: int = 0
+    same: int = 0
+    changed: int = 0
+    untold: Counter[str] = field(default_factory=Counter)
+    """Decisions of which it cannot be told whether they change, by what would have to be known."""
+    erased: int = 0
+    """Decisions about people who were erased: what they rested on cannot be read any more."""
+    unreadable: int = 0
+    """Decisions whose sealed part does not open, though its subject has a key."""
+    in_files: int = 0
+    """Entries of these months that lie in files, and were not looked at."""
+
+
+def replay_ledger(
+    ledger: Ledger, setup: Setup, drafted: Drafted, span: Span, progress: Progress, tell: Callable[[Found], None]
+) -> Tally:
+    """Decide every decision of `span` under the draft. Raises ConfigError for a draft with problems."""
+    if drafted.policy is None:
+        raise ConfigError(drafted.problems)
+    with ledger.store.snapshot() as connection:
+        work = _Replay(ledger, setup, drafted.policy, connection)
+        begin, end = span.times(setup.policy.operator.time_zone)
+        months = _month(begin, _FIRST_MONTH), _month(end, _LAST_MONTH)
+        size = size_of(connection)
+        rows = iter(connection.stream(_DECISIONS, months))
+        while batch := list(islice(rows, BATCH)):
+            for found in work.decide([row for row in batch if begin <= row[2] < end]):
+                tell(found)
+            progress(batch[-1][0] + 1, size)
+        moved = (each.entries for each in archives(connection) if months[0] <= each.month <= months[1])
+        work.tally.in_files = sum(moved)
+        return work.tally
+
+
+def _month(moment: str, otherwise: int) -> int:
+    return int(moment[:4] + moment[5:7]) if moment and moment != _NEVER else otherwise
+
+
+class _Replay:
+    """One replay over one snapshot."""
+
+    def __init__(self, ledger: Ledger, setup: Setup, draft: Policy, connection: Connection) -> None:
+        self.tally = Tally()
+        self._subjects = ledger.subjects
+        self._connection = connection
+        self._draft = draft
+        self._in_force, self._digest = setup.policy, setup.config.digest
+        policies = list(entries_of(connection, kind=Kind.POLICY.value))
+        self._begins = [entry.index for entry in policies]
+        self._configs = [entry.content["config"] for entry in policies]
+
+    def decide(self, rows: list[Row]) -> Iterator[Found]:
+        """Those of `rows` whose outcome changes."""
+        people = {row[1] for row in rows}
+        subjects = self._subjects.with_keys(self._connection, people)
+        consents = consents_of(self._connection, people)
+        for index, subject, _, body in rows:
+            self.tally.decisions += 1
+            entry = orjson.loads(bytes(body))
+            if subject not in subjects:
+                self.tally.erased += 1
+                continue
+            try:
+                recorded = self._recorded(index, entry, subjects[subject], consents.get(subject, []))
+            except KeyringError:
+                self.tally.unreadable += 1
+                continue
+            except (LookupError, ValueError, TypeError):
+                raise StoreUnavailable(f"entry {index} is not an entry of ours: run `qaqpa ledger verify`") from None
+            replayed = replay(self._draft, recorded)
+            if replayed.differs:
+                self.tally.changed += 1
+                yield Found(index, entry, replayed)
+            elif replayed.cannot_be_told:
+                self.tally.untold[", ".join(replayed.untold)] += 1
+            else:
+                self.tally.same += 1
+
+    def _recorded(self, index: int, entry: dict[str, Any], subject: Subject, consents: list[Consent]) -> Recorded:
+        stated = subject.open(entry)["stated"]
+        intent = entry["kind"] == Kind.INTENT
+        reasons = frozenset(
+            Reason(each["guard"], each["clause"], Result(each["result"])) for each in entry.get("reasons", [])
+        )
+        left = frozenset(FieldPath(path) for path in entry.get("fields", []))
+        handed_in = [*left, *entry["withheld"]] if intent else stated.get("handed_in", [])
+        moment = datetime.fromisoformat(entry["time"])
+        on_record = tuple(_as_it_stood(consents, entry, moment))
+        if (named := stated.get("consent")) is not None:
+            on_record = tuple(consent for consent in on_record if consent.id == named)
+        facts = Facts(
+            now=moment,
+            asked=Asked(
+                CallerId(entry["caller"]), RecipientId(entry["recipient"]), entry["operation"], entry["purpose"]
+            ),
+            present=frozenset(FieldPath(path) for path in handed_in),
+            contract=ContractFacts.model_validate(stated.get("contract", {})),
+            consents=on_record,
+            # Not decided anew: who was suspended is a matter of that day, not of a policy.
+            suspended=any(reason.guard == "recipient_active" for reason in reasons),
+        )
+        return Recorded(
+            result=Result.PERMIT if intent else Result(entry["result"]),
+            reasons=reasons,
+            facts=facts,
+            fields=left,
+            names_kept=intent or "handed_in" in stated,
+            consents_told="consent" in stated or not on_record,
+            in_force=self._policy_at(index),
+        )
+
+    def _policy_at(self, index: int) -> Policy | None:
+        """The policy in force now, if the entry at `index` was made under it: of others only a digest is kept."""
+        place = bisect_left(self._begins, index)
+        return self._in_force if place > 0 and self._configs[place - 1] == self._digest else None
+
+
+def _as_it_stood(consents: list[Consent], entry: Mapping[str, Any], moment: datetime) -> Iterator[Consent]:
+    """The consents that were on record when the decision was made, in the state of that moment.
+
+    Ids begin with the time at which they were given out, consents' and decisions' by the same clock.
+    """
+    for consent in consents:
+        used = consent.id == entry.get("consent")
+        if consent.id[:_MOMENT] > entry["id"][:_MOMENT] and not used:
+            continue
+        asked, withdrawn = consent.withdrawal_asked_at, consent.withdrawn_at
+        yield replace(
+            consent,
+            withdrawal_asked_at=asked if asked is not None and asked <= moment else None,
+            # An intent is entered only while its consent stands, whatever two clocks say of the order.
+            withdrawn_at=withdrawn if withdrawn is not None and withdrawn <= moment and not used else None,
+        )

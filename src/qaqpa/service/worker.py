@@ -1,0 +1,20 @@
+"""What each worker process of `qaqpa serve` runs; the environment says where the configuration is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from qaqpa import log
+from qaqpa.gateway import load_setup
+from qaqpa.service.app import make_app
+
+CONFIG, HOME = "QAQPA_CONFIG", "QAQPA_HOME"
+
+
+def app() -> FastAPI:
+    """The application on the configuration that QAQPA_CONFIG and QAQPA_HOME name."""
+    log.configure()
+    return make_app(load_setup(Path(os.environ[CONFIG]), home=Path(os.environ[HOME])))
