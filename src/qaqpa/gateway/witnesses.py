@@ -70,7 +70,7 @@ class Witnesses:
             signed.verify(witness.key)
             for signature in signed.signatures:
                 if signature.is_by(witness.key):
-                    await self._checkpoints.add_cosignature(checkpoint.size, signature)
+                    await self._checkpoints.add_cosignature(note, signature)
             witness.seen = witness.cosigned = checkpoint.size
             return
 

@@ -27,7 +27,9 @@ _DROP = "DELETE FROM checkpoints WHERE size = ?"
 _HOUR = len("2026-11-23T10")
 _LATEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
 _NOTE = "SELECT note FROM checkpoints WHERE size = ?"
-_COSIGNED = "UPDATE checkpoints SET note = ? WHERE size = ?"
+_COSIGNED = (
+    "INSERT INTO checkpoints (size, time, note) VALUES (?, ?, ?) ON CONFLICT (size) DO UPDATE SET note = excluded.note"
+)
 
 
 _log = log.get("checkpoints")
@@ -163,14 +165,19 @@ class Checkpoints:
         self._size = checkpoint.size
         return note
 
-    async def add_cosignature(self, size: int, signature: Signature) -> None:
-        """A witness signed the checkpoint of this size too."""
+    async def add_cosignature(self, note: Note, signature: Signature) -> None:
+        """A witness signed this checkpoint too. It is stored again if a later one took its place meanwhile.
+
+        Raises VerificationFailed where another one of its size is stored.
+        """
+        size, now = Checkpoint.parse(note.text).size, timestamp(self._clock())
 
         def unit(connection: Connection) -> None:
             stored = connection.execute(_NOTE, (size,)).scalar()
-            if stored is not None:
-                note = Note.parse(bytes(stored)).adding([signature])
-                connection.execute(_COSIGNED, (note.to_bytes(), size))
+            known = note if stored is None else Note.parse(stored)
+            if known.text != note.text:
+                raise VerificationFailed(f"the stored checkpoint of size {size} is not the one that was cosigned")
+            connection.execute(_COSIGNED, (size, now, known.adding([signature]).to_bytes()))
 
         await self._store.write(unit)
 
