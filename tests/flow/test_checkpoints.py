@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from qaqpa.ledger.checkpoints import Outside, opened
 from qaqpa.ledger.integrate import tree_of
 from qaqpa.store import Connection
 from qaqpa.tlog.merkle import EMPTY_ROOT
-from qaqpa.tlog.notes import Algorithm, Checkpoint, Note, VerifierKey, sign
+from qaqpa.tlog.notes import Algorithm, Checkpoint, Note, VerifierKey, cosign, sign
 from qaqpa.tlog.proofs import verify_consistency
 from qaqpa.tlog.tiles import TileTree
 
@@ -102,6 +103,30 @@ async def test_made_while_the_ledger_grows_at_most_so_often_and_each_extends_the
             stored = connection.execute("SELECT note FROM checkpoints ORDER BY size").all()
         assert bytes(stored[-1][0]) == outside(house).read_bytes() == written[-1][1]
         assert len(stored) <= 2  # of each hour the last
+
+
+@both_engines
+async def test_of_each_hour_the_last_one_and_each_witness_last_one_are_kept(house: House) -> None:
+    house.edit("gateway.toml", (EVERY, "checkpoint_every_ms = 3600000"))
+    noon = datetime.now(UTC).replace(hour=12, minute=30)  # no hour ends meanwhile
+    house.clock.offset = noon - datetime.now(UTC)
+    one, two = (Ed25519PrivateKey.generate() for _ in range(2))
+    async with house.gateway() as gateway:
+        signing = make_upkeep(gateway.setup, gateway.ledger)._checkpoints
+        sizes = []
+        for number in range(6):
+            await grown(house, gateway)
+            note = await signing.make()
+            assert note is not None
+            sizes.append(Checkpoint.parse(note.text).size)
+            for private, cosigns in ((one, number < 4), (two, number == 1)):
+                if cosigns:
+                    key = VerifierKey("w.example", Algorithm.COSIGNATURE, private.public_key().public_bytes_raw())
+                    await signing.add_cosignature(note, cosign(note.text, key, private.sign, 1))
+        with gateway.store.snapshot() as connection:
+            kept = [row[0] for row in connection.execute("SELECT size FROM checkpoints ORDER BY size").all()]
+        assert kept == [sizes[1], sizes[3], sizes[5]]
+        house.verified(gateway)
 
 
 @both_engines
