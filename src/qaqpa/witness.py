@@ -36,6 +36,8 @@ _IDLE_S = 60
 _LINGER_S = 1
 _TEXT = "text/plain; charset=utf-8"
 _SIZE = "text/x.tlog.size"
+_MOST_EVIDENCE = 64
+"""Files of one kind for one log: the first ones count, and the log line names each."""
 
 _log = log.get("witness")
 
@@ -146,7 +148,7 @@ class Witness:
             elif request.proof:
                 raise VerificationFailed("from size 0 the consistency proof must be empty")  # noqa: TRY301 - one answer
         except VerificationFailed as error:
-            self._keep_evidence(note, new, "refused")
+            self._keep_evidence(note, new, "unproven")
             return _refusal(422, str(error))
         cosignature = cosign(note.text, self.key, self._private.sign, int(self._clock()))
         if known is None or new.size > size:
@@ -154,11 +156,17 @@ class Witness:
             files.replace(self._path(new.origin), note.adding([cosignature]).to_bytes())
         return Answer(200, _TEXT, str(cosignature).encode())
 
-    def _keep_evidence(self, note: Note, checkpoint: Checkpoint, suffix: str) -> None:
-        """A checkpoint that the log signed and that does not extend what it signed before; the last of each kind."""
-        path = self._path(checkpoint.origin).with_suffix(f".{suffix}")
-        files.replace(path, note.to_bytes())
-        _log.error(f"checkpoint_{suffix}", size=checkpoint.size, file=str(path))
+    def _keep_evidence(self, note: Note, checkpoint: Checkpoint, kind: str) -> None:
+        """A checkpoint that the log signed. `forked`: of a size that it signed with another root, which convicts it.
+        `unproven`: sent with a proof that does not verify, which convicts whoever sent it; checkpoints are public.
+        Nothing that is kept is overwritten.
+        """
+        stem = f"{self._path(checkpoint.origin).stem}.{kind}-"
+        path = self._state / f"{stem}{checkpoint.size}-{checkpoint.root.hex()}"
+        if not path.exists() and sum(1 for _ in self._state.glob(f"{stem}*")) < _MOST_EVIDENCE:
+            files.replace(path, note.to_bytes())
+        tell = _log.error if kind == "forked" else _log.warning
+        tell(f"checkpoint_{kind}", size=checkpoint.size, file=str(path))
 
     def _path(self, origin: str) -> Path:
         return self._state / f"{hashlib.sha256(origin.encode()).hexdigest()}.checkpoint"

@@ -173,12 +173,31 @@ def test_a_forked_log_is_refused_and_the_evidence_kept(witness: Witness, tmp_pat
     assert witness.add_checkpoint(request(150, 150, FORK)) == Answer(409, "text/x.tlog.size", b"150\n")
     assert witness.add_checkpoint(request(150, 200, FORK)).status == 422
     assert witness.add_checkpoint(request(100, 200, FORK)).status == 409
-    for suffix, size in (("forked", 150), ("refused", 200)):
-        (path,) = (tmp_path / "state").glob(f"*.{suffix}")
+    for kind, size in (("forked", 150), ("unproven", 200)):
+        (path,) = (tmp_path / "state").glob(f"*.{kind}-*")
+        assert path.name.endswith(f".{kind}-{size}-{FORK.root(size).hex()}")
         evidence = Note.parse(path.read_bytes())
         evidence.verify(LOG_KEY)
         assert evidence.text == signed(FORK, size).text
     assert cosigned_at(witness, witness.add_checkpoint(request(150, 200)), 200) == NOW
+
+
+def test_evidence_is_never_overwritten_and_an_innocent_checkpoint_is_not_called_a_fork(
+    witness: Witness, tmp_path: Path
+) -> None:
+    def kept(kind: str) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (tmp_path / "state").glob(f"*.{kind}-*")}
+
+    assert witness.add_checkpoint(request(0, 150)).status == 200
+    assert witness.add_checkpoint(request(150, 150, FORK)).status == 409
+    assert witness.add_checkpoint(request(150, 200, FORK)).status == 422
+    forked, unproven = kept("forked"), kept("unproven")
+    for size in range(151, 151 + 100):  # anybody may send the log's public checkpoints, with junk for a proof
+        assert witness.add_checkpoint(request(150, size, proof=[EMPTY_ROOT])).status == 422
+    assert witness.add_checkpoint(request(150, 150, FORK)).status == 409
+    assert kept("forked") == forked and len(forked) == 1
+    assert unproven.items() <= kept("unproven").items() and len(kept("unproven")) == 64
+    assert list((tmp_path / "state").glob("*.refused*")) == []
 
 
 def test_the_state_survives_a_restart(make: Callable[[], Witness]) -> None:
