@@ -239,6 +239,23 @@ async def test_a_file_that_is_no_checkpoint_of_this_ledger_is_refused(house: Hou
     assert outside(house).read_bytes() == content
 
 
+async def test_a_file_that_is_a_link_is_written_where_it_leads(house: House, tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    outside(house).symlink_to(share / "kept.txt")
+    for _ in range(2):
+        async with house.gateway() as gateway:
+            await grown(house, gateway)
+        assert outside(house).is_symlink()
+        assert (
+            opened((share / "kept.txt").read_bytes(), gateway.setup.log_key)[1].size
+            == read_outside(house, gateway).size
+        )
+    Outside(outside(house), gateway.setup.log_key).put_aside(7)
+    assert outside(house).is_symlink()
+    assert sorted(each.name for each in share.iterdir()) == ["kept.txt.lost-7"]
+
+
 @both_engines
 async def test_a_missing_file_is_made_again(house: House) -> None:
     async with house.gateway() as gateway:

@@ -7,6 +7,7 @@ gets another signature, and a gateway on it does not open.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -128,7 +129,8 @@ class Outside:
 
     def put_aside(self, size: int) -> None:
         """A loss was accepted: the checkpoint is kept under another name, as evidence of what there was."""
-        self.path.replace(self.path.with_name(f"{self.path.name}.lost-{size}"))
+        path = Path(os.path.realpath(self.path))
+        path.replace(path.with_name(f"{path.name}.lost-{size}"))
 
     def require_extended(self, tree: TileTree) -> Checkpoint | None:
         """The checkpoint outside, which `tree` extends. Raises LedgerRolledBack when it does not."""
