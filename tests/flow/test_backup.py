@@ -320,6 +320,18 @@ async def test_a_spoilt_file_is_refused_and_the_target_left_empty(house: House, 
     assert await is_empty(house)
 
 
+async def test_it_is_said_that_nothing_tells_whether_a_back_up_is_the_newest(house: House, anew: str) -> None:
+    await worked(house)
+    path = await backed_up(house)
+    use(house, anew)
+    for missing in (1, 0):
+        (house.home / "restored.db").unlink(missing_ok=True)
+        if missing:
+            (house.home / "checkpoint.txt").unlink()
+        ran = await house.cli("restore", str(path))
+        assert (ran.code, ran.err.count("checkpoint.txt is missing")) == (0, missing), ran.err
+
+
 async def test_a_file_that_is_not_there_is_said(house: House) -> None:
     await worked(house)
     ran = await house.cli("restore", str(house.home / "nothing.db"))

@@ -19,6 +19,7 @@ from harness import (
     PEOPLE,
     House,
     both_engines,
+    consent_document,
     eventually,
     give_consent,
     grown,
@@ -237,6 +238,40 @@ async def test_a_file_that_is_no_checkpoint_of_this_ledger_is_refused(house: Hou
     ran = await house.cli("ledger", "open", "--caller", "compliance")
     assert ran.code == 5 and ran.err.startswith("ledger_rolled_back: ") and "Put the right one back" in ran.err
     assert outside(house).read_bytes() == content
+
+
+@pytest.mark.promise(4)
+@both_engines
+async def test_a_missing_file_is_said(house: House) -> None:
+    path = house.write("request.json", request_document(PERSON))
+    for command in (
+        ("consent", "record", house.write("consent.json", consent_document(PERSON, house.clock()))),
+        ("disclose", path),
+    ):
+        ran = await house.cli(*command, "--caller", "loan-scoring")
+        assert ran.code == 0 and ran.err == "", ran.err
+    assert (await house.cli("ledger", "verify", "--json")).json["compared_outside"] is True
+    kept = house.home / "kept.txt"
+    outside(house).rename(kept)
+    ran = await house.cli("ledger", "verify")
+    assert ran.code == 0 and "nothing outside the database to compare with" in ran.out, ran.out
+    assert (await house.cli("ledger", "verify", "--json")).json["compared_outside"] is False
+    ran = await house.cli("ledger", "verify", "--checkpoint", str(kept))
+    assert ran.code == 0 and "nothing outside" not in ran.out
+    for again in (1, 0):
+        ran = await house.cli("ledger", "show", "--caller", "compliance")
+        assert (ran.code, ran.err.count(f"{outside(house)} is missing")) == (0, again), ran.err
+
+
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("content", [b"", b"junk"])
+async def test_verification_names_the_file_that_is_no_checkpoint(house: House, content: bytes) -> None:
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+    outside(house).write_bytes(content)
+    ran = await house.cli("ledger", "verify")
+    assert ran.code == 6 and f"{outside(house)} is not a checkpoint of this ledger: " in ran.err, ran.err
+    assert str(outside(house)) in (await house.cli("ledger", "verify", "--json")).json["detail"]
 
 
 async def test_a_file_that_is_a_link_is_written_where_it_leads(house: House, tmp_path: Path) -> None:

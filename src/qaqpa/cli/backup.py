@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -15,13 +16,14 @@ from qaqpa.cli.options import (
     Home,
     existing_store,
     make_private,
-    opened,
     progress,
     run,
+    say_nothing_outside,
     setup,
 )
 from qaqpa.cli.render import out
 from qaqpa.errors import InvalidRequest
+from qaqpa.gateway import Gateway, Setup
 from qaqpa.gateway.compliance import check_loss_can_be_entered
 from qaqpa.keys import Keyring
 from qaqpa.ledger.backup import back_up
@@ -67,12 +69,14 @@ def restore(
             raise InvalidRequest(["--accept-loss: needs --caller, --person and --reason, which are entered"])
         check_loss_can_be_entered(made, caller, person=person, reason=reason)
     make_private(home)
+    if not made.checkpoint_path.exists():
+        say_nothing_outside(made)
     store = store_at(made.store_url, made.home)
     accepted = {"caller": caller, "person": person, "reason": reason} if caller and person and reason else None
     with closing(Keyring.load(made.keyring_path, made.unlock)) as keyring, progress("restoring") as advance:
         outside = Outside(made.checkpoint_path, made.log_key)
         found = restore_file(file, store, keyring, outside, advance, accepted=accepted if accept_loss else None)
-    run(lambda: _open(config, home))
+    run(lambda: _open(made))
     out.print(f"[green]restored[/] {found.found.size} entries; root {found.found.root.hex()}", soft_wrap=True)
     if found.unreadable:
         out.print(
@@ -83,14 +87,14 @@ def restore(
     if found.lost is not None:
         out.print(
             f"[yellow]lost[/]: what a checkpoint over {found.lost.size} entries was signed over; that is entered. It "
-            f"is kept as {made.checkpoint_path}.lost-{found.lost.size}; witnesses will refuse "
+            f"is kept as {os.path.realpath(made.checkpoint_path)}.lost-{found.lost.size}; witnesses will refuse "
             "this ledger. What was entered after the back-up is gone, erasures, withdrawals and suspensions too: "
             "repeat them",
             soft_wrap=True,
         )
 
 
-async def _open(config: Path, home: Path) -> None:
+async def _open(made: Setup) -> None:
     """Once, so that a loss is entered and what was cut off is concluded."""
-    async with opened(config, home):
+    async with Gateway.open(made):
         pass
