@@ -87,8 +87,8 @@ class Connection(ABC):
         """Room for the bodies of a month."""
 
     @abstractmethod
-    def drop_month(self, month: int) -> None:
-        """Delete the bodies of a month."""
+    def drop_month(self, month: int) -> bool:
+        """Delete the bodies of a month; False, with nothing deleted, while somebody reads the ledger for long."""
 
     @abstractmethod
     def try_lock(self, key: int) -> bool:

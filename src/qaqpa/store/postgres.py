@@ -39,6 +39,7 @@ _SCHEMA = 7_101_702
 _PARTITION = 7_101_703
 _GATEWAYS = 7_101_704
 """Class of the locks by which living gateways are known (two-key form: class, number)."""
+_DROP_WAIT_MS = 100
 _STREAMED = 2_000
 """Rows of a long query fetched at once."""
 
@@ -131,8 +132,17 @@ class PostgresConnection(Connection):
         ).fetchall()[0][0]
         return found
 
-    def drop_month(self, month: int) -> None:
-        self._raw.execute(f"DROP TABLE entries_{month:d}")
+    def drop_month(self, month: int) -> bool:
+        # Waits for whoever reads the ledger, and whoever appends waits behind it: so it does for a moment only.
+        self._raw.execute(f"SAVEPOINT drop_month; SET LOCAL lock_timeout = {_DROP_WAIT_MS}")
+        try:
+            self._raw.execute(f"DROP TABLE entries_{month:d}")
+        except psycopg.errors.LockNotAvailable:
+            self._raw.execute("ROLLBACK TO SAVEPOINT drop_month")
+            return False
+        self._raw.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+        self._months.discard(month)
+        return True
 
     def try_lock(self, key: int) -> bool:
         taken: bool = self._raw.execute("SELECT pg_try_advisory_xact_lock(%s)", (key,)).fetchall()[0][0]

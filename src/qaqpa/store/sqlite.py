@@ -82,8 +82,9 @@ class SqliteConnection(Connection):
     def make_month(self, month: int) -> None:
         """One table holds all months."""
 
-    def drop_month(self, month: int) -> None:
+    def drop_month(self, month: int) -> bool:
         self._raw.execute("DELETE FROM entries WHERE month = ?", (month,))
+        return True
 
     def try_lock(self, key: int) -> bool:
         return True
