@@ -173,6 +173,26 @@ async def test_the_file_of_a_move_that_was_surely_undone_is_removed(
 
 
 @both_engines
+async def test_a_session_that_knew_the_month_goes_on_after_it_was_moved(house: House, tmp_path: Path) -> None:
+    months = await history(house)
+    late = house.clock() + TWO_MONTHS
+    async with house.gateway() as gateway, house.gateway() as other:
+        for _ in range(2):  # the second time each session knows the month's partition
+            for each in (gateway, other):
+                await each.ledger.record(Kind.REVIEW, entries.review("compliance", "list", {}, at=late))
+        await make_upkeep(gateway.setup, gateway.ledger)._checkpoints.make()
+        assert (await move(gateway, months[0], tmp_path)).entries == 11
+        for each in (other, gateway):
+            await each.ledger.record(Kind.REVIEW, entries.review("compliance", "list", {}, at=late))
+        await other.disclose("loan-scoring", request(request_document(PERSON)))
+        assert bodies_of(gateway, months[0]) == 2
+        await make_upkeep(gateway.setup, gateway.ledger)._checkpoints.make()
+        with pytest.raises(InvalidRequest, match=r"was moved to .* before; what was entered into it since stays"):
+            await move(gateway, months[0], tmp_path / "again")
+        assert whole(gateway, tmp_path).unread == 0
+
+
+@both_engines
 async def test_the_month_that_is_not_over_is_refused(house: House, tmp_path: Path) -> None:
     await history(house)
     async with house.gateway() as gateway:

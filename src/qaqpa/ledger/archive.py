@@ -115,7 +115,7 @@ def _write(ledger: Ledger, month: int, folder: Path) -> Archived:
     path = folder / file_name(month)
     with ledger.store.snapshot() as connection:
         if (moved := connection.execute(_IS_MOVED, (month,)).scalar()) is not None:
-            raise NotPossible([f"month: was moved to {moved} before"])
+            raise NotPossible([f"month: was moved to {moved} before; what was entered into it since stays where it is"])
         try:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

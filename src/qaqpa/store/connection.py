@@ -130,6 +130,8 @@ class Engine(ABC):
     """The driver's exceptions."""
     waits: ClassVar[tuple[type[Exception], ...]]
     """Those of them after which a whole group fails at once: waiting again for each unit would take as long again."""
+    outdated: ClassVar[tuple[type[Exception], ...]]
+    """Those of them after which the session knows better what there is: the transaction is run once more."""
     readers: ClassVar[int]
     """Threads that read beside the event loop; 0 where a read is so short that it runs in the loop."""
 

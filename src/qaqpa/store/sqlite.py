@@ -127,6 +127,7 @@ class SqliteEngine(Engine):
 
     failures: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, SQLAlchemyError)
     waits: ClassVar[tuple[type[Exception], ...]] = ()  # whoever waits for this lock does so before any unit runs
+    outdated: ClassVar[tuple[type[Exception], ...]] = ()
     readers: ClassVar[int] = 0
 
     def __init__(self, text: str, home: Path) -> None:
