@@ -21,6 +21,7 @@ from qaqpa.store.schema import metadata
 from qaqpa.testing.faults import Fault
 
 PERSON = PEOPLE[0]
+CALLER = ("--caller", "compliance")
 LOSS = ("--accept-loss", "--caller", "compliance", "--person", "A. Operator", "--reason", "the disk broke")
 ROTATE = ("keys", "rotate", "--caller", "compliance", "--person", "A. Operator", "--reason", "yearly")
 
@@ -57,7 +58,7 @@ def use(house: House, url: str) -> None:
 
 async def backed_up(house: House, name: str = "backup.db") -> Path:
     path = house.home / name
-    ran = await house.cli("backup", str(path))
+    ran = await house.cli("backup", str(path), *CALLER)
     assert ran.code == 0 and "verified" in ran.out, ran.err
     return path
 
@@ -117,7 +118,7 @@ async def test_it_is_its_owners_alone_and_overwrites_nothing(house: House) -> No
     assert path.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in house.home.glob("backup.db*")] == ["backup.db"]
     before = path.read_bytes()
-    again = await house.cli("backup", str(path))
+    again = await house.cli("backup", str(path), *CALLER)
     assert again.code == 2 and "exists; nothing is overwritten" in again.err
     assert path.read_bytes() == before
 
@@ -340,7 +341,7 @@ async def test_a_file_that_is_not_there_is_said(house: House) -> None:
 
 
 async def test_without_a_ledger_there_is_nothing_to_back_up(house: House) -> None:
-    ran = await house.cli("backup", str(house.home / "backup.db"))
+    ran = await house.cli("backup", str(house.home / "backup.db"), *CALLER)
     assert ran.code == 2 and ran.err.strip().startswith("not_found: there is no ledger"), ran.err
     assert not (house.home / "backup.db").exists()
 

@@ -12,10 +12,12 @@ import typer
 from qaqpa.cli.options import (
     CONFIG,
     HOME,
+    Caller,
     ConfigFolder,
     Home,
     existing_store,
     make_private,
+    opened,
     progress,
     run,
     say_nothing_outside,
@@ -26,9 +28,9 @@ from qaqpa.errors import InvalidRequest
 from qaqpa.gateway import Gateway, Setup
 from qaqpa.gateway.compliance import check_loss_can_be_entered
 from qaqpa.keys import Keyring
-from qaqpa.ledger.backup import back_up
 from qaqpa.ledger.backup import restore as restore_file
 from qaqpa.ledger.checkpoints import Outside
+from qaqpa.ledger.verify import Verified
 from qaqpa.store import store_at
 
 
@@ -40,13 +42,20 @@ def register(app: typer.Typer) -> None:
 
 def backup(
     file: Annotated[Path, typer.Argument(help="A new file; it is an SQLite database, whatever the engine.")],
+    caller: Caller,
     config: ConfigFolder = CONFIG,
     home: Home = HOME,
 ) -> None:
     """Write a consistent back-up while gateways run, and verify it. Keyring and checkpoint are not in it."""
+
+    async def work() -> Verified:
+        async with opened(config, home) as gateway:
+            with progress("backing up") as advance:
+                return (await gateway.compliance.back_up(caller, file, advance)).found
+
     made = setup(config, home)
-    with progress("backing up") as advance:
-        found = back_up(existing_store(made), file, advance).found
+    existing_store(made)
+    found = run(work)
     out.print(f"[green]written[/] {found.size} entries to {file}, verified; root {found.root.hex()}", soft_wrap=True)
     out.print(f"Keep apart from it: {made.keyring_path} and {made.checkpoint_path}", soft_wrap=True)
 

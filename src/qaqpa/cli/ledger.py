@@ -159,8 +159,8 @@ def verify(
                 "root": found.root.hex(),
                 "kinds": dict(found.kinds),
                 "checkpoints": found.checkpoints,
-                "open_intents": list(found.open_intents),
-                "unknown": list(found.unknown),
+                "open_intents": len(found.open_intents),
+                "unknown": len(found.unknown),
                 "unread": found.unread,
                 "whole": not found.unread,
                 "compared_outside": bool(kept),
@@ -200,7 +200,10 @@ def _print_verified(found: Verified) -> None:
             soft_wrap=True,
         )
     if found.open_intents:
-        out.print(f"[yellow]disclosures without an outcome yet: {len(found.open_intents)}[/]")
+        out.print(
+            f"[yellow]disclosures without an outcome yet: {len(found.open_intents)}[/]; `qaqpa ledger open` lists them",
+            soft_wrap=True,
+        )
     if found.unknown:
         out.print(
             f"[yellow]disclosures that ended unknown: {len(found.unknown)}[/]; their data may have left; `qaqpa ledger "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -12,9 +13,11 @@ from qaqpa.errors import InvalidRequest, NotAllowed
 from qaqpa.gateway.setup import Setup
 from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.archive import Archived, Bodies, archive
+from qaqpa.ledger.backup import BackedUp, back_up
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.erasure import Erased, erase
 from qaqpa.ledger.export import Exported, export
+from qaqpa.ledger.integrate import integrate
 from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, latest
 from qaqpa.ledger.recovery import Unsettled, located, settle
 from qaqpa.ledger.rotation import Progress, Rotated, rotate
@@ -101,6 +104,14 @@ class Compliance:
         """Write the whole ledger to a folder that verifies by itself."""
         await self._looked(caller, "export", {})
         return await export(self._store, self._key, folder, progress, archived)
+
+    async def back_up(self, caller: str, path: Path, progress: Progress) -> BackedUp:
+        """Write the whole ledger to a new file, and verify it. Who operates may, and who reviews."""
+        self._require(caller, Role.OPERATE, Role.REVIEW)
+        await self.enter_look(caller, "backup", {})
+        while await self._store.write(integrate):  # the next checkpoint is over that look, and the copy must reach it
+            pass
+        return await asyncio.to_thread(back_up, self._store, path, progress)
 
     async def unsettled(self, caller: str) -> list[Unsettled]:
         """Disclosures of which nobody knows what came of them."""
