@@ -171,7 +171,8 @@ async def test_a_database_set_back_to_an_older_copy_is_refused(house: House) -> 
     path = house.write("request.json", request_document(PERSON))
     ran = await house.cli("disclose", path, "--caller", "loan-scoring", "--json")
     assert (ran.code, ran.json["code"]) == (5, "ledger_rolled_back")
-    assert "qaqpa restore --accept-loss" in ran.json["detail"] and "Nothing is sent" in ran.json["detail"]
+    assert "move this one away and run `qaqpa restore FILE --accept-loss`" in ran.json["detail"]
+    assert "Nothing is sent" in ran.json["detail"]
     checked = await house.cli("ledger", "verify")
     assert checked.code == 6 and "rolled back" in checked.err
     assert len(house.fcb.calls) == 3

@@ -141,7 +141,8 @@ class Outside:
             raise LedgerRolledBack(
                 f"the database holds {tree.size} entries, but {self.path} was signed over {kept.size}: the database "
                 "was restored from an older back-up, or is another copy. Bring back the newer database; if it is lost, "
-                "run `qaqpa restore --accept-loss`, which enters the loss. Nothing is sent"
+                "move this one away and run `qaqpa restore FILE --accept-loss` with the newest back-up, which "
+                "enters the loss. Nothing is sent"
             )
         if kept.size and tree.root_at(kept.size) != kept.root:
             raise LedgerRolledBack(
