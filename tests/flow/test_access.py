@@ -96,7 +96,7 @@ async def test_a_back_up_is_a_look_too_and_takes_a_role(house: House) -> None:
     ran = await house.cli("backup", str(file), "--caller", "compliance")
     assert ran.code == 0 and file.exists(), ran.err
     assert await reviews(house) == [("compliance", "backup", {})]
-    house.edit("callers.toml", ('roles = ["disclose"]', 'roles = ["operate"]'))
+    house.edit("callers.toml", ('roles = ["disclose"]', 'roles = ["disclose", "operate"]'))
     ran = await house.cli("backup", str(house.home / "nightly.db"), "--caller", "collections")
     assert ran.code == 0, ran.err
     assert len(await reviews(house)) == 1, "a service's is no look of a person"
