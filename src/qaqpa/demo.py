@@ -118,7 +118,8 @@ def consents_for(person: Person, kind: str, *, operator: Mapping[str, str], now:
     if kind == "good":  # state data take a consent through the state's own service (94-V art. 8(1))
         yield {
             **consent,
-            "third_parties": ["pension_center"],
+            "given_at": (given + timedelta(minutes=1)).isoformat(),
+            "third_parties": ["pension_center", "state-credit-bureau"],
             "evidence": {"method": "kdp", "reference": f"kdp-{person.iin[:6]}"},
         }
 

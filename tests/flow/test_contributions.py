@@ -296,6 +296,6 @@ async def test_evidence_is_in_a_back_up(house: House) -> None:
     async with house.gateway() as gateway:
         await consented(house, gateway)
         await ask(gateway)
-    ran = await house.cli("backup", str(house.home / "copy.db"))
+    ran = await house.cli("backup", str(house.home / "copy.db"), "--caller", "compliance")
     assert ran.code == 0, ran.err
     assert Intruder(f"sqlite:///{house.home}/copy.db", house.home).value("SELECT count(*) FROM evidence") == 1

@@ -17,6 +17,7 @@ from datetime import date
 from time import perf_counter
 from typing import Protocol
 
+from qaqpa import metrics
 from qaqpa.adapter import Adapter, Operation, Signer, SigningAdapter
 from qaqpa.errors import (
     AnswerUnreadable,
@@ -157,6 +158,7 @@ def minimised(data: Mapping[str, Json], route: Route, decision: Decision, day: d
     return minimise(data, route.fields, consent_confirmed=confirmed, context=Context(day))
 
 
+@metrics.timed_async("encode")
 async def write_message(
     adapter: Adapter, operation: Operation, extract: Extract, exchange: Exchange, signer: Signer | None
 ) -> Message:
@@ -205,6 +207,7 @@ def request_asks(caller: CallerId, request: DisclosureRequest) -> Asked:
     return Asked(caller, RecipientId(request.recipient), request.operation, request.purpose)
 
 
+@metrics.timed_async("decode")
 async def read_answer(adapter: Adapter, operation: Operation, reply: Reply, signer: Signer | None, iin: str) -> Report:
     """The report in `reply`, its signatures checked first where the operation wants them.
 

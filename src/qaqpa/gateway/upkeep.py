@@ -12,6 +12,7 @@ from qaqpa import log
 from qaqpa.errors import LedgerRolledBack, QaqpaError
 from qaqpa.gateway.witnesses import Witnesses
 from qaqpa.ledger import Ledger
+from qaqpa.ledger.answers import forget_expired
 from qaqpa.ledger.backup import enter_loss
 from qaqpa.ledger.checkpoints import Checkpoints
 from qaqpa.ledger.recovery import recover
@@ -121,4 +122,6 @@ class Upkeep:
             return
         if time.monotonic() - self._recovered_at >= RECOVER_EVERY_S or self._ledger.has_unfinished:
             await recover(self._ledger)
+            now = self._ledger.clock()
+            await self._ledger.store.write(lambda connection: forget_expired(connection, now))
             self._recovered_at = time.monotonic()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from qaqpa import metrics
 from qaqpa.errors import (
     ClockSetBack,
     DecisionOutdated,
@@ -136,6 +137,7 @@ class Ledger:
 
     # --- the flow --------------------------------------------------------------------------------
 
+    @metrics.timed_async("intend")
     async def intend(
         self,
         disclosure: DisclosureId,
@@ -181,6 +183,7 @@ class Ledger:
             raise
         return Intent(disclosure, appended.index, subject.id, decision, message)
 
+    @metrics.timed_async("conclude")
     async def conclude(self, intended: Intent, ended: Outcome, kept: Kept | None = None) -> int:
         """Record what came of an intent, and keep what the caller is told; returns the entry's index.
 
