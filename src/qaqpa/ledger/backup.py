@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from qaqpa import files
-from qaqpa.errors import KeyringError, LedgerRolledBack, NotPossible, StoreUnavailable
+from qaqpa.errors import KeyringError, LedgerRolledBack, NotPossible, StoreUnavailable, VerificationFailed
 from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger import entries
 from qaqpa.ledger.checkpoints import Outside
@@ -173,7 +173,15 @@ def _copy(source: Connection, target: Connection, progress: Progress) -> None:
             if table.name == "entries":
                 for month in {row[names.index("month")] for row in rows}:
                     target.make_month(month)
-            target.execute_many(insert, rows)
+            try:
+                target.execute_many(insert, rows)
+            except Exception as error:
+                if target.is_damage(error):
+                    raise VerificationFailed(
+                        f"rows of the table {table.name} do not fit it: the database was changed; `qaqpa ledger "
+                        "verify` says more"
+                    ) from error
+                raise
             done += len(rows)
             progress(done, total)
 

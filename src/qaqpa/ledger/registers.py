@@ -158,16 +158,16 @@ class Registers:
                     index=index,
                 )
 
-    def compare_keys(self, connection: Connection, subjects: set[bytes]) -> None:
+    def compare_keys(self, connection: Connection, subjects: set[str]) -> None:
         """Everybody whom an entry is about has a key, and nobody who was erased. Raises VerificationFailed."""
         for (subject,) in connection.stream(_KEYS):
             if subject in self._erased:
                 index = self._erased[subject]
                 raise VerificationFailed(f"the subject that entry {index} erased has a key again", index=index)
-            subjects.discard(subject.encode())
-        lost = subjects - {subject.encode() for subject in self._erased}
+            subjects.discard(subject)
+        lost = subjects - self._erased.keys()
         if lost:
-            first = min(lost).decode()
+            first = min(lost)
             raise VerificationFailed(f"the key of subject {first} is gone and no entry says that it was erased")
         if (alone := connection.execute(_UNINDEXED).scalar()) is not None:
             raise VerificationFailed(f"subject {alone} has a key and no place in the index, or the other way round")

@@ -16,6 +16,7 @@ from qaqpa.ledger.found import Found
 from qaqpa.ledger.integrate import integrated, read_tile
 from qaqpa.ledger.story import Entry, Story, bad_columns, from_file
 from qaqpa.store import Connection, Row
+from qaqpa.store.shape import require_shape
 from qaqpa.tlog.merkle import EMPTY_ROOT
 from qaqpa.tlog.notes import Checkpoint, VerifierKey
 from qaqpa.tlog.tiles import TILE, TileTree, grow, tiles_of
@@ -24,7 +25,6 @@ Progress = Callable[[int, int], None]
 """Entries done, entries in all."""
 
 BATCH = TILE * 16
-_BYTES = {"sqlite": "CAST({} AS BLOB)", "postgresql": "convert_to({}, 'UTF8')"}
 _HASHED = {"sqlite": "CAST(x'00' || body AS BLOB)", "postgresql": "'\\x00'::bytea || body"}
 """What a leaf's hash is over (RFC 9162 §2.1.1), put together by the database, which is quicker at it."""
 _TREE = "SELECT size, last_time FROM tree WHERE id = 1"
@@ -32,11 +32,10 @@ _TILES = "SELECT count(*) FROM tiles"
 
 
 def _rows(connection: Connection) -> Iterator[Row]:
-    """Every entry, its texts as bytes and its body as it is hashed."""
-    text = _BYTES[connection.dialect].format
-    columns = ", ".join(text(name) for name in ("request", "subject", "time", "caller", "recipient"))
-    hashed = _HASHED[connection.dialect]
-    return connection.stream(f"SELECT idx, leaf, kind, {columns}, month, {hashed} FROM entries ORDER BY idx")  # noqa: S608
+    """Every entry, its body as it is hashed; without a month where the body is of another type."""
+    columns, hashed = "request, subject, time, caller, recipient", _HASHED[connection.dialect]
+    month = "CASE typeof(body) WHEN 'blob' THEN month END" if connection.dialect == "sqlite" else "month"
+    return connection.stream(f"SELECT idx, leaf, kind, {columns}, {month}, {hashed} FROM entries ORDER BY idx")  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,31 @@ def verify(
     `key` is the ledger's; with it the stored checkpoints and those that somebody `kept` are checked. `archived` opens
     months that were moved to files; without it their bodies count as unread.
     """
+    try:
+        return _verify(connection, progress, key, kept, archived)
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        raise _damaged(error) from error
+    except Exception as error:
+        if connection.is_damage(error):
+            raise _damaged(error) from error
+        raise
+
+
+def _damaged(error: Exception) -> VerificationFailed:
+    return VerificationFailed(
+        f"the database holds what Qaqpa did not write, so that it cannot be read ({type(error).__name__}): restore a "
+        "back-up that verifies"
+    )
+
+
+def _verify(
+    connection: Connection,
+    progress: Progress | None,
+    key: VerifierKey | None,
+    kept: Iterable[bytes],
+    archived: Bodies | None,
+) -> Verified:
+    require_shape(connection)
     size, last_time = connection.execute(_TREE).first() or (0, "")
     in_tree, root = integrated(connection)
     tree, story, found = _Rebuilt(connection, in_tree), Story(), Found(in_tree)
@@ -87,24 +111,20 @@ def verify(
         raise VerificationFailed(f"the tree says that it has {size} entries, {tree.seen} are there", index=index)
     tree.finish(root)
     story.registers.compare_archives(connection)
-    opened_now, unknown = _names(story.open_intents), _names(story.unknown)
+    opened_now, unknown = tuple(story.open_intents), tuple(story.unknown)
     if not story.unread:
         if last_time != story.latest:
             raise VerificationFailed(
                 f"the tree says that its last entry is of {last_time or 'no time'}, it is of "
                 f"{story.latest or 'no time'}"
             )
-        unsettled = {each.decode(): ("open", index) for each, index in story.open_intents.items()}
-        unsettled |= {each.decode(): ("unknown", index) for each, index in story.unknown.items()}
+        unsettled = {each: ("open", index) for each, index in story.open_intents.items()}
+        unsettled |= {each: ("unknown", index) for each, index in story.unknown.items()}
         story.registers.compare(connection, unsettled)
         story.registers.compare_keys(connection, story.subjects)
         found.compare(connection)
     checked = 0 if key is None else _check_checkpoints(connection, tree.tree, key, kept)
     return Verified(size, root, in_tree, dict(story.kinds), opened_now, unknown, checked, story.unread)
-
-
-def _names(disclosures: Iterable[bytes]) -> tuple[str, ...]:
-    return tuple(each.decode() for each in disclosures)
 
 
 def _check_leaves(entries: list[Entry]) -> None:
@@ -114,9 +134,13 @@ def _check_leaves(entries: list[Entry]) -> None:
         index = next(entry[0] for entry, made in zip(entries, hashes, strict=True) if made != entry[1])
         raise VerificationFailed(f"entry {index} was changed: its body does not have its leaf hash", index=index)
     months = {(entry[8], entry[5][:7]): entry[0] for entry in reversed(entries)}
-    wrong = [index for (month, time), index in months.items() if b"%d-%02d" % divmod(month, 100) != time]
+    wrong = [index for (month, time), index in months.items() if _month(month) != time]
     if wrong:
         raise bad_columns(min(wrong))
+
+
+def _month(month: object) -> str:
+    return f"{month // 100}-{month % 100:02d}" if isinstance(month, int) else ""
 
 
 def _batches(connection: Connection, size: int, archived: Bodies | None) -> Iterator[tuple[list[Entry], list[bytes]]]:

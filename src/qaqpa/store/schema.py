@@ -150,3 +150,7 @@ meta = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+# SQLite keeps in a column whatever is put there, unless its table is STRICT.
+for _table in metadata.tables.values():
+    _table.dialect_options["sqlite"]["strict"] = True
