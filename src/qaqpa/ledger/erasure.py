@@ -21,6 +21,7 @@ _PENDING = (
 )
 _EPOCHS = "SELECT k.epoch, m.value FROM subject_keys k JOIN meta m ON m.name = 'epoch' WHERE k.subject = ?"
 _FORGET = ("DELETE FROM subjects WHERE subject = ?", "DELETE FROM subject_keys WHERE subject = ?")
+_REMEMBER = "INSERT INTO erasures (subject, epoch) VALUES (?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ async def erase(
             connection.execute(statement, (subject.id,))
         # The last epoch that may have wrapped the key: the keys may have been rotated since the keyring was read.
         epoch = max(map(int, epochs))
+        connection.execute(_REMEMBER, (subject.id, epoch))
         public = entries.erasure(
             subject.id, caller, person, reason, instrument=instrument, epoch=epoch, at=ledger.clock()
         )

@@ -121,6 +121,7 @@ def _verify(
         unsettled = {each: ("open", index) for each, index in story.open_intents.items()}
         unsettled |= {each: ("unknown", index) for each, index in story.unknown.items()}
         story.registers.compare(connection, unsettled)
+        story.registers.compare_meta(connection, size)
         story.registers.compare_keys(connection, story.subjects)
         found.compare(connection)
     checked = 0 if key is None else _check_checkpoints(connection, tree.tree, key, kept)

@@ -116,6 +116,14 @@ subject_keys = Table(
     Index("subject_keys_epoch", "epoch"),
 )
 
+# Who was erased, and the epoch with whose keys that takes effect: their entries may lie in files.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+)
+
 consents = Table(
     "consents",
     metadata,

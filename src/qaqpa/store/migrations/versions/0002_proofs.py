@@ -102,6 +102,11 @@ def upgrade() -> None:
     op.create_index("unsettled_subject", "unsettled", ["subject"])
     op.add_column("subjects", sa.Column("iin", sa.LargeBinary))
     op.create_index("subject_keys_epoch", "subject_keys", ["epoch"])
+    op.create_table(
+        "erasures",
+        sa.Column("subject", sa.Text, primary_key=True),
+        sa.Column("epoch", sa.Integer, nullable=False),
+    )
     if not postgres:
         _make_strict()
     _move(postgres=postgres)
