@@ -98,14 +98,17 @@ def _verify(
     size, last_time = connection.execute(_TREE).first() or (0, "")
     in_tree, root = integrated(connection)
     tree, story, found = _Rebuilt(connection, in_tree), Story(), Found(in_tree)
-    for entries, leaves in _batches(connection, size, archived):
-        _check_leaves(entries)
-        story.unread += len(leaves) - len(entries)
-        story.follow(entries)
-        found.see(entries)
-        tree.add(leaves)
-        if progress is not None:
-            progress(tree.seen, size)
+    try:
+        for entries, leaves in _batches(connection, size, archived):
+            story.unread += len(leaves) - len(entries)
+            _check(entries, story, tree)
+            found.see(entries)
+            tree.add(leaves)
+            if progress is not None:
+                progress(tree.seen, size)
+    except VerificationFailed as error:
+        tree.compare_before(error.index)
+        raise
     if tree.seen != size:
         index = min(size, tree.seen)
         raise VerificationFailed(f"the tree says that it has {size} entries, {tree.seen} are there", index=index)
@@ -128,12 +131,37 @@ def _verify(
     return Verified(size, root, in_tree, dict(story.kinds), opened_now, unknown, checked, story.unread)
 
 
+def _check(entries: list[Entry], story: Story, tree: _Rebuilt) -> None:
+    """Whatever an entry tells by itself. Raises VerificationFailed for the first that is wrong in any way."""
+    try:
+        _check_leaves(entries)
+    except VerificationFailed as error:
+        before = _before(error, entries)
+        _check(before, story, tree)
+        tree.compare_leaves(before)
+        raise
+    try:
+        story.follow(entries)
+    except VerificationFailed as error:
+        tree.compare_leaves(_before(error, entries))
+        raise
+
+
+def _before(error: VerificationFailed, entries: list[Entry]) -> list[Entry]:
+    return [entry for entry in entries if error.index is not None and entry[0] < error.index]
+
+
 def _check_leaves(entries: list[Entry]) -> None:
     """Every body hashed again; every month that of its time."""
     hashes = [sha256(entry[-1]).digest() for entry in entries]
     if hashes != [entry[1] for entry in entries]:
         index = next(entry[0] for entry, made in zip(entries, hashes, strict=True) if made != entry[1])
+        _check_months([entry for entry in entries if entry[0] < index])
         raise VerificationFailed(f"entry {index} was changed: its body does not have its leaf hash", index=index)
+    _check_months(entries)
+
+
+def _check_months(entries: list[Entry]) -> None:
     months = {(entry[8], entry[5][:7]): entry[0] for entry in reversed(entries)}
     wrong = [index for (month, time), index in months.items() if _month(month) != time]
     if wrong:
@@ -155,23 +183,35 @@ def _batches(connection: Connection, size: int, archived: Bodies | None) -> Iter
             expected = last + 1
             continue
         entries, leaves = list[Entry](), list[bytes]()
-        for row in batch:
-            if row[0] < expected:
-                raise VerificationFailed(f"entry {row[0]} stands twice", index=row[0])
-            for missing in range(expected, row[0]):
-                gaps.fill(missing, entries, leaves)
-            entries.append(row)
-            leaves.append(row[1])
-            expected = row[0] + 1
+        try:
+            for row in batch:
+                _require_once(row[0], expected)
+                for missing in range(expected, row[0]):
+                    gaps.fill(missing, entries, leaves)
+                entries.append(row)
+                leaves.append(row[1])
+                expected = row[0] + 1
+        except VerificationFailed:
+            yield entries, leaves  # what stands before the gap may be wrong too, and is said first
+            raise
         yield entries, leaves
     entries, leaves = list[Entry](), list[bytes]()
-    for missing in range(expected, size):
-        if not gaps.may_lie_in_a_file(missing):
-            break
-        gaps.fill(missing, entries, leaves)
+    try:
+        for missing in range(expected, size):
+            if not gaps.may_lie_in_a_file(missing):
+                break
+            gaps.fill(missing, entries, leaves)
+    except VerificationFailed:
+        yield entries, leaves
+        raise
     if leaves:
         yield entries, leaves
     gaps.finish()
+
+
+def _require_once(index: int, expected: int) -> None:
+    if index < expected:
+        raise VerificationFailed(f"entry {index} stands twice", index=index)
 
 
 class _Gaps:
@@ -193,12 +233,12 @@ class _Gaps:
             raise VerificationFailed(f"entry {index} is missing", index=index)
         leaf = leaf_in(self._stored, index)
         self._filled += 1
-        leaves.append(leaf)
         if self._files is not None:
             found, body = next(self._files, (None, b""))
             if found != index:
                 raise VerificationFailed(f"the file of its month does not hold entry {index}", index=index)
             entries.append(from_file(index, leaf, body))
+        leaves.append(leaf)
 
     def finish(self) -> None:
         """Just what was moved is missing."""
@@ -238,6 +278,18 @@ class _Rebuilt:
         }
         self._grown, self._root = grown.size, grown.root
 
+    def compare_leaves(self, entries: list[Entry]) -> None:
+        """One by one, as far as the tree has grown: to find the first that is not what is in it."""
+        for index, leaf, *_ in entries:
+            if index < self._size and leaf_in(self._stored, index) != leaf:
+                raise _changed(0, index // TILE, index)
+
+    def compare_before(self, index: int | None) -> None:
+        """What was added and fills no tile yet, up to an entry that is wrong in another way."""
+        for (level, number), hashes in self._edge.items():
+            if level == 0 and index is not None:
+                self._compare((level, number), hashes[: max(0, index - number * TILE) * 32], whole=False)
+
     @staticmethod
     def _grows(place: tuple[int, int], size: int) -> bool:
         level, number = place
@@ -258,8 +310,8 @@ class _Rebuilt:
         if self._root != root:
             raise VerificationFailed("the entries do not make the root that is stored: the past was changed")
 
-    def _compare(self, place: tuple[int, int], hashes: bytes) -> None:
-        stored = self._stored(*place)
+    def _compare(self, place: tuple[int, int], hashes: bytes, *, whole: bool = True) -> None:
+        stored = self._stored(*place)[: None if whole else len(hashes)]
         if stored != hashes:
             level, number = place
             width = TILE ** (level + 1)
@@ -267,9 +319,13 @@ class _Rebuilt:
                 (at for at in range(TILE) if stored[32 * at : 32 * at + 32] != hashes[32 * at : 32 * at + 32]), 0
             )
             index = number * width + apart * TILE**level
-            raise VerificationFailed(
-                f"tile {level}/{number} is not what the entries from {index} on make: the past was changed", index=index
-            )
+            raise _changed(level, number, index)
+
+
+def _changed(level: int, number: int, index: int) -> VerificationFailed:
+    return VerificationFailed(
+        f"tile {level}/{number} is not what the entries from {index} on make: the past was changed", index=index
+    )
 
 
 def _check_checkpoints(connection: Connection, tree: TileTree, key: VerifierKey, kept: Iterable[bytes]) -> int:
