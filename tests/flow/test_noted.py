@@ -185,5 +185,50 @@ async def test_erasures_of_months_that_were_moved_are_counted(house: House, tmp_
         await erase(gateway, OTHER.iin)
         assert (await rotate(gateway)).erasures == 2
         assert house.entries(gateway, "control")[-1]["erasures"] == 2
-    ran = await house.cli("ledger", "verify", "--archives", str(tmp_path / "files"))
+    ran = await house.cli("ledger", "verify", "--archives", str(tmp_path / "files"), "--whole")
     assert ran.code == 0, ran.err
+    assert (await house.cli("ledger", "verify")).code == 0
+    ran = await house.cli("ledger", "verify", "--whole")
+    assert (ran.code, "were not read: give --archives" in ran.err) == (6, True)
+    ran = await house.cli("ledger", "verify", "--whole", "--json")
+    assert (ran.code, ran.json["verified"]) == (6, False)
+    ran = await house.cli("ledger", "verify", "--json")
+    assert (ran.code, ran.json["verified"], ran.json["whole"]) == (0, True, False)
+
+
+# --- the last checkpoint ---------------------------------------------------------------------------
+
+
+@pytest.mark.promise(4)
+@both_engines
+async def test_no_checkpoint_is_printed_that_the_key_did_not_sign(house: House, intruder: Intruder) -> None:
+    await used(house)
+    intruder.change("UPDATE checkpoints SET note = ?", b"forged")
+    for arguments in (("checkpoint",), ("checkpoint", "--json"), ("prove", "0")):
+        ran = await house.cli("ledger", *arguments)
+        assert (ran.code, "forged" in ran.out) == (6, False), ran.err
+
+
+@pytest.mark.promise(4)
+async def test_no_checkpoint_is_printed_that_is_over_another_past(house: House, intruder: Intruder) -> None:
+    await used(house)
+    tile = bytes(intruder.value("SELECT hashes FROM tiles"))
+    intruder.change("UPDATE tiles SET hashes = ?", tile[32:] + tile[:32])
+    for arguments in (("checkpoint",), ("prove", "0")):
+        ran = await house.cli("ledger", *arguments)
+        assert (ran.code, "not over those that stand" in ran.err) == (6, True), ran.err
+
+
+@pytest.mark.promise(4)
+@both_engines
+async def test_checkpoints_that_are_gone_from_the_database_stand_outside(house: House, intruder: Intruder) -> None:
+    await used(house)
+    before = (await house.cli("ledger", "checkpoint")).out
+    assert "the database's last checkpoint" not in (await house.cli("ledger", "verify")).out
+    intruder.change("DELETE FROM checkpoints")
+    assert (await house.cli("ledger", "checkpoint")).out == before == (house.home / "checkpoint.txt").read_text()
+    assert (await house.cli("ledger", "prove", "1")).code == 0
+    ran = await house.cli("ledger", "verify")
+    assert (ran.code, "last checkpoint is over 0 entries" in ran.out) == (0, True)
+    ran = await house.cli("ledger", "verify", "--json")
+    assert (ran.json["last_checkpoint"], ran.json["checkpoint_outside"]) == (0, 2)

@@ -53,6 +53,8 @@ class Verified:
     """Disclosures of which nobody knows what came of them, and that no person has settled yet."""
     checkpoints: int
     """How many were checked."""
+    last_checkpoint: int
+    """Size of the last one that is stored; 0 without one, or without a key to check them by."""
     unread: int
     """Entries whose bodies lie in files that were not given; their leaf hashes are in the tree all the same."""
 
@@ -127,8 +129,8 @@ def _verify(
         story.registers.compare_meta(connection, size)
         story.registers.compare_keys(connection, story.subjects)
         found.compare(connection)
-    checked = 0 if key is None else _check_checkpoints(connection, tree.tree, key, kept)
-    return Verified(size, root, in_tree, dict(story.kinds), opened_now, unknown, checked, story.unread)
+    checked, last = (0, 0) if key is None else _check_checkpoints(connection, tree.tree, key, kept)
+    return Verified(size, root, in_tree, dict(story.kinds), opened_now, unknown, checked, last, story.unread)
 
 
 def _check(entries: list[Entry], story: Story, tree: _Rebuilt) -> None:
@@ -328,19 +330,21 @@ def _changed(level: int, number: int, index: int) -> VerificationFailed:
     )
 
 
-def _check_checkpoints(connection: Connection, tree: TileTree, key: VerifierKey, kept: Iterable[bytes]) -> int:
-    """Every checkpoint must be signed by the ledger's key and over the entries that stand."""
-    checked = 0
+def _check_checkpoints(
+    connection: Connection, tree: TileTree, key: VerifierKey, kept: Iterable[bytes]
+) -> tuple[int, int]:
+    """Every checkpoint must be signed by the ledger's key and over the entries that stand: how many, and the last."""
+    checked = last = 0
     for size, data in connection.stream("SELECT size, note FROM checkpoints ORDER BY size"):
         checkpoint = opened(bytes(data), key)[1]
         if checkpoint.size != size:
             raise VerificationFailed(f"the stored checkpoint of size {size} says {checkpoint.size}")
         _check_checkpoint(tree, checkpoint)
-        checked += 1
+        checked, last = checked + 1, checkpoint.size
     for data in kept:
         _check_checkpoint(tree, opened(data, key)[1])
         checked += 1
-    return checked
+    return checked, last
 
 
 def _check_checkpoint(tree: TileTree, checkpoint: Checkpoint) -> None:
