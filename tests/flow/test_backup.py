@@ -275,7 +275,7 @@ def cut(path: Path) -> None:
 
 def edited(path: Path) -> None:
     with sqlite3.connect(path) as raw:
-        raw.execute("UPDATE entries SET body = replace(CAST(body AS TEXT), 'delivered', 'rejected!')")
+        raw.execute("UPDATE entries SET body = CAST(replace(CAST(body AS TEXT), 'delivered', 'rejected!') AS BLOB)")
     raw.close()
 
 
@@ -317,8 +317,8 @@ SPOILT = {
     "an entry edited": (edited, 6),
     "an entry gone": (without_a_row, 6),
     "a register edited": (register_edited, 6),
-    "a table gone": (a_table_broken, 2),
-    "a table gone that is only copied": (another_table_broken, 2),
+    "a table gone": (a_table_broken, 6),
+    "a table gone that is only copied": (another_table_broken, 6),
     "somebody else's database": (foreign, 2),
 }
 

@@ -28,7 +28,7 @@ from qaqpa.errors import (
     QaqpaError,
     ThirdPartyError,
 )
-from qaqpa.gateway.compliance import Compliance, check_open_text
+from qaqpa.gateway.compliance import Compliance
 from qaqpa.gateway.flow import Flow, request_asks
 from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_upkeep
@@ -44,6 +44,7 @@ from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Disclosure
 from qaqpa.model.identifiers import CallerId
+from qaqpa.model.open_text import check_open_text
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import timestamp

@@ -144,7 +144,7 @@ def _fill(file: BinaryIO, connection: Connection, month: int) -> tuple[array[int
     for index, leaf, body in connection.stream(_MONTH, (month,)):
         if index >= size:
             raise NotPossible([f"month: entry {index} is not in the tree yet, a moment later it is; ask again"])
-        if leaf_hash(body) != leaf:
+        if not isinstance(body, bytes) or leaf_hash(body) != leaf:
             raise VerificationFailed(f"entry {index} is not what is in the tree", index=index)
         line = b"%d %b\n" % (index, body)
         digest.update(line)
@@ -195,6 +195,8 @@ def bodies(connection: Connection, size: int, archived: Bodies | None) -> Iterat
             yield found
         expected = index + 1
         if index < size:
+            if not isinstance(body, bytes):
+                raise VerificationFailed(f"entry {index} was changed: its body is not stored as bytes", index=index)
             yield body
 
 

@@ -52,7 +52,7 @@ def opened(data: bytes, key: VerifierKey) -> tuple[Note, Checkpoint]:
 
 
 def latest_note(connection: Connection) -> bytes | None:
-    """The last checkpoint that was signed, with the cosignatures it has got."""
+    """The last checkpoint that was signed, with the cosignatures it has got, as the database has it."""
     note = connection.execute(_LATEST).scalar()
     return None if note is None else _bytes(note)
 
@@ -77,9 +77,26 @@ def _needless(stored: Iterable[Row], key: VerifierKey) -> list[Row]:
     return found
 
 
-def proof_of(connection: Connection, key: VerifierKey, index: int) -> bytes:
-    """A C2SP tlog-proof of an entry under the last checkpoint. Raises NotFound."""
-    data = latest_note(connection)
+def last_note(connection: Connection, key: VerifierKey, outside: bytes | None = None) -> bytes | None:
+    """The last checkpoint, of the database or `outside` it: signed by the key, and over the entries that stand.
+
+    Raises VerificationFailed for one that is not.
+    """
+    notes = {note: opened(note, key)[1] for note in (latest_note(connection), outside) if note is not None}
+    tree = tree_of(connection)
+    for checkpoint in notes.values():
+        if checkpoint.size > tree.size or (checkpoint.size and tree.root_at(checkpoint.size) != checkpoint.root):
+            raise VerificationFailed(
+                f"the checkpoint over {checkpoint.size} entries is not over those that stand: the past was changed, or "
+                "the database is an older or a forked copy; `qaqpa ledger verify` says more"
+            )
+    # Of two of the same size the database's: it has the cosignatures.
+    return max(notes, key=lambda note: notes[note].size, default=None)
+
+
+def proof_of(connection: Connection, key: VerifierKey, index: int, outside: bytes | None = None) -> bytes:
+    """A C2SP tlog-proof of an entry under the last checkpoint. Raises NotFound, VerificationFailed."""
+    data = last_note(connection, key, outside)
     size = 0 if data is None else opened(data, key)[1].size
     if data is None or index >= size:
         raise NotFound(f"entry {index} is under no checkpoint: the last one is over {size} entries")

@@ -27,6 +27,7 @@ _FORGET = (
     "DELETE FROM answers WHERE subject = ?",
     "DELETE FROM evidence WHERE subject = ?",
 )
+_REMEMBER = "INSERT INTO erasures (subject, epoch) VALUES (?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ async def erase(
             connection.execute(statement, (subject.id,))
         # The last epoch that may have wrapped the key: the keys may have been rotated since the keyring was read.
         epoch = max(map(int, epochs))
+        connection.execute(_REMEMBER, (subject.id, epoch))
         public = entries.erasure(
             subject.id, caller, person, reason, instrument=instrument, epoch=epoch, at=ledger.clock()
         )

@@ -48,6 +48,7 @@ _KEYS_OF = {
 }
 _ID_OF = "SELECT subject FROM subjects WHERE blind = ?"
 _EPOCH = "SELECT value FROM meta WHERE name = 'epoch'"
+_ANYBODY = "SELECT 1 FROM subject_keys LIMIT 1"
 _SET_EPOCH = (
     "INSERT INTO meta (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
@@ -169,6 +170,23 @@ def iin_of(connection: Connection, subject: Subject) -> str:
     raise KeyringError("no entry tells the IIN of a subject that lacks it beside the key: run `qaqpa ledger verify`")
 
 
+def _epoch(connection: Connection) -> int | None:
+    """The epoch of the subjects' keys, None before the first subject. Raises KeyringError where nothing says it."""
+    epoch = connection.execute(_EPOCH).scalar()
+    if epoch is None and connection.execute(_ANYBODY).first() is None:
+        return None
+    return _number(epoch)
+
+
+def _number(epoch: object) -> int:
+    if not isinstance(epoch, str) or not epoch.isdecimal():
+        raise KeyringError(
+            "the database does not say of which epoch its subjects' keys are (meta.epoch was changed): nobody can be "
+            "found in it. Run `qaqpa ledger verify` and restore a back-up; nothing is sent"
+        )
+    return int(epoch)
+
+
 class _Outdated(Exception):
     """The database is of a later epoch than the keyring in memory."""
 
@@ -226,21 +244,22 @@ class Subjects:
 
     async def follow_keyring(self) -> None:
         """Let the database know the keyring's epoch, so that every gateway reads the keyring again."""
-        epoch = await self._store.read(lambda connection: connection.execute(_EPOCH).scalar())
-        if epoch is None or int(epoch) < self._keyring.epoch:
+        epoch = await self._store.read(_epoch)
+        if epoch is None or epoch < self._keyring.epoch:
             await self._store.write(self._advance, alone=True)
 
     def _advance(self, connection: Connection) -> None:
-        known = connection.execute(_EPOCH).scalar()
-        if known is None or int(known) < self._keyring.epoch:
+        known = _epoch(connection)
+        if known is None or known < self._keyring.epoch:
             connection.execute(_SET_EPOCH, (str(self._keyring.epoch),))
 
     def _lookup(self, connection: Connection, iin: str, *, last: bool = False) -> Subject | None:
         blinds = self._keyring.blinds(iin)  # while keys rotate, a person stands under the old index or the new one
         row = connection.execute(_FIND.format(marks=", ".join("?" * len(blinds))), blinds).first()
         if row is None:
+            _epoch(connection)
             return None
-        if int(row[0]) > self._keyring.epoch:
+        if _number(row[0]) > self._keyring.epoch:
             if last:
                 raise KeyringError(
                     f"the database is of epoch {row[0]} and the keyring of epoch {self._keyring.epoch}: this keyring "

@@ -95,6 +95,11 @@ class Connection(ABC):
         """Take a lock until the transaction ends, if nobody holds it. With one writer (SQLite) it is always free."""
 
     @abstractmethod
+    def is_damage(self, error: Exception) -> bool:
+        """Whether the error says that what stands in the database is not what belongs there (a table that is gone,
+        a value of another type), and not that the database cannot be reached."""
+
+    @abstractmethod
     def begin(self, mode: Literal["write", "alone", "snapshot"]) -> None:
         """Begin a transaction: one writer's among others, one that no other writer overlaps, or one unchanging view."""
 

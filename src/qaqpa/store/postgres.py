@@ -158,6 +158,9 @@ class PostgresConnection(Connection):
         taken: bool = self._raw.execute("SELECT pg_try_advisory_xact_lock(%s)", (key,)).fetchall()[0][0]
         return taken
 
+    def is_damage(self, error: Exception) -> bool:
+        return isinstance(error, psycopg.DataError | psycopg.IntegrityError | psycopg.ProgrammingError)
+
     def begin(self, mode: Literal["write", "alone", "snapshot"]) -> None:
         if mode == "snapshot":
             # The view is that of the first query, so that one comes at once.

@@ -126,6 +126,14 @@ subject_keys = Table(
     Index("subject_keys_epoch", "epoch"),
 )
 
+# Who was erased, and the epoch with whose keys that takes effect: their entries may lie in files.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+)
+
 consents = Table(
     "consents",
     metadata,
@@ -191,3 +199,7 @@ meta = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+# SQLite keeps in a column whatever is put there, unless its table is STRICT.
+for _table in metadata.tables.values():
+    _table.dialect_options["sqlite"]["strict"] = True
