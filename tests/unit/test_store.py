@@ -326,6 +326,7 @@ async def test_a_disclosure_has_one_outcome_and_the_first_one_stands(
     store_url: str, tmp_path: Path, first: OutcomeResult, second: OutcomeResult
 ) -> None:
     with book_at(store_url, tmp_path) as book:
+        await book.ledger.record_policy([], "digest")
         intent = await book.intend()
         await book.ledger.conclude(intent, Outcome(first, "first"))
         with pytest.raises(StoreUnavailable, match="has an outcome already"):
@@ -336,6 +337,7 @@ async def test_a_disclosure_has_one_outcome_and_the_first_one_stands(
 
 async def test_of_many_outcomes_at_once_one_stands_and_nobody_else_is_harmed(store_url: str, tmp_path: Path) -> None:
     with book_at(store_url, tmp_path) as book, book_at(store_url, tmp_path) as elsewhere:
+        await book.ledger.record_policy([], "digest")
         intent = await book.intend()
         results = await asyncio.gather(
             *(each.ledger.enter_outcome(intent, OK) for each in (book, elsewhere) for _ in range(5)),
@@ -344,8 +346,8 @@ async def test_of_many_outcomes_at_once_one_stands_and_nobody_else_is_harmed(sto
         )
         refused = [each for each in results if isinstance(each, StoreUnavailable)]
         assert len(refused) == 9 and all("has an outcome already" in str(each) for each in refused)
-        assert sorted(each for each in results if isinstance(each, int)) == list(range(1, 12))
-        assert book.verified().kinds == {"intent": 1, "outcome": 1, "control": 10}
+        assert sorted(each for each in results if isinstance(each, int)) == list(range(2, 13))
+        assert book.verified().kinds == {"policy": 1, "intent": 1, "outcome": 1, "control": 10}
 
 
 # --- a database that cannot be written -------------------------------------------------------------

@@ -172,7 +172,7 @@ async def test_disclosures_are_not_hidden_by_the_type_of_a_column(house: House, 
     intruder.change("UPDATE entries SET recipient = CAST(recipient AS BLOB) WHERE kind = 'intent'")
     ran = await house.cli("ledger", "verify")
     assert (ran.code, "entry 2: its columns do not say what its body says" in ran.err) == (6, True)
-    ran = await house.cli("backup", str(tmp_path / "b.db"))
+    ran = await house.cli("backup", str(tmp_path / "b.db"), "--caller", "compliance")
     assert (ran.code, (tmp_path / "b.db").exists()) == (6, False)
     intruder.change("UPDATE entries SET body = CAST(body AS TEXT) WHERE idx = 2")
     for arguments in (("show", "2"), ("show", "--raw", "2"), ("show",), ("export", str(tmp_path / "out"))):
