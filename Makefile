@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check bench sandbox torture lock clean
+.PHONY: help demo test check bench serve sandbox torture lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -24,6 +24,9 @@ demo: $(READY)  ## run the shipped sample through the real code path and verify 
 
 test: $(READY)  ## run all tests
 	@$(BIN)/pytest -n auto $(PYTEST_ARGS)
+
+serve: $(READY)  ## the online service beside stand-ins of the third parties, with tokens to try it
+	@$(BIN)/qaqpa serve --sandbox
 
 sandbox: $(READY)  ## run stand-ins of the third parties, to try commands against
 	@$(BIN)/qaqpa sandbox

@@ -13,13 +13,14 @@ from ledger import ledger_rows
 from online import online_added
 from rich.console import Console
 from rich.table import Table
+from service import service_rows
 
 BUILD = Path("build")
 
 
 def main() -> None:
     """Run every benchmark."""
-    rows = [*asyncio.run(online_added()), *asyncio.run(ledger_rows())]
+    rows = [*asyncio.run(service_rows()), *asyncio.run(online_added()), *asyncio.run(ledger_rows())]
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
     table = Table("name", "value", "unit", "goal", "baseline", box=None, header_style="bold")

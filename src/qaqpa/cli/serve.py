@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 from qaqpa import metrics
 from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, make_private, setup
 from qaqpa.cli.render import err, out
+from qaqpa.cli.trial import prepare, stand_ins
 from qaqpa.errors import NotConfigured
 from qaqpa.gateway import Setup
 from qaqpa.keys import Keyring
@@ -30,15 +32,27 @@ def serve(
     home: Home = HOME,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT, in place of service.listen in gateway.toml.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes, in place of service.workers.")] = None,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Beside stand-ins of the third parties, with tokens to try it.")
+    ] = False,
 ) -> None:
     """Serve /v1 to internal callers until interrupted; a stop finishes what is under way."""
+    make_private(home)
+    with ExitStack() as stack:
+        if sandbox:
+            stack.enter_context(stand_ins(config, home))
+            host, port = address(listen or setup(config, home).config.gateway.service.listen)
+            prepare(config, home, f"http://{host}:{port}")
+        _serve(config, home, listen, workers)
+
+
+def _serve(config: Path, home: Path, listen: str | None, workers: int | None) -> None:
     # Here, because no other command needs a web server, and each waits for what it imports.
     from granian import Granian  # noqa: PLC0415
     from granian.constants import Interfaces, Loops  # noqa: PLC0415
 
     from qaqpa.service import worker  # noqa: PLC0415
 
-    make_private(home)
     made = setup(config, home)
     service = made.config.gateway.service
     host, port = address(listen or service.listen)

@@ -1,0 +1,71 @@
+"""`qaqpa serve --sandbox`: beside stand-ins of the third parties, ready to be tried. Synthetic people only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+
+from qaqpa.cli.options import opened, run, setup
+from qaqpa.cli.render import out
+from qaqpa.errors import NotConfigured
+from qaqpa.keys import Keyring
+from qaqpa.service import tokens
+
+CALLERS = ("loan-scoring", "collections", "compliance")
+_DAYS = 1
+
+
+@contextmanager
+def stand_ins(config: Path, home: Path) -> Iterator[None]:
+    """Stand-ins in a process of their own, and this process's environment pointing at them."""
+    command = (sys.executable, "-m", "qaqpa", "sandbox", "--attached", "--json", "--config", str(config))
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [*command, "--home", str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        said = b""
+        while not said.endswith(b"}\n"):
+            line = process.stdout.readline()
+            if not line:
+                raise NotConfigured("the stand-ins did not start: run `qaqpa sandbox` to see why")
+            said += line
+        os.environ.update(orjson.loads(said))
+        yield
+    finally:
+        process.communicate()  # the end of its standard input is its end
+
+
+def prepare(config: Path, home: Path, url: str) -> None:
+    """A keyring if there is none, a token for each caller, and lines to try."""
+    made = setup(config, home)
+    if not made.keyring_path.exists():
+        Keyring.create(made.keyring_path, made.unlock).close()
+
+    async def make() -> dict[str, str]:
+        async with opened(config, home) as gateway:
+            return {
+                of: (
+                    await tokens.make_for(
+                        gateway, of, caller="compliance", person="whoever tries this", reason="a trial",
+                        lifetime=timedelta(days=_DAYS),
+                    )
+                )[1]
+                for of in CALLERS
+            }  # fmt: skip
+
+    examples = home / "sandbox" / "examples"
+    out.print(f"Stand-ins of the third parties run beside it; tokens for {_DAYS} day:")
+    for of, text in run(make).items():
+        out.print(f"  {of:13} {text}", soft_wrap=True)
+    ask = f'curl -s {url}/v1/{{}} -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json"'
+    out.print("For example, with TOKEN set to that of loan-scoring:")
+    out.print(f"  {ask.format('consents')} -d @{examples}/consent.json", soft_wrap=True)
+    out.print(f'  {ask.format("disclosures")} -H "Idempotency-Key: first" -d @{examples}/request.json', soft_wrap=True)
