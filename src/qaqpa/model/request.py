@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from qaqpa.errors import InvalidRequest
 from qaqpa.model.identifiers import Iin, Slug
 from qaqpa.model.vocabulary import Count, Identity, PersonalData, Text
+from qaqpa.model.words import Day, Flag
 
 LARGEST = 8 * 2**20
 """Bytes of a request; one person's data is a few thousand."""
@@ -25,14 +25,14 @@ class ContractFacts(BaseModel):
 
     number: Text | None = None
     days_overdue: Count | None = None
-    breach_notified_on: date | None = None
+    breach_notified_on: Day | None = None
     """56-V art. 9-2: the borrower is told within 10 days of delay."""
-    settlement_steps_done: bool | None = None
-    restructuring_pending: bool | None = None
-    collector_clause: bool | None = None
+    settlement_steps_done: Flag | None = None
+    restructuring_pending: Flag | None = None
+    collector_clause: Flag | None = None
     """62-VI art. 4: the loan agreement provides for a collector."""
-    secured_by_home: bool | None = None
-    duties_met: bool | None = None
+    secured_by_home: Flag | None = None
+    duties_met: Flag | None = None
     """7.1(3): every duty under the contract is met."""
 
 

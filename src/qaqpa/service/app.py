@@ -42,7 +42,7 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
                 for name, issuer in setup.config.gateway.service.issuers.items()
             ]
             for issuer in issuers:
-                stack.push_async_callback(issuer.line.close)
+                stack.push_async_callback(issuer.close)
             health = Health(gateway)
             app.state.desk = routes.Desk(gateway, Callers(known, Tokens(gateway.store), issuers, clock), health)
             _log.info("serving")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import orjson
 from fastapi import Request, Response
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
 from qaqpa.errors import InvalidRequest, MediaTypeRefused, QaqpaError, RequestTooLarge, RequestTooSlow
 from qaqpa.gateway.answers import error_answer
@@ -84,6 +85,8 @@ async def document(request: Request, model: type[Model], *, largest: int, timeou
                 body += chunk
                 if len(body) > largest:
                     raise RequestTooLarge([f"request: is longer than {largest} bytes"])
+    except ClientDisconnect:
+        raise InvalidRequest(["request: the connection ended before it came whole"]) from None
     except TimeoutError:
         raise RequestTooSlow([f"request: did not come whole within {timeout_s:g} s"]) from None
     found = parse(model, bytes(body))
