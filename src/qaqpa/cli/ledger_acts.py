@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from qaqpa import files
 from qaqpa.cli.options import (
     CONFIG,
     HOME,
@@ -26,7 +27,7 @@ from qaqpa.cli.options import (
     setup,
 )
 from qaqpa.cli.render import out, print_json, table
-from qaqpa.errors import InvalidRequest, NotConfigured
+from qaqpa.errors import InvalidRequest, NotConfigured, NotPossible
 from qaqpa.ledger.archive import Archived
 from qaqpa.ledger.recovery import Unsettled
 from qaqpa.model.words import OutcomeResult
@@ -38,6 +39,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("open")(list_open)
     app.command()(settle)
+    app.command()(evidence)
     app.command()(archive)
     app.command("accept-clock")(accept_clock)
     app.command()(witness)
@@ -111,6 +113,28 @@ def settle(
 
     index = run(work)
     out.print(f"[green]settled[/] {escape(disclosure)} as {result.value}; entry {index}", soft_wrap=True)
+
+
+def evidence(
+    disclosure: Annotated[str, typer.Argument(help="The disclosure's id.")],
+    file: Annotated[Path, typer.Option("--to", help="New file that the answer is written to.")],
+    caller: Caller,
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Write the signed answer to a disclosure to a file, byte for byte as it came. It holds personal data."""
+
+    async def work() -> bytes:
+        async with opened(config, home) as gateway:
+            return await gateway.compliance.evidence(caller, disclosure)
+
+    existing_store(setup(config, home))
+    answer = run(work)
+    try:
+        files.write_new(file, answer)
+    except OSError as error:
+        raise NotPossible([f"{file}: cannot be written: {error.strerror}"]) from None
+    out.print(f"[green]written[/] {len(answer)} bytes to {file}; only its owner may read it", soft_wrap=True)
 
 
 def archive(

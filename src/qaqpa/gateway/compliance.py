@@ -18,6 +18,7 @@ from qaqpa.ledger.archive import Archived, Bodies, archive
 from qaqpa.ledger.checkpoints import latest_note, opened, proof_of
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.erasure import Erased, erase
+from qaqpa.ledger.evidence import answer_of
 from qaqpa.ledger.export import Exported, export
 from qaqpa.ledger.integrate import read_tile
 from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, latest
@@ -152,6 +153,14 @@ class Compliance:
         """Write the whole ledger to a folder that verifies by itself."""
         await self._looked(caller, "export", {})
         return await export(self._store, self._key, folder, progress, archived)
+
+    async def evidence(self, caller: str, disclosure: str) -> bytes:
+        """The answer to a disclosure that is kept as evidence, as it came. Raises NotFound, KeyringError."""
+        self._require(caller, Role.REVIEW)
+        answer = await answer_of(self._ledger, disclosure)
+        # Only what exists is entered by name: anything may have been typed as an id.
+        await self._looked(caller, "evidence", {"disclosure": disclosure})
+        return answer
 
     async def unsettled(self, caller: str) -> list[Unsettled]:
         """Disclosures of which nobody knows what came of them."""

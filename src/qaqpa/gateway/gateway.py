@@ -31,6 +31,7 @@ from qaqpa.gateway.flow import Flow, request_asks
 from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
+from qaqpa.gateway.sidecar import Sidecar
 from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger, StillHolds, entries
 from qaqpa.ledger.answers import Once
@@ -87,7 +88,7 @@ class Gateway:
         equipped: dict[str, Equipped] = {}
         for recipient in setup.config.recipients.values():
             try:
-                equipped[recipient.id] = equip(setup, recipient)
+                equipped[recipient.id] = equip(setup, recipient, clock)
             except NotConfigured as error:
                 self.unready[recipient.id] = str(error)
         self.transport = Transport(
@@ -102,6 +103,7 @@ class Gateway:
             transport=self.transport,
             adapters={name: each.adapter for name, each in equipped.items()},
             keys={name: each.key for name, each in equipped.items()},
+            signers={name: each.signer for name, each in equipped.items() if each.signer is not None},
             remembered=self.remembered,
             still_holds=self._still_holds,
             shadow=self.shadow,
@@ -129,6 +131,9 @@ class Gateway:
             finally:
                 await gateway._drain()
                 await gateway.transport.close()
+                for signer in gateway.flow.signers.values():
+                    if isinstance(signer, Sidecar):
+                        await signer.close()
                 await upkeep.stop()
 
     # --- disclosures -----------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 """Erase a person (7.1(3)): their key is deleted, so nothing the ledger holds about them can be read, and every proof
-still holds.
+still holds. What was kept of answers as evidence is deleted with it.
 
 Back-ups and free pages still hold the wrapped key, so the erasure is pending until the keys of its epoch are destroyed
 (`qaqpa keys rotate`).
@@ -25,6 +25,7 @@ _FORGET = (
     "DELETE FROM subjects WHERE subject = ?",
     "DELETE FROM subject_keys WHERE subject = ?",
     "DELETE FROM answers WHERE subject = ?",
+    "DELETE FROM evidence WHERE subject = ?",
 )
 
 

@@ -37,6 +37,7 @@ StillHolds = Callable[[Connection], bool]
 """Asked in the transaction of an intent: is what the decision rested on as it was?"""
 
 _FREE_KEY = "DELETE FROM idempotency WHERE disclosure = ?"
+_KEEP = "INSERT INTO evidence (disclosure, subject, sealed) VALUES (?, ?, ?)"
 _META = "SELECT value FROM meta WHERE name = ?"
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
@@ -213,8 +214,13 @@ class Ledger:
             "their_code": ended.their_code,
         }
         draft = self.draft(Kind.OUTCOME, intended.id, public, subject, private)
+        evidence: bytes | None = None
+        if ended.keeps_answer and ended.reply is not None:
+            evidence = subject.seal_evidence(intended.id, ended.reply.body)
 
         def unit(connection: Connection) -> Appended:
+            if evidence is not None:
+                connection.execute(_KEEP, (intended.id, subject.id, evidence))
             if ended.result is OutcomeResult.NOT_SENT:  # nothing was disclosed, so the key may be used again
                 connection.execute(_FREE_KEY, (intended.id,))
             elif kept is not None:

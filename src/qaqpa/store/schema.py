@@ -98,6 +98,16 @@ unsettled = Table(
     Index("unsettled_subject", "subject"),
 )
 
+# Answers that are evidence, as they came, sealed under their subject's key.
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("disclosure", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("evidence_subject", "subject"),
+)
+
 subjects = Table(
     "subjects",
     metadata,
