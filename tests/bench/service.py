@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -124,6 +124,7 @@ async def service_rows() -> list[Row]:
         server = Server(folder / "pg")
         try:
             for engine, url in (("sqlite", None), ("postgresql", server.database())):
+                (folder / engine).mkdir()
                 rows += await _engine_rows(folder / engine, engine, url)
         finally:
             server.server.cleanup()
@@ -131,7 +132,6 @@ async def service_rows() -> list[Row]:
 
 
 async def _engine_rows(folder: Path, engine: str, url: str | None) -> list[Row]:
-    folder.mkdir()
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(built(folder, url))
         seen = await captured(house)
@@ -174,10 +174,13 @@ async def _engine_rows(folder: Path, engine: str, url: str | None) -> list[Row]:
 def _rows(suffix: str, many: dict[str, tuple[float, float]], one: dict[str, tuple[float, float]]) -> list[Row]:
     is_goal = not suffix
     ours, same, plain = many["qaqpa"][0], many["aiohttp"][0], many["httpx"][0]
-    make: Callable[..., Row] = lambda name, value, unit, goal, base: {
-        "name": name + suffix, "value": round(value, 3), "unit": unit, "goal": goal if is_goal else None,
-        "baseline": round(base, 3),
-    }  # fmt: skip
+
+    def make(name: str, value: float, unit: str, goal: float | None, base: float) -> Row:
+        return {
+            "name": name + suffix, "value": round(value, 3), "unit": unit, "goal": goal if is_goal else None,
+            "baseline": round(base, 3),
+        }  # fmt: skip
+
     return [
         make("online_vs_same_stack", ours / same, f"ratio; {ours:.0f}/s, 32 connections", 0.5, same),
         make("online_vs_httpx", ours / plain, "ratio", 3.0, plain),

@@ -27,11 +27,13 @@ from qaqpa.cli.render import out, print_json, table
 from qaqpa.errors import InvalidRequest, NotFound, NotPossible, VerificationFailed
 from qaqpa.ledger.archive import Bodies, from_folder
 from qaqpa.ledger.checkpoints import Outside, latest_note, proof_of
+from qaqpa.ledger.checkpoints import opened as opened_note
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.export import Exported
 from qaqpa.ledger.read import Entry, Wanted, size_of
 from qaqpa.ledger.verify import Verified
 from qaqpa.ledger.verify import verify as verify_snapshot
+from qaqpa.tlog.notes import VerifierKey
 
 app = typer.Typer(help="Read, verify, prove and export the disclosure log.", no_args_is_help=True)
 ledger_acts.register(app)
@@ -140,12 +142,14 @@ def verify(
     """Hash every entry again, rebuild tree and registers, check every checkpoint. Says the first bad entry."""
     made = setup(config, home)
     outside = Outside(made.checkpoint_path, made.log_key)
-    kept = [_read(path) for path in checkpoint or ()]
-    if outside.path.exists():
-        kept.append(_read(outside.path))
+    paths = [*(checkpoint or ()), *(path for path in [outside.path] if path.exists())]
+    kept = [(path, _read(path)) for path in paths]
     with existing_store(made).snapshot() as connection, progress("verifying") as advance:
         try:
-            found = verify_snapshot(connection, advance, key=outside.key, kept=kept, archived=_bodies(archives))
+            for path, note in kept:
+                _require_checkpoint(path, note, outside.key)
+            notes = [note for _, note in kept]
+            found = verify_snapshot(connection, advance, key=outside.key, kept=notes, archived=_bodies(archives))
         except VerificationFailed as error:
             if as_json:
                 print_json({"verified": False, "index": error.index, "detail": str(error)})
@@ -160,14 +164,28 @@ def verify(
                 "root": found.root.hex(),
                 "kinds": dict(found.kinds),
                 "checkpoints": found.checkpoints,
-                "open_intents": list(found.open_intents),
-                "unknown": list(found.unknown),
+                "open_intents": len(found.open_intents),
+                "unknown": len(found.unknown),
                 "unread": found.unread,
                 "whole": not found.unread,
+                "compared_outside": bool(kept),
             }
         )
     else:
         _print_verified(found)
+        if not kept:
+            out.print(
+                f"[yellow]nothing outside the database to compare with[/]: {escape(str(outside.path))} is missing; "
+                "whether the whole was set back nobody can tell here. Give a --checkpoint that somebody kept",
+                soft_wrap=True,
+            )
+
+
+def _require_checkpoint(path: Path, note: bytes, key: VerifierKey) -> None:
+    try:
+        opened_note(note, key)
+    except VerificationFailed as error:
+        raise VerificationFailed(f"{path} is not a checkpoint of this ledger: {error}") from None
 
 
 def _print_verified(found: Verified) -> None:
@@ -187,7 +205,10 @@ def _print_verified(found: Verified) -> None:
             soft_wrap=True,
         )
     if found.open_intents:
-        out.print(f"[yellow]disclosures without an outcome yet: {len(found.open_intents)}[/]")
+        out.print(
+            f"[yellow]disclosures without an outcome yet: {len(found.open_intents)}[/]; `qaqpa ledger open` lists them",
+            soft_wrap=True,
+        )
     if found.unknown:
         out.print(
             f"[yellow]disclosures that ended unknown: {len(found.unknown)}[/]; their data may have left; `qaqpa ledger "

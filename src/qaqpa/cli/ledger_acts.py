@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import ssl
 from enum import StrEnum
 from pathlib import Path
@@ -26,7 +27,7 @@ from qaqpa.cli.options import (
     run,
     setup,
 )
-from qaqpa.cli.render import out, print_json, table
+from qaqpa.cli.render import err, out, print_json, table
 from qaqpa.errors import InvalidRequest, NotConfigured, NotPossible
 from qaqpa.ledger.archive import Archived
 from qaqpa.ledger.recovery import Unsettled
@@ -199,8 +200,24 @@ def witness(
     if not key.exists():
         create_key(key, name)
     made = Witness(name, key, state, {each.name: [each] for each in map(VerifierKey.parse, log)})
-    out.print(f"[bold]{made.key}[/]", soft_wrap=True)
-    out.print(
-        f"listening on {host}:{port}; give that key to the ledgers' operators (ledger.witnesses). Ctrl-C ends this"
-    )
-    asyncio.run(serve(made, host, port, tls))
+    if tls is None and not _is_own_machine(host):
+        err.print(
+            f"[yellow]caution[/]: plain HTTP at {escape(host)}, which others reach: give --certificate, or listen on "
+            "127.0.0.1 behind a proxy that speaks TLS",
+            soft_wrap=True,
+        )
+
+    def listening(host: str, port: int) -> None:
+        out.print(f"[bold]{made.key}[/]", soft_wrap=True)
+        out.print(
+            f"listening on {host}:{port}; give that key to the ledgers' operators (ledger.witnesses). Ctrl-C ends this"
+        )
+
+    asyncio.run(serve(made, host, port, tls, listening=listening))
+
+
+def _is_own_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

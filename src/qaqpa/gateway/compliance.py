@@ -15,12 +15,13 @@ from qaqpa.gateway.replay import Found, Span, Tally, replay_ledger
 from qaqpa.gateway.setup import Drafted, Setup
 from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.archive import Archived, Bodies, archive
+from qaqpa.ledger.backup import BackedUp, back_up
 from qaqpa.ledger.checkpoints import latest_note, opened, proof_of
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.erasure import Erased, erase
 from qaqpa.ledger.evidence import answer_of
 from qaqpa.ledger.export import Exported, export
-from qaqpa.ledger.integrate import read_tile
+from qaqpa.ledger.integrate import integrate, read_tile
 from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, latest
 from qaqpa.ledger.recovery import Unsettled, located, settle
 from qaqpa.ledger.rotation import Progress, Rotated, rotate
@@ -161,6 +162,14 @@ class Compliance:
         # Only what exists is entered by name: anything may have been typed as an id.
         await self._looked(caller, "evidence", {"disclosure": disclosure})
         return answer
+
+    async def back_up(self, caller: str, path: Path, progress: Progress) -> BackedUp:
+        """Write the whole ledger to a new file, and verify it. Who operates may, and who reviews."""
+        self._require(caller, Role.OPERATE, Role.REVIEW)
+        await self.enter_look(caller, "backup", {})
+        while await self._store.write(integrate):  # the next checkpoint is over that look, and the copy must reach it
+            pass
+        return await asyncio.to_thread(back_up, self._store, path, progress)
 
     async def unsettled(self, caller: str) -> list[Unsettled]:
         """Disclosures of which nobody knows what came of them."""

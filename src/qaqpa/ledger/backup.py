@@ -6,7 +6,7 @@ The keyring is not in it: keep its copy apart, because whoever has both can read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -97,8 +97,20 @@ def restore(
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise NotPossible([f"{path}: is no back-up of Qaqpa's, which is an SQLite database"])
-    with _store_in(path).snapshot() as source:
-        found = verify(source, key=outside.key)
+    with ExitStack() as stack:
+        copy = _store_in(path)
+        unreadable_file: tuple[type[Exception], ...] = (StoreUnavailable, *copy.engine.failures)
+        try:
+            source = stack.enter_context(copy.snapshot())
+            found = verify(source, key=outside.key)
+            _count(source)
+        except unreadable_file as error:
+            cause = copy.engine.cause(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+            sentence = (
+                f"{path}: is no back-up of Qaqpa's, or is damaged, or lies where nothing may be written ({cause}); "
+                "take another copy of it. Nothing was restored"
+            )
+            raise NotPossible([sentence]) from None
         if found.size == 0:
             raise NotPossible([f"{path}: holds no entry; it is no back-up, or one that was cut off"])
         unreadable = _require_keys(source, keyring, accept_loss=accepted is not None)
@@ -161,9 +173,15 @@ def _require_keys(source: Connection, keyring: Keyring, *, accept_loss: bool) ->
     return int(row[0])
 
 
+def _count(source: Connection) -> int:
+    """Rows of all tables, each of which is there."""
+    tables = [table.name for table in metadata.sorted_tables]
+    return sum(int(source.execute(f"SELECT count(*) FROM {name}").scalar()) for name in tables)  # noqa: S608
+
+
 def _copy(source: Connection, target: Connection, progress: Progress) -> None:
     tables = metadata.sorted_tables
-    total = sum(int(source.execute(f"SELECT count(*) FROM {table.name}").scalar()) for table in tables)  # noqa: S608
+    total = _count(source)
     done = 0
     for table in tables:
         names = [column.name for column in table.columns]

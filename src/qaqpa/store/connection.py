@@ -87,8 +87,8 @@ class Connection(ABC):
         """Room for the bodies of a month."""
 
     @abstractmethod
-    def drop_month(self, month: int) -> None:
-        """Delete the bodies of a month."""
+    def drop_month(self, month: int) -> bool:
+        """Delete the bodies of a month; False, with nothing deleted, while somebody reads the ledger for long."""
 
     @abstractmethod
     def try_lock(self, key: int) -> bool:
@@ -130,6 +130,8 @@ class Engine(ABC):
     """The driver's exceptions."""
     waits: ClassVar[tuple[type[Exception], ...]]
     """Those of them after which a whole group fails at once: waiting again for each unit would take as long again."""
+    outdated: ClassVar[tuple[type[Exception], ...]]
+    """Those of them after which the session knows better what there is: the transaction is run once more."""
     readers: ClassVar[int]
     """Threads that read beside the event loop; 0 where a read is so short that it runs in the loop."""
 

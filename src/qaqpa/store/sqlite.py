@@ -82,8 +82,9 @@ class SqliteConnection(Connection):
     def make_month(self, month: int) -> None:
         """One table holds all months."""
 
-    def drop_month(self, month: int) -> None:
+    def drop_month(self, month: int) -> bool:
         self._raw.execute("DELETE FROM entries WHERE month = ?", (month,))
+        return True
 
     def try_lock(self, key: int) -> bool:
         return True
@@ -126,6 +127,7 @@ class SqliteEngine(Engine):
 
     failures: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, SQLAlchemyError)
     waits: ClassVar[tuple[type[Exception], ...]] = ()  # whoever waits for this lock does so before any unit runs
+    outdated: ClassVar[tuple[type[Exception], ...]] = ()
     readers: ClassVar[int] = 0
 
     def __init__(self, text: str, home: Path) -> None:

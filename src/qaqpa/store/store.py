@@ -258,7 +258,7 @@ class Store:
                 loop.call_soon_threadsafe(_settle, mine)
         return connection
 
-    def _commit(self, connection: Connection, group: list[_Waiting]) -> bool:
+    def _commit(self, connection: Connection, group: list[_Waiting], *, again: bool = True) -> bool:
         """Whether the group is settled: committed, or a single unit that failed by itself."""
         connection.begin("alone" if group[0].alone else "write")
         try:
@@ -271,6 +271,8 @@ class Store:
             connection.commit()
         except Exception as error:  # noqa: BLE001 - a unit may fail in any way; only its own caller is to hear of it
             connection.rollback()  # raises when the connection is broken: then the whole group hears of that
+            if again and isinstance(error, self.engine.outdated):
+                return self._commit(connection, group, again=False)
             if len(group) > 1 and not isinstance(error, self.engine.waits):
                 return False
             for waiting in group:
