@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import time
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,7 +38,9 @@ def token(key: Any = RSA, alg: str = "RS256", header: dict[str, Any] | None = No
     """A signed access token."""
     head = {"alg": alg, "kid": key.kid, "typ": "at+jwt"} | (header or {})
     head = {name: value for name, value in head.items() if value is not None}
-    return jwt.encode(head, claims(**changes), key, algorithms=[alg])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that EdDSA has a newer name
+        return jwt.encode(head, claims(**changes), key, algorithms=[alg])
 
 
 @dataclass
@@ -65,7 +68,8 @@ class Issuer:
         path.write_text(
             path.read_text()
             + f'\n[service.issuers.main]\nissuer = "{ISSUER}"\naudience = "{AUDIENCE}"\n{more}'
-            + '[service.issuers.main.channel]\nkind = "https"\nca = "env:ISSUER_CA"\nprivate_networks = ["127.0.0.0/8"]\n'
+            + '[service.issuers.main.channel]\nkind = "https"\nca = "env:ISSUER_CA"\n'
+            + 'private_networks = ["127.0.0.0/8"]\n'
             + "connect_timeout_s = 1\nanswer_timeout_s = 1\n"
             + '[service.issuers.main.channel.endpoints]\njwks = "env:ISSUER_URL"\n'
         )
@@ -85,9 +89,9 @@ async def issuing(folder: Path) -> AsyncIterator[Issuer]:
     authority.issue_cert("localhost").configure_cert(context)
     app = web.Application()
     app.router.add_get("/jwks", made.jwks)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context, shutdown_timeout=0.1)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()
     made.port = runner.addresses[0][1]
     try:

@@ -22,7 +22,7 @@ from qaqpa.service.callers import Burst
 ID = "00000000-0000-7000-8000-000000000000"
 ASKED = {"iin": PERSON.iin, "person": "A", "reason": "asked", "duties_met": True}
 DONE, NOT_ALLOWED, NOT_FOUND, DENIED, UNKNOWN = 200, (403, "not_allowed"), 404, (403, "denied"), 401
-# What each may do: scoring, collections, compliance, and nobody. Proofs, checkpoints and tiles hold hashes only, so that
+# What each may do: scoring, collections, compliance, nobody. Proofs, checkpoints and tiles hold hashes only, so that
 # whoever discloses can prove that it stands in the ledger; entries are for those who review.
 TABLE = [
     ("POST", "/v1/disclosures", request_document(PERSON), (DONE, DENIED, NOT_ALLOWED, UNKNOWN)),

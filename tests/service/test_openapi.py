@@ -77,6 +77,8 @@ def tried(app: Any, token: str) -> tuple[list[str], set[str], int]:
                     "coverage": {"unexpected-methods": ["put", "query"]},
                     "stateful": {"generation": {"max-examples": EXAMPLES}, "max-steps": 5},
                 },
+                # It takes the same body as /v1/disclosures, which is tried in every way.
+                "operations": [{"include-path": "/v1/decisions", "phases": {"coverage": {"enabled": False}}}],
                 "checks": {
                     "positive_data_acceptance": {"expected-statuses": ACCEPTED},
                     "max_response_time": 10,
