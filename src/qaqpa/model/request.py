@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +16,8 @@ from qaqpa.model.words import Day, Flag
 
 LARGEST = 8 * 2**20
 """Bytes of a request; one person's data is a few thousand."""
+_TOLD_AT_ONCE = 100
+"""Problems of one request; a hostile one has as many as it likes."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -105,8 +108,8 @@ def _read_json(document: bytes | str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        double = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        double = next(name for name, count in counts.items() if count > 1)
         raise InvalidRequest([f"{readable_path((double,))}: stands twice; which one counts cannot be known"])
     return made
 
@@ -125,4 +128,5 @@ def parse(model: type[Model], document: bytes | str | dict[str, Any]) -> Model:
             + ("unknown field" if found["type"] == "extra_forbidden" else found["msg"].removeprefix("Value error, "))
             for found in error.errors(include_url=False, include_input=False, include_context=False)
         ]
-        raise InvalidRequest(problems) from None
+        more = len(problems) - _TOLD_AT_ONCE
+        raise InvalidRequest(problems[:_TOLD_AT_ONCE] + ([f"request: {more} more"] if more > 0 else [])) from None

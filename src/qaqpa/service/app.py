@@ -49,7 +49,7 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
             try:
                 yield
             finally:
-                health.stopping = True
+                await health.close()
 
     app = FastAPI(
         title="Qaqpa",
