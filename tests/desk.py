@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -113,6 +115,12 @@ class Served(Calls):
         return await asyncio.wait_for(self.process.wait(), within_s)
 
     @property
+    def workers(self) -> list[int]:
+        """Its processes that serve."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(child) for child in children]
+
+    @property
     def log(self) -> str:
         return b"".join(self.said).decode()
 
@@ -124,14 +132,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def limit_files(soft: int) -> None:
+    """Let this process have so many open files, until it asks for more."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
 @asynccontextmanager
-async def served(house: House, tokens: Mapping[str, str], *arguments: str) -> AsyncIterator[Served]:
-    """`qaqpa serve` until the block ends; it is ready when the block begins."""
+async def served(
+    house: House, tokens: Mapping[str, str], *arguments: str, files: int | None = None
+) -> AsyncIterator[Served]:
+    """`qaqpa serve` until the block ends; it is ready when the block begins. It begins with a soft limit of `files`."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "qaqpa", "serve", "--listen", f"127.0.0.1:{port}", *arguments,
         env=os.environ | house.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, start_new_session=True,
+        preexec_fn=None if files is None else lambda: limit_files(files),
     )  # fmt: skip
     said: list[bytes] = []
 

@@ -16,6 +16,7 @@ from qaqpa.model.words import Day, Flag
 
 LARGEST = 8 * 2**20
 """Bytes of a request; one person's data is a few thousand."""
+_SAID = {"extra_forbidden": "unknown field", "missing": "is missing"}
 _TOLD_AT_ONCE = 100
 """Problems of one request; a hostile one has as many as it likes."""
 Model = TypeVar("Model", bound=BaseModel)
@@ -125,7 +126,7 @@ def parse(model: type[Model], document: bytes | str | dict[str, Any]) -> Model:
     except ValidationError as error:
         problems = [
             f"{readable_path(found['loc']) or 'request'}: "
-            + ("unknown field" if found["type"] == "extra_forbidden" else found["msg"].removeprefix("Value error, "))
+            + (_SAID.get(found["type"]) or found["msg"].removeprefix("Value error, "))
             for found in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         more = len(problems) - _TOLD_AT_ONCE
