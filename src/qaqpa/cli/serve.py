@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import resource
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -50,6 +52,7 @@ def _serve(config: Path, home: Path, listen: str | None, workers: int | None) ->
     # Here, because no other command needs a web server, and each waits for what it imports.
     from granian import Granian  # noqa: PLC0415
     from granian.constants import Interfaces, Loops  # noqa: PLC0415
+    from granian.http import HTTP1Settings  # noqa: PLC0415
 
     from qaqpa.service import worker  # noqa: PLC0415
 
@@ -62,6 +65,7 @@ def _serve(config: Path, home: Path, listen: str | None, workers: int | None) ->
     Keyring.load(made.keyring_path, made.unlock).close()  # what is wrong with it is said here, once, and not by workers
     os.environ[worker.CONFIG], os.environ[worker.HOME] = str(config.resolve()), str(home.resolve())
     count = workers or service.workers
+    _allow_connections()
     with tempfile.TemporaryDirectory(prefix="qaqpa-metrics-") as folder:
         if count > 1:
             os.environ[metrics.MULTIPROCESS] = folder
@@ -81,10 +85,18 @@ def _serve(config: Path, home: Path, listen: str | None, workers: int | None) ->
             ssl_key=key,
             ssl_ca=_path(made, service.client_ca, "service.client_ca"),
             ssl_client_verify=service.client_ca is not None,
-            workers_kill_timeout=int(service.shutdown_timeout_s),
+            http1_settings=HTTP1Settings(header_read_timeout=math.ceil(service.request_timeout_s * 1000)),
+            workers_kill_timeout=math.ceil(service.shutdown_timeout_s),
             respawn_failed_workers=True,
             websockets=False,
         ).serve()
+
+
+def _allow_connections() -> None:
+    """Each connection is an open file, and the usual limit of 1,024 is soft."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def address(text: str) -> tuple[str, int]:

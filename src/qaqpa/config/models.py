@@ -106,7 +106,9 @@ class IssuerConfig(Section):
     """The `aud` that a token for this gate must name."""
     channel: HttpsChannel
     """Where its keys are; the one endpoint is named `jwks`."""
-    algorithms: Annotated[tuple[Literal["RS256", "PS256", "ES256", "EdDSA"], ...], Field(min_length=1)] = ("RS256",)
+    algorithms: Annotated[tuple[Literal["RS256", "PS256", "ES256", "Ed25519", "EdDSA"], ...], Field(min_length=1)] = (
+        "RS256",
+    )
     keys_fresh_s: Annotated[Number, Field(ge=10, le=86_400)] = 600.0
     """After which its keys are fetched again."""
     keys_stale_s: Annotated[Number, Field(ge=0, le=86_400)] = 3_600.0

@@ -6,6 +6,7 @@ holds terms that tell nothing about the person.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -24,6 +25,7 @@ from qaqpa.store import Connection, Row
 AHEAD = timedelta(minutes=5)
 """How far ahead of ours the clock may be that dated a consent; one given later than that is not given yet."""
 
+_ID = re.compile(r"[0-9a-f-]{36}")
 _COLUMNS = "id, subject, terms, withdrawal_asked_at, withdrawn_at"
 _BY_ID = f"SELECT {_COLUMNS} FROM consents WHERE id = ?"  # noqa: S608 - constants only
 _BY_SUBJECT = f"SELECT {_COLUMNS} FROM consents WHERE subject = ?"  # noqa: S608 - constants only
@@ -98,7 +100,9 @@ class Consents:
 
     async def get(self, consent_id: str) -> Consent:
         """The consent with this id. Raises NotFound."""
-        row = await self._store.read(lambda connection: connection.execute(_BY_ID, (consent_id,)).first())
+        row = None
+        if _ID.fullmatch(consent_id):  # what is no id may hold what a database does not take
+            row = await self._store.read(lambda connection: connection.execute(_BY_ID, (consent_id,)).first())
         if row is None:
             raise NotFound("no consent with this id is on record")
         return _consent(row)

@@ -70,12 +70,16 @@ class Compliance:
     # --- looking ---------------------------------------------------------------------------------
 
     async def entries(self, caller: str, count: int, wanted: Wanted = ALL) -> list[Entry]:
-        """The last `count` entries that are wanted, oldest first."""
+        """The last `count` entries that are wanted, oldest first. Raises InvalidRequest."""
+        self._require(caller, Role.REVIEW)
+        names = {"recipient": wanted.recipient, "caller": wanted.caller, "kind": wanted.kind}
+        check_open_text(**{name: text for name, text in names.items() if text is not None})
         await self._looked(caller, "list", {**wanted.said(), "count": count})
         return await self._store.read(lambda connection: latest(connection, count, wanted))
 
     async def entry(self, caller: str, index: int) -> Entry:
-        """One entry. Raises NotFound."""
+        """One entry. Raises NotAllowed, NotFound."""
+        self._require(caller, Role.REVIEW)
         found = await self._store.read(lambda connection: entry_at(connection, index))
         await self._looked(caller, "show", {"index": index})
         return found

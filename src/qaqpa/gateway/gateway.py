@@ -29,7 +29,7 @@ from qaqpa.errors import (
     ThirdPartyError,
 )
 from qaqpa.gateway.compliance import Compliance
-from qaqpa.gateway.flow import Flow, request_asks
+from qaqpa.gateway.flow import Flow, request_asks, result_of
 from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
@@ -204,12 +204,28 @@ class Gateway:
         """Decide again when a consent was withdrawn or a recipient suspended meanwhile; now that is the reason."""
         for _ in range(_DECISIONS - 1):
             try:
-                return await self.flow.disclose(caller, request, once)
+                return await self._counted(caller, request, once)
             except DecisionOutdated:
                 _log.info("decided anew", caller=caller)
                 self._policy_entered = False
                 await self._enter_policy()
-        return await self.flow.disclose(caller, request, once)
+        return await self._counted(caller, request, once)
+
+    async def _counted(self, caller: CallerId, request: DisclosureRequest, once: Once | None) -> Disclosure:
+        asked = self.policy.known(request_asks(caller, request))  # a made-up name is no label
+        route = (asked.caller, asked.recipient, asked.operation, asked.purpose)
+        try:
+            done = await self.flow.disclose(caller, request, once)
+        except Blocked as error:
+            metrics.DECISIONS.labels(*route, error.decision.result.value).inc()
+            raise
+        except ThirdPartyError as error:
+            metrics.DECISIONS.labels(*route, "permit").inc()
+            metrics.DISCLOSURES.labels(*route, result_of(error).value).inc()
+            raise
+        metrics.DECISIONS.labels(*route, "permit").inc()
+        metrics.DISCLOSURES.labels(*route, "reused" if done.reused else "delivered").inc()
+        return done
 
     def _still_holds(self, decision: Decision) -> StillHolds:
         recipient, consent = decision.asked.recipient, decision.consent

@@ -8,11 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from qaqpa.model.identifiers import Bin, ConsentId, Iin, Slug, SubjectId
 from qaqpa.model.vocabulary import FieldPath, Text, expand
-from qaqpa.model.words import Words
+from qaqpa.model.words import Flag, Words, ZonedMoment
 
 
 class _Part(BaseModel):
@@ -64,13 +64,13 @@ FieldNames = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_in_
 
 
 class _Agreed(_Part):
-    given_at: AwareDatetime
-    expires_at: AwareDatetime | None = None
+    given_at: ZonedMoment
+    expires_at: ZonedMoment | None = None
     purposes: Names
     third_parties: Names
     """Kinds of recipient or ids of named ones."""
-    cross_border: bool
-    publication: bool
+    cross_border: Flag
+    publication: Flag
     fields: FieldNames
     """Paths of the vocabulary or top-level groups."""
     policy: Text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from collections import Counter
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
@@ -12,9 +12,13 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from qaqpa.errors import InvalidRequest
 from qaqpa.model.identifiers import Iin, Slug
 from qaqpa.model.vocabulary import Count, Identity, PersonalData, Text
+from qaqpa.model.words import Day, Flag
 
 LARGEST = 8 * 2**20
 """Bytes of a request; one person's data is a few thousand."""
+_SAID = {"extra_forbidden": "unknown field", "missing": "is missing"}
+_TOLD_AT_ONCE = 100
+"""Problems of one request; a hostile one has as many as it likes."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -25,14 +29,14 @@ class ContractFacts(BaseModel):
 
     number: Text | None = None
     days_overdue: Count | None = None
-    breach_notified_on: date | None = None
+    breach_notified_on: Day | None = None
     """56-V art. 9-2: the borrower is told within 10 days of delay."""
-    settlement_steps_done: bool | None = None
-    restructuring_pending: bool | None = None
-    collector_clause: bool | None = None
+    settlement_steps_done: Flag | None = None
+    restructuring_pending: Flag | None = None
+    collector_clause: Flag | None = None
     """62-VI art. 4: the loan agreement provides for a collector."""
-    secured_by_home: bool | None = None
-    duties_met: bool | None = None
+    secured_by_home: Flag | None = None
+    duties_met: Flag | None = None
     """7.1(3): every duty under the contract is met."""
 
 
@@ -105,8 +109,8 @@ def _read_json(document: bytes | str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        double = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        double = next(name for name, count in counts.items() if count > 1)
         raise InvalidRequest([f"{readable_path((double,))}: stands twice; which one counts cannot be known"])
     return made
 
@@ -122,7 +126,8 @@ def parse(model: type[Model], document: bytes | str | dict[str, Any]) -> Model:
     except ValidationError as error:
         problems = [
             f"{readable_path(found['loc']) or 'request'}: "
-            + ("unknown field" if found["type"] == "extra_forbidden" else found["msg"].removeprefix("Value error, "))
+            + (_SAID.get(found["type"]) or found["msg"].removeprefix("Value error, "))
             for found in error.errors(include_url=False, include_input=False, include_context=False)
         ]
-        raise InvalidRequest(problems) from None
+        more = len(problems) - _TOLD_AT_ONCE
+        raise InvalidRequest(problems[:_TOLD_AT_ONCE] + ([f"request: {more} more"] if more > 0 else [])) from None

@@ -11,7 +11,6 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, NewType
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic import Field as Bounds
 
 from qaqpa.model.identifiers import Bin, Iban, Iin, Phone
+from qaqpa.model.words import Day, Moment
 
 FieldPath = NewType("FieldPath", str)
 
@@ -100,8 +100,8 @@ class Document(Group):
     kind: Annotated[Text | None, _DOC] = None
     number: Annotated[Text | None, _DOC] = None
     issued_by: Annotated[Text | None, _DOC] = None
-    issued_on: Annotated[date | None, _DOC] = None
-    expires_on: Annotated[date | None, _DOC] = None
+    issued_on: Annotated[Day | None, _DOC] = None
+    expires_on: Annotated[Day | None, _DOC] = None
 
 
 class Sex(StrEnum):
@@ -118,7 +118,7 @@ class Identity(Group):
     last_name: Annotated[Text | None, _NAME] = None
     first_name: Annotated[Text | None, _NAME] = None
     middle_name: Annotated[Text | None, _NAME] = None
-    birth_date: Annotated[date | None, _mark("2.1(1)", _PERS, "pd:BirthDate")] = None
+    birth_date: Annotated[Day | None, _mark("2.1(1)", _PERS, "pd:BirthDate")] = None
     sex: Annotated[Sex | None, _mark("2.1(1)", _PERS, "pd:Gender")] = None
     document: Document | None = None
 
@@ -147,7 +147,7 @@ class Employment(Group):
     employer: Annotated[Text | None, _JOB] = None
     employer_bin: Annotated[Bin | None, _JOB] = None
     salary: Annotated[Money | None, _mark("2.1(1)", _FIN, "pd:Salary")] = None
-    salary_date: Annotated[date | None, _mark("2.1(1)", _FIN, "pd:Salary")] = None
+    salary_date: Annotated[Day | None, _mark("2.1(1)", _FIN, "pd:Salary")] = None
 
 
 class Family(Group):
@@ -177,8 +177,8 @@ class Contract(Group):
     """The microcredit contract. Sums in its currency; `days_overdue` in days."""
 
     number: Annotated[Text | None, _CONTRACT] = None
-    signed_on: Annotated[date | None, _CONTRACT] = None
-    matures_on: Annotated[date | None, _CONTRACT] = None
+    signed_on: Annotated[Day | None, _CONTRACT] = None
+    matures_on: Annotated[Day | None, _CONTRACT] = None
     amount: Annotated[Money | None, _CONTRACT] = None
     currency: Annotated[Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None, _CONTRACT] = None
     rate: Annotated[Rate | None, _CONTRACT] = None
@@ -191,15 +191,15 @@ class Contract(Group):
     expenses: Annotated[Money | None, _CONTRACT] = None
     total_due: Annotated[Money | None, _CONTRACT] = None
     days_overdue: Annotated[Count | None, _CONTRACT] = None
-    last_paid_on: Annotated[date | None, _CONTRACT] = None
+    last_paid_on: Annotated[Day | None, _CONTRACT] = None
     collateral: Annotated[Text | None, _CONTRACT] = None
 
 
 class Offer(Group):
     """The offer that the person was sent and accepted (policy 2.1(3))."""
 
-    sent_at: Annotated[datetime | None, _mark("2.1(3)", _PERS, "pd:ServiceConsumptionBehavior")] = None
-    accepted_at: Annotated[datetime | None, _mark("2.1(3)", _PERS, "pd:ServiceConsumptionBehavior")] = None
+    sent_at: Annotated[Moment | None, _mark("2.1(3)", _PERS, "pd:ServiceConsumptionBehavior")] = None
+    accepted_at: Annotated[Moment | None, _mark("2.1(3)", _PERS, "pd:ServiceConsumptionBehavior")] = None
     text_sha256: Annotated[
         Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None,
         _mark("2.1(3)", _TECH, "pd:ServiceConsumptionBehavior"),
@@ -212,7 +212,7 @@ class Device(Group):
     ip: Annotated[Text | None, _mark("2.1(2)", _TECH, "pd:IPAddress")] = None
     cookies: Annotated[Text | None, _BROWSER] = None
     user_agent: Annotated[Text | None, _BROWSER] = None
-    accessed_at: Annotated[datetime | None, _BROWSER] = None
+    accessed_at: Annotated[Moment | None, _BROWSER] = None
     page: Annotated[Text | None, _BROWSER] = None
     provider_domain: Annotated[Text | None, _BROWSER] = None
 
@@ -233,7 +233,7 @@ class ReportSubject(Group):
     last_name: Annotated[Text | None, _NAME] = None
     first_name: Annotated[Text | None, _NAME] = None
     middle_name: Annotated[Text | None, _NAME] = None
-    birth_date: Annotated[date | None, _mark("2.1(1)", _PERS, "pd:BirthDate")] = None
+    birth_date: Annotated[Day | None, _mark("2.1(1)", _PERS, "pd:BirthDate")] = None
     sex: Annotated[Text | None, _mark("2.1(1)", _PERS, "pd:Gender")] = None
     marital_status: Annotated[Text | None, _mark("2.1(1)", _PERS, "pd:MaritalStatus")] = None
     citizenship: Annotated[Text | None, _mark("2.1(1)", _PERS, "pd:Nationality")] = None
@@ -268,10 +268,10 @@ class ReportContract(Group):
     institution: Annotated[Text | None, _HISTORY] = None
     collateral: Annotated[Text | None, _HISTORY] = None
     currency: Annotated[Text | None, _HISTORY] = None
-    started_on: Annotated[date | None, _HISTORY] = None
-    ends_on: Annotated[date | None, _HISTORY] = None
-    repaid_on: Annotated[date | None, _HISTORY] = None
-    updated_on: Annotated[date | None, _HISTORY] = None
+    started_on: Annotated[Day | None, _HISTORY] = None
+    ends_on: Annotated[Day | None, _HISTORY] = None
+    repaid_on: Annotated[Day | None, _HISTORY] = None
+    updated_on: Annotated[Day | None, _HISTORY] = None
     amount: Annotated[Money | None, _HISTORY] = None
     outstanding: Annotated[Money | None, _HISTORY] = None
     overdue: Annotated[Money | None, _HISTORY] = None
@@ -285,7 +285,7 @@ class ReportContract(Group):
 class Contribution(Group):
     """One pension contribution; bin and name identify the employer."""
 
-    paid_on: Annotated[date | None, _INCOME] = None
+    paid_on: Annotated[Day | None, _INCOME] = None
     amount: Annotated[Money | None, _INCOME] = None
     employer: Annotated[Text | None, _JOB] = None
     employer_bin: Annotated[Text | None, _JOB] = None
@@ -296,7 +296,7 @@ class Report(Group):
 
     reference: Annotated[Text | None, _HISTORY] = None
     """The third party's own number of the answer."""
-    issued_at: Annotated[datetime | None, _HISTORY] = None
+    issued_at: Annotated[Moment | None, _HISTORY] = None
     score: Annotated[int | None, _HISTORY] = None
     risk_grade: Annotated[Text | None, _HISTORY] = None
     debt_burden: Annotated[Rate | None, _HISTORY] = None

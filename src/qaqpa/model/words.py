@@ -1,13 +1,14 @@
-"""Sentences in the three languages, and the small enumerations of the design's words."""
+"""Sentences in the three languages, times as callers write them, and the small enumerations of the design's words."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Strict, StringConstraints
 
 Language = Literal["ru", "kk", "en"]
 Sentence = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -35,6 +36,39 @@ def joined(parts: tuple[Words, ...]) -> Words:
         kk=" ".join(part.kk for part in parts),
         en=" ".join(part.en for part in parts),
     )
+
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)?")
+
+
+def _day(value: Any) -> Any:
+    # Without this, 0 and "0" would be read as seconds since 1970, and a wrong birth date would leave.
+    if isinstance(value, date) or (isinstance(value, str) and _DAY.fullmatch(value)):
+        return value
+    raise ValueError("write the day as text: 2026-01-31")
+
+
+def _moment(value: Any) -> Any:
+    if isinstance(value, datetime) or (isinstance(value, str) and _MOMENT.fullmatch(value)):
+        return value
+    raise ValueError("write the time as text: 2026-01-31T09:30:00+05:00")
+
+
+def _of_these_ages(value: datetime) -> datetime:
+    if not 1900 <= value.year < 9999:  # beyond, a time has no equal in every zone
+        raise ValueError("lies outside the years 1900 to 9998")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+"""A day; never a number."""
+Moment = Annotated[datetime, BeforeValidator(_moment), AfterValidator(_of_these_ages)]
+"""A time; never a number."""
+ZonedMoment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_of_these_ages)]
+"""A time that says its zone."""
+Flag = Annotated[bool, Strict()]
+"""True or false; neither 1 nor "yes"."""
 
 
 class Ground(StrEnum):

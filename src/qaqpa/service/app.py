@@ -26,7 +26,10 @@ from qaqpa.service.issuers import Issuer, clients_of
 from qaqpa.service.tokens import Tokens
 
 _log = log.get("service")
-_PROBLEMS = {404: "not_found", 405: "method_not_allowed"}
+_PROBLEMS = {
+    404: ("not_found", routes.NOTHING_HERE),
+    405: ("method_not_allowed", "this address does not take this method: Allow says which it takes"),
+}
 
 
 def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAPI:
@@ -42,14 +45,14 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
                 for name, issuer in setup.config.gateway.service.issuers.items()
             ]
             for issuer in issuers:
-                stack.push_async_callback(issuer.line.close)
+                stack.push_async_callback(issuer.close)
             health = Health(gateway)
             app.state.desk = routes.Desk(gateway, Callers(known, Tokens(gateway.store), issuers, clock), health)
             _log.info("serving")
             try:
                 yield
             finally:
-                health.stopping = True
+                await health.close()
 
     app = FastAPI(
         title="Qaqpa",
@@ -71,8 +74,8 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - that is what it is registered for
-        code = _PROBLEMS.get(error.status_code, "request_invalid")
-        return plain_problem(error.status_code, code, str(error.detail), error.headers)
+        code, detail = _PROBLEMS.get(error.status_code, ("request_invalid", str(error.detail)))
+        return plain_problem(error.status_code, code, detail, error.headers)
 
     @app.exception_handler(Exception)
     async def defect(_request: Request, error: Exception) -> Response:

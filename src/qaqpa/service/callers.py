@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,8 @@ from qaqpa.service.tokens import Tokens
 
 _log = log.get("callers")
 _LONGEST = 8_192
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""RFC 6750 §2.1."""
 
 
 @dataclass(slots=True)
@@ -27,7 +30,10 @@ class _Attempts:
 
 
 class Burst:
-    """After a burst of refused attempts an address waits, before anything is looked up for it."""
+    """After a burst of refused attempts an address waits, before anything is looked up for it.
+
+    Behind a proxy all callers have one address, so a token that was found right before need not wait.
+    """
 
     ATTEMPTS = 20
     PER_S = 0.5
@@ -72,26 +78,35 @@ class Callers:
 
     async def caller(self, authorization: str | None, address: str) -> str:
         """The caller. Raises NotAuthenticated, TooManyAttempts."""
-        self.burst.require_few(address)
         try:
-            found = await self._found(authorization)
+            if not self._knows(authorization):
+                self.burst.require_few(address)
+            return await self._known(authorization)
         except NotAuthenticated as error:
             self.burst.refused(address)
             metrics.REFUSED.labels("none" if authorization is None else "wrong").inc()
             _log.warning("caller refused", code=error.code, host=address)
             raise
+        except TooManyAttempts:
+            metrics.REFUSED.labels("too_many").inc()
+            raise
+
+    async def _known(self, authorization: str | None) -> str:
+        found = await self._found(authorization)
         if found not in self._callers:
             raise NotAuthenticated("the token's caller does not stand in callers.toml any more")
         return found
 
+    def _knows(self, authorization: str | None) -> bool:
+        text = _token(authorization)
+        return text is not None and (self._tokens.knows(text) or any(each.knows(text) for each in self._issuers))
+
     async def _found(self, authorization: str | None) -> str:
         if authorization is None:
             raise NotAuthenticated("say who asks: Authorization: Bearer TOKEN (`qaqpa token make` makes one)")
-        scheme, _, text = authorization.partition(" ")
-        text = text.strip()
-        if scheme.lower() != "bearer" or not text or len(text) > _LONGEST or not text.isascii():
-            raise NotAuthenticated("Authorization must be `Bearer` and a token")
-        now = self._clock()
+        text, now = _token(authorization), self._clock()
+        if text is None:
+            raise NotAuthenticated("Authorization must be `Bearer` and one token")
         if text.startswith("qaqpa_"):
             return await self._tokens.caller(text, now)
         if not self._issuers or not looks_like_jwt(text):
@@ -103,3 +118,10 @@ class Callers:
             except NotAuthenticated as error:
                 failure = error
         raise failure or NotAuthenticated("no issuer is configured")
+
+
+def _token(authorization: str | None) -> str | None:
+    """The token of a header, where it has the form of one."""
+    scheme, _, text = (authorization or "").partition(" ")
+    text = text.strip()
+    return text if scheme.lower() == "bearer" and len(text) <= _LONGEST and _TOKEN.fullmatch(text) else None

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import orjson
 from fastapi import Request, Response
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
 from qaqpa.errors import InvalidRequest, MediaTypeRefused, QaqpaError, RequestTooLarge, RequestTooSlow
 from qaqpa.gateway.answers import error_answer
@@ -21,20 +22,20 @@ Model = TypeVar("Model", bound=BaseModel)
 JSON, PROBLEM = "application/json", "application/problem+json"
 _LANGUAGES: dict[str, Language] = {"ru": "ru", "kk": "kk", "kz": "kk", "en": "en"}
 _RETRY_AFTER_S = {409: 1, 429: 30, 503: 5}
-_KEPT_APART = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+KEPT_APART = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 """What is answered about a person stays in no cache."""
 
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """One JSON document."""
-    return Response(orjson.dumps(value), status, headers={**_KEPT_APART, **(headers or {})}, media_type=JSON)
+    return Response(orjson.dumps(value), status, headers={**KEPT_APART, **(headers or {})}, media_type=JSON)
 
 
 def problem(error: QaqpaError, language: Language) -> Response:
     """An error with its stable code and every reason."""
     told = error_answer(error, language)
     document = {"type": f"urn:qaqpa:problem:{error.code}", "title": HTTPStatus(error.status).phrase, **told}
-    headers = dict(_KEPT_APART)
+    headers = dict(KEPT_APART)
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = 'Bearer realm="qaqpa"'
     if error.status in _RETRY_AFTER_S and error.code not in {"request_duplicate", "not_possible", "erasure_refused"}:
@@ -48,7 +49,7 @@ def plain_problem(status: int, code: str, detail: str, headers: Mapping[str, str
         "type": f"urn:qaqpa:problem:{code}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail,
         "code": code,
     }  # fmt: skip
-    return Response(orjson.dumps(document), status, headers={**_KEPT_APART, **(headers or {})}, media_type=PROBLEM)
+    return Response(orjson.dumps(document), status, headers={**KEPT_APART, **(headers or {})}, media_type=PROBLEM)
 
 
 def language_of(request: Request, default: Language) -> Language:
@@ -84,6 +85,8 @@ async def document(request: Request, model: type[Model], *, largest: int, timeou
                 body += chunk
                 if len(body) > largest:
                     raise RequestTooLarge([f"request: is longer than {largest} bytes"])
+    except ClientDisconnect:
+        raise InvalidRequest(["request: the connection ended before it came whole"]) from None
     except TimeoutError:
         raise RequestTooSlow([f"request: did not come whole within {timeout_s:g} s"]) from None
     found = parse(model, bytes(body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -17,6 +18,8 @@ _SINCE = "SELECT time FROM entries WHERE idx = ?"
 _OPEN = "SELECT state, count(*) FROM unsettled GROUP BY state"
 _BELIEVED_S = 1.0
 """An answer serves so long: asking often costs the ledger nothing."""
+_PATIENCE_S = 2.0
+"""Whoever asks is not kept waiting longer, whatever the database does."""
 _LATE_S = 30.0
 """How long beyond its interval entries may wait for a checkpoint."""
 OK = "ok"
@@ -33,13 +36,31 @@ class Health:
         self._gateway = gateway
         self._checks: dict[str, str] = {}
         self._at = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
         self.stopping = False
 
     async def checks(self) -> dict[str, str]:
         """By name: `ok`, or what is wrong."""
         if self.stopping:
             return {"service": "is stopping; what is under way is finished"}
-        if time.monotonic() - self._at > _BELIEVED_S:
+        if self._looking is not None or time.monotonic() - self._at > _BELIEVED_S:
+            if self._looking is None:
+                self._looking = asyncio.create_task(self._look())
+            looking = self._looking  # one look at a time, for everybody who asks meanwhile
+            await asyncio.wait({looking}, timeout=_PATIENCE_S)
+            if not looking.done():
+                return {"ledger": f"the database has not answered for {_PATIENCE_S:g} s"}
+        return self._checks
+
+    async def close(self) -> None:
+        """Say no to whoever asks from now on."""
+        self.stopping = True
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def _look(self) -> None:
+        try:
             self._checks = {
                 "ledger": await self._ledger(),
                 "clock": await self._clock(),
@@ -47,8 +68,8 @@ class Health:
                 "checkpoint": await self._checkpoint(),
                 "upkeep": self._upkeep(),
             }
-            self._at = time.monotonic()
-        return self._checks
+        finally:
+            self._at, self._looking = time.monotonic(), None
 
     async def _ledger(self) -> str:
         closed = self._gateway.ledger.closed_by

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,14 +31,25 @@ _LEEWAY_S = 30
 _AGAIN_S = 10.0
 """Between two fetches that an unknown key id asks for."""
 _LARGEST = 8_192
+_HOT_S = 60.0
+"""For so long a token that was checked is believed without looking at its signature again."""
 _HOT_AT_MOST = 10_000
 
 
 @dataclass(slots=True)
 class _Keys:
     set: KeySet | None = None
+    body: bytes = b""
+    """As they came."""
     fetched: float = float("-inf")
     tried: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class _Hot:
+    caller: str
+    expires: int
+    believed_until: float
 
 
 @dataclass(slots=True)
@@ -51,29 +63,45 @@ class Issuer:
     """Caller by client id."""
     _keys: _Keys = field(default_factory=_Keys)
     _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _hot: dict[bytes, tuple[str, int]] = field(default_factory=dict)
+    _refreshing: asyncio.Task[None] | None = None
+    _hot: dict[bytes, _Hot] = field(default_factory=dict)
+
+    async def close(self) -> None:
+        """Ask it for nothing any more."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+        await self.line.close()
+
+    def knows(self, text: str) -> bool:
+        """Whether this token was found good right before."""
+        return _digest(text) in self._hot
 
     async def caller(self, text: str, now: datetime) -> str:
         """Whose token it is. Raises NotAuthenticated."""
         seconds = int(now.timestamp())
-        known = hashlib.sha256(text.encode()).digest()
-        hot = self._hot.get(known)
+        known = _digest(text)
         keys = await self._current()
-        if hot is not None and hot[1] > seconds:
-            return hot[0]
-        try:
-            token = jwt.decode(text, keys, algorithms=list(self.config.algorithms))
-        except (JoseError, ValueError, TypeError, RecursionError) as error:
-            keys = await self._fetched_again()
-            try:
-                token = jwt.decode(text, keys, algorithms=list(self.config.algorithms))
-            except (JoseError, ValueError, TypeError, RecursionError):
-                raise NotAuthenticated("the access token is not signed by the issuer's keys") from error
+        hot = self._hot.get(known)
+        if hot is not None and hot.expires > seconds and hot.believed_until > time.monotonic():
+            return hot.caller
+        self._hot.pop(known, None)
+        token = self._decoded(text, keys) or self._decoded(text, await self._fetched_again())
+        if token is None:
+            raise NotAuthenticated("the access token is not signed by the issuer's keys")
         caller, expires = self._claimed(token.header, token.claims, seconds)
         if len(self._hot) >= _HOT_AT_MOST:
             self._hot.clear()
-        self._hot[known] = (caller, min(expires, seconds + 60))
+        self._hot[known] = _Hot(caller, expires, time.monotonic() + _HOT_S)
         return caller
+
+    def _decoded(self, text: str, keys: KeySet) -> jwt.Token | None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that EdDSA has a newer name; the operator chose it
+                return jwt.decode(text, keys, algorithms=list(self.config.algorithms))
+        except Exception:  # noqa: BLE001 - whatever a hostile token does to the library, it proves nothing
+            return None
 
     def _claimed(self, header: Mapping[str, Any], claims: dict[str, Any], now: int) -> tuple[str, int]:
         audience = claims.get("aud")
@@ -92,22 +120,37 @@ class Issuer:
         return caller, expires
 
     async def _current(self) -> KeySet:
-        if time.monotonic() - self._keys.fetched > self.config.keys_fresh_s:
+        if self._serving() is None:
             async with self._fetching:
-                if time.monotonic() - self._keys.fetched > self.config.keys_fresh_s:
+                if self._serving() is None:
                     await self._fetch()
-        stale_s = self.config.keys_fresh_s + self.config.keys_stale_s
-        if self._keys.set is None or time.monotonic() - self._keys.fetched > stale_s:
+        elif self._is_due() and (self._refreshing is None or self._refreshing.done()):
+            self._refreshing = asyncio.create_task(self._refresh())  # known keys serve: nobody waits for the issuer
+        return self._required()
+
+    def _serving(self) -> KeySet | None:
+        """Keys that are not too old."""
+        age_s = time.monotonic() - self._keys.fetched
+        return self._keys.set if age_s <= self.config.keys_fresh_s + self.config.keys_stale_s else None
+
+    def _required(self) -> KeySet:
+        keys = self._serving()
+        if keys is None:
             raise NotAuthenticated("the issuer's keys cannot be had, so its tokens cannot be checked")
-        return self._keys.set
+        return keys
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        return now - self._keys.fetched > self.config.keys_fresh_s and now - self._keys.tried >= _AGAIN_S
+
+    async def _refresh(self) -> None:
+        async with self._fetching:
+            await self._fetch()
 
     async def _fetched_again(self) -> KeySet:
         """The issuer may have changed its keys; asked at most every few seconds, whatever comes in."""
-        async with self._fetching:
-            await self._fetch()
-        if self._keys.set is None:
-            raise NotAuthenticated("the issuer's keys cannot be had, so its tokens cannot be checked")
-        return self._keys.set
+        await self._refresh()
+        return self._required()
 
     async def _fetch(self) -> None:
         if time.monotonic() - self._keys.tried < _AGAIN_S:
@@ -117,11 +160,17 @@ class Issuer:
             reply = await self.line.get(ENDPOINT)
             if reply.status != 200 or len(reply.body) > 2**20:
                 raise NotAuthenticated(f"the issuer answered with HTTP {reply.status}")
-            self._keys.set = KeySet.import_key_set(orjson.loads(reply.body))
+            if reply.body != self._keys.body:
+                self._keys.set = KeySet.import_key_set(orjson.loads(reply.body))
+                self._keys.body = reply.body
+                self._hot.clear()  # the key of a token that was believed may be gone
             self._keys.fetched = time.monotonic()
-            self._hot.clear()
         except (QaqpaError, JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
             _log.warning("issuer's keys not fetched", kind=self.name, error_type=type(error).__name__)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _time(value: object) -> int | None:

@@ -18,7 +18,7 @@ from qaqpa.ledger.read import Entry, Wanted
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.service.callers import Callers
-from qaqpa.service.exchange import JSON, PROBLEM, document, json_answer, language_of
+from qaqpa.service.exchange import JSON, KEPT_APART, PROBLEM, document, json_answer, language_of
 from qaqpa.service.health import OK, Health
 from qaqpa.service.schemas import (
     ConsentAnswer,
@@ -40,7 +40,7 @@ ANSWERS = (
     DecisionAnswer, DisclosureAnswer, ConsentAnswer, EntryAnswer, EntriesAnswer, ErasureAnswer, Problem, ReadyAnswer,
 )  # fmt: skip
 _TEXT = "text/plain; charset=utf-8"
-_NOT_FOUND = "nothing stands at this address"
+NOTHING_HERE = "nothing stands at this address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ class Desk:
     async def caller(self, request: Request) -> str:
         """Who asks. Raises NotAuthenticated."""
         address = request.client.host if request.client is not None else "unknown"
-        return await self.callers.caller(request.headers.get("authorization"), address)
+        shown = request.headers.getlist("authorization")  # two are as good as none: which one counts cannot be known
+        return await self.callers.caller(", ".join(shown) if shown else None, address)
 
     async def body(self, request: Request, model: type[Model]) -> Model:
         """What is asked. Raises InvalidRequest."""
@@ -164,13 +165,13 @@ async def prove_entry(request: Request) -> Response:
     at = desk(request)
     await at.caller(request)
     proof = await at.gateway.compliance.proof(_index(request))
-    return Response(proof, media_type=_TEXT)
+    return Response(proof, headers=KEPT_APART, media_type=_TEXT)
 
 
 def _index(request: Request) -> int:
     text = request.path_params["index"]
     if not re.fullmatch(r"0|[1-9][0-9]{0,15}", text):
-        raise NotFound(_NOT_FOUND)
+        raise NotFound(NOTHING_HERE)
     return int(text)
 
 
@@ -178,7 +179,7 @@ async def checkpoint(request: Request) -> Response:
     """The last checkpoint: a signed note over every entry so far (C2SP tlog-checkpoint)."""
     at = desk(request)
     await at.caller(request)
-    return Response(await at.gateway.compliance.checkpoint(), media_type=_TEXT)
+    return Response(await at.gateway.compliance.checkpoint(), headers=KEPT_APART, media_type=_TEXT)
 
 
 async def tile(request: Request) -> Response:
@@ -186,7 +187,7 @@ async def tile(request: Request) -> Response:
     at = desk(request)
     await at.caller(request)
     content = await at.gateway.compliance.tile(request.path_params["path"])
-    return Response(content, media_type="application/octet-stream")
+    return Response(content, headers=KEPT_APART, media_type="application/octet-stream")
 
 
 async def erase(request: Request) -> Response:

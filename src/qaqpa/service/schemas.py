@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from qaqpa.model.consent import ConsentTerms
-from qaqpa.model.identifiers import Iin
+from qaqpa.model.identifiers import Iin, Slug
 from qaqpa.model.vocabulary import Report
+from qaqpa.model.words import Flag
 
 Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -102,7 +103,7 @@ class Problem(BaseModel):
 class WithdrawalRequest(_Shape):
     """A withdrawal (7.1(3))."""
 
-    duties_met: bool
+    duties_met: Flag
     """Whether every duty under the contract is met; until then the withdrawal is pending."""
 
 
@@ -110,12 +111,12 @@ class SearchRequest(_Shape):
     """Which entries; all that are given must fit. An IIN stands here and never in an address."""
 
     iin: Iin | None = None
-    recipient: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
-    caller: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
-    kind: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
-    before: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+    recipient: Slug | None = None
+    caller: Slug | None = None
+    kind: Slug | None = None
+    before: Annotated[int, Field(strict=True, ge=0, lt=2**53)] | None = None
     """Only indexes below this one: the way to the next page."""
-    count: Annotated[int, Field(ge=1, le=500)] = 50
+    count: Annotated[int, Field(strict=True, ge=1, le=500)] = 50
 
 
 class EntryAnswer(_Shape):
@@ -140,7 +141,7 @@ class ErasureRequest(_Shape):
     iin: Iin
     person: OpenText
     reason: OpenText
-    duties_met: bool
+    duties_met: Flag
     instrument: OpenText | None = None
 
 

@@ -64,10 +64,18 @@ class Tokens:
         self._store = store
         self._key = secrets.token_bytes(32)
         self._hot: dict[bytes, _Hot] = {}
+        self._hashing: dict[bytes, asyncio.Future[bytes]] = {}
+
+    def _known(self, text: str) -> bytes:
+        return hmac.digest(self._key, text.encode(), "sha256")  # the text itself is not kept
+
+    def knows(self, text: str) -> bool:
+        """Whether this token was found right before; it may have been revoked since."""
+        return self._known(text) in self._hot
 
     async def caller(self, text: str, now: datetime) -> str:
         """Whose token it is. Raises NotAuthenticated."""
-        known = hmac.digest(self._key, text.encode(), "sha256")  # the text itself is not kept
+        known = self._known(text)
         hot = self._hot.get(known)
         if hot is not None and hot.believed_until > time.monotonic():
             return self._unexpired(hot.caller, hot.expires, now)
@@ -81,13 +89,21 @@ class Tokens:
         caller, expires = str(row[0]), str(row[3])
         self._unexpired(caller, expires, now)
         if hot is None:
-            found = await asyncio.to_thread(_slow_hash, match[2], bytes(row[1]))
+            found = await self._hashed(known, match[2], bytes(row[1]))
             if not hmac.compare_digest(found, bytes(row[2])):
                 raise NotAuthenticated("the token is unknown, or it was revoked")
         if len(self._hot) >= _HOT_AT_MOST:
             self._hot.clear()
         self._hot[known] = _Hot(caller, expires, time.monotonic() + HOT_S)
         return caller
+
+    async def _hashed(self, known: bytes, secret: str, salt: bytes) -> bytes:
+        """The slow hash; of a thousand requests that come with one token, the first makes it for all."""
+        if known not in self._hashing:
+            work = asyncio.ensure_future(asyncio.to_thread(_slow_hash, secret, salt))
+            self._hashing[known] = work
+            work.add_done_callback(lambda _: self._hashing.pop(known, None))
+        return await asyncio.shield(self._hashing[known])
 
     @staticmethod
     def _unexpired(caller: str, expires: str, now: datetime) -> str:

@@ -1,0 +1,187 @@
+"""The online service for a test: in this process, or as a server in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from harness import PEOPLE, House, consent_document
+from qaqpa.gateway import Gateway, load_setup
+from qaqpa.service.app import make_app
+from qaqpa.service.tokens import make_for
+
+PERSON = PEOPLE[0]
+
+
+async def tokens_for(house: House) -> dict[str, str]:
+    """A token of each caller, made as `qaqpa token make` does."""
+    async with house.gateway() as gateway:
+        return {
+            name: (
+                await make_for(
+                    gateway, name, caller="compliance", person="A", reason="tests", lifetime=timedelta(days=1)
+                )
+            )[1]
+            for name in gateway.setup.config.callers
+        }
+
+
+@dataclass
+class Calls:
+    """Requests to a service, wherever it runs."""
+
+    house: House
+    tokens: Mapping[str, str]
+    client: httpx.AsyncClient
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        caller: str | None = "loan-scoring",
+        *,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> httpx.Response:
+        """One request of `caller`; None shows no token."""
+        sent = dict(headers or {})
+        if caller is not None:
+            sent.setdefault("authorization", f"Bearer {self.tokens[caller]}")
+        if key is not None:
+            sent["idempotency-key"] = key
+        return await self.client.request(method, path, headers=sent, **more)
+
+    async def disclose(self, document: Mapping[str, Any], key: str | None = None, **more: Any) -> httpx.Response:
+        """A disclosure; under a key of its own, unless one is given."""
+        return await self.ask("POST", "/v1/disclosures", key=key or secrets.token_hex(8), json=document, **more)
+
+    async def consent(self, person: Any = PERSON, **changes: Any) -> httpx.Response:
+        """Record a consent as scoring does."""
+        answer = await self.ask("POST", "/v1/consents", json=consent_document(person, self.house.clock(), **changes))
+        assert answer.status_code == 201, answer.text
+        return answer
+
+
+@dataclass
+class Desk(Calls):
+    """In this process."""
+
+    app: FastAPI
+
+    @property
+    def gateway(self) -> Gateway:
+        gateway: Gateway = self.app.state.desk.gateway
+        return gateway
+
+
+@asynccontextmanager
+async def at_desk(house: House, tokens: Mapping[str, str], *, address: str = "192.0.2.7") -> AsyncIterator[Desk]:
+    """The application with its lifespan run; requests seem to come from `address`."""
+    app = make_app(load_setup(house.config, home=house.home, environ=house.environ), clock=house.clock)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 40_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gate.test") as client:
+            yield Desk(house, tokens, client, app)
+
+
+@dataclass
+class Served(Calls):
+    """A server in a process of its own."""
+
+    port: int
+    process: asyncio.subprocess.Process
+    said: list[bytes]
+    """What it wrote to its standard error."""
+
+    async def stop(self, number: int = signal.SIGTERM, within_s: float = 40) -> int:
+        """Ask it to stop; its exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), within_s)
+
+    @property
+    def workers(self) -> list[int]:
+        """Its processes that serve."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(child) for child in children]
+
+    @property
+    def log(self) -> str:
+        return b"".join(self.said).decode()
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def limit_files(soft: int) -> None:
+    """Let this process have so many open files, until it asks for more."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+@asynccontextmanager
+async def served(
+    house: House, tokens: Mapping[str, str], *arguments: str, files: int | None = None
+) -> AsyncIterator[Served]:
+    """`qaqpa serve` until the block ends; it is ready when the block begins. It begins with a soft limit of `files`."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "qaqpa", "serve", "--listen", f"127.0.0.1:{port}", *arguments,
+        env=os.environ | house.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, start_new_session=True,
+        preexec_fn=None if files is None else lambda: limit_files(files),
+    )  # fmt: skip
+    said: list[bytes] = []
+
+    async def listen() -> None:
+        assert process.stderr is not None
+        while line := await process.stderr.readline():
+            said.append(line)
+
+    listening = asyncio.create_task(listen())
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    try:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits, trust_env=False
+        ) as client:
+            made = Served(house, tokens, client, port, process, said)
+            await ready(made)
+            yield made
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), 40)
+        except TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)  # its own session: itself and its workers, nobody else
+            await process.wait()
+        await listening
+
+
+async def ready(server: Served) -> None:
+    """Wait until it says that it can serve."""
+    async with asyncio.timeout(50):
+        while True:
+            assert server.process.returncode is None, server.log
+            with suppress(httpx.TransportError):
+                if (await server.client.get("/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.05)

@@ -1,0 +1,283 @@
+"""Who asks: API tokens, and what each caller may do. Nothing that is shown is logged, and guessing is slow."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import logging
+import statistics
+import time
+from datetime import timedelta
+
+import pytest
+
+from desk import PERSON, Desk, at_desk
+from harness import House, both_engines, consent_document, request_document
+from qaqpa import log, metrics
+from qaqpa.errors import NotAuthenticated
+from qaqpa.service import tokens as api_tokens
+from qaqpa.service.callers import Burst
+
+ID = "00000000-0000-7000-8000-000000000000"
+ASKED = {"iin": PERSON.iin, "person": "A", "reason": "asked", "duties_met": True}
+DONE, NOT_ALLOWED, NOT_FOUND, DENIED, UNKNOWN = 200, (403, "not_allowed"), 404, (403, "denied"), 401
+# What each may do: scoring, collections, compliance, nobody. Proofs, checkpoints and tiles hold hashes only, so that
+# whoever discloses can prove that it stands in the ledger; entries are for those who review.
+TABLE = [
+    ("POST", "/v1/disclosures", request_document(PERSON), (DONE, DENIED, NOT_ALLOWED, UNKNOWN)),
+    ("POST", "/v1/decisions", request_document(PERSON), (DONE, DONE, NOT_ALLOWED, UNKNOWN)),
+    ("POST", "/v1/consents", None, (201, NOT_ALLOWED, 201, UNKNOWN)),
+    ("GET", f"/v1/consents/{ID}", None, (NOT_FOUND, NOT_ALLOWED, NOT_FOUND, UNKNOWN)),
+    ("POST", f"/v1/consents/{ID}/withdrawal", {"duties_met": False}, (NOT_FOUND, NOT_ALLOWED, NOT_FOUND, UNKNOWN)),
+    ("POST", "/v1/disclosures/search", {}, (NOT_ALLOWED, NOT_ALLOWED, DONE, UNKNOWN)),
+    ("POST", "/v1/disclosures/search", {"iin": PERSON.iin}, (NOT_ALLOWED, NOT_ALLOWED, DONE, UNKNOWN)),
+    ("GET", "/v1/ledger/entries/0", None, (NOT_ALLOWED, NOT_ALLOWED, DONE, UNKNOWN)),
+    ("GET", "/v1/ledger/entries/999999", None, (NOT_ALLOWED, NOT_ALLOWED, NOT_FOUND, UNKNOWN)),
+    ("GET", "/v1/ledger/entries/0/proof", None, (DONE, DONE, DONE, UNKNOWN)),
+    ("GET", "/v1/ledger/checkpoint", None, (DONE, DONE, DONE, UNKNOWN)),
+    ("GET", "/v1/ledger/tile/9/000", None, (NOT_FOUND, NOT_FOUND, NOT_FOUND, UNKNOWN)),
+    ("GET", "/healthz", None, (DONE, DONE, DONE, DONE)),
+    ("GET", "/readyz", None, (DONE, DONE, DONE, DONE)),
+    ("GET", "/metrics", None, (DONE, DONE, DONE, DONE)),
+    ("POST", "/v1/erasures", ASKED, (NOT_ALLOWED, NOT_ALLOWED, 202, UNKNOWN)),
+]  # fmt: skip
+CALLERS = ("loan-scoring", "collections", "compliance", None)
+
+
+@pytest.mark.promise(7)
+@both_engines
+async def test_a_caller_may_do_what_its_roles_say_and_no_more(desk: Desk) -> None:
+    await desk.consent()
+    desk.app.state.desk.callers.burst.ATTEMPTS = 1_000
+    wrong = []
+    for method, path, body, expected in TABLE:
+        for caller, wanted in zip(CALLERS, expected, strict=True):
+            document = consent_document(PERSON, desk.house.clock()) if path == "/v1/consents" else body
+            answer = await desk.ask(method, path, caller, key="k" if path == "/v1/disclosures" else None, json=document)
+            told = answer.status_code if isinstance(wanted, int) else (answer.status_code, answer.json()["code"])
+            if told != wanted:
+                wrong.append((method, path, caller, told, wanted, answer.text[:200]))
+    assert wrong == []
+    tried = {(method, path.replace(ID, "{consent}")) for method, path, _, _ in TABLE}
+    served = {(method, route.path) for route in desk.app.routes for method in getattr(route, "methods", ())}
+    assert len({(m, p) for m, p in served if m != "HEAD" and not p.endswith("openapi.json")}) == len(
+        {(m, p.replace("999999", "0")) for m, p in tried}
+    ), "every path stands in the table"
+
+
+@both_engines
+async def test_what_a_person_of_compliance_saw_is_an_entry(desk: Desk) -> None:
+    before = len(desk.house.entries(desk.gateway, "review"))
+    await desk.ask("POST", "/v1/disclosures/search", "compliance", json={"iin": PERSON.iin, "kind": "intent"})
+    await desk.ask("GET", "/v1/ledger/entries/0", "compliance")
+    looks = desk.house.entries(desk.gateway, "review")[before:]
+    assert [look["act"] for look in looks] == ["list", "show"]
+    assert PERSON.iin not in str(looks)
+
+
+@pytest.mark.parametrize("name", ["recipient", "caller", "kind"])
+async def test_no_number_of_a_person_gets_into_the_entry_of_a_look(desk: Desk, name: str) -> None:
+    for text in (PERSON.iin, f"a{PERSON.iin}", "\x00", "x" * 1_000):
+        answer = await desk.ask("POST", "/v1/disclosures/search", "compliance", json={name: text})
+        assert answer.status_code == 400, answer.text
+    assert PERSON.iin not in str(desk.house.entries(desk.gateway))
+
+
+# --- API tokens ------------------------------------------------------------------------------------
+
+
+def wrong_headers(good: str) -> list[str]:
+    secret = good.rpartition("_")[2]
+    return [
+        "", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", good, f"Token {good}", f"Bearer {good}x", f"Bearer {good[:-1]}",
+        f"Bearer qaqpa_{'0' * 16}_{secret}", f"Bearer {good} {good}", f"Bearer {good}, Bearer {good}",
+        f"Bearer {good.upper()}", f"Bearer {good[:-1]}{'A' if good[-1] != 'A' else 'B'}", "Bearer " + "a" * 9_000,
+        "Bearer ...", "Bearer é", "Bearer qaqpa_", "Bearer null", "Bearer a.b.c", "Bearer eyJhbGciOiJub25lIn0.e30.",
+    ]  # fmt: skip
+
+
+@both_engines
+async def test_whatever_is_no_token_of_ours_is_nobody(desk: Desk) -> None:
+    desk.app.state.desk.callers.burst.ATTEMPTS = 1_000
+    good = desk.tokens["compliance"]
+    for shown in wrong_headers(good):
+        headers = {b"authorization": shown.encode()}
+        answer = await desk.client.get("/v1/ledger/entries/0", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated"), shown
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert good not in answer.text
+    twice = [(b"authorization", f"Bearer {good}".encode()), (b"authorization", f"Bearer {good}".encode())]
+    assert (await desk.client.get("/v1/ledger/entries/0", headers=twice)).status_code == 401
+    assert (await desk.ask("GET", "/v1/ledger/entries/0", "compliance")).status_code == 200
+    lower = {"authorization": f"bearer {good}"}
+    assert (await desk.client.get("/v1/ledger/entries/0", headers=lower)).status_code == 200
+
+
+@both_engines
+async def test_a_revoked_token_serves_no_longer_than_it_is_hot(
+    house: House, tokens: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert api_tokens.HOT_S <= 5
+    monkeypatch.setattr(api_tokens, "HOT_S", 0.3)
+    async with at_desk(house, tokens) as desk, house.gateway() as elsewhere:
+        assert (await desk.ask("GET", "/v1/ledger/checkpoint")).status_code == 200
+        token = tokens["loan-scoring"].split("_")[1]
+        await api_tokens.revoke_for(elsewhere, token, caller="compliance", person="A", reason="lost")
+        await asyncio.sleep(0.35)
+        for _ in range(2):
+            assert (await desk.ask("GET", "/v1/ledger/checkpoint")).status_code == 401
+        assert (await desk.ask("GET", "/v1/ledger/checkpoint", "collections")).status_code == 200
+
+
+@both_engines
+async def test_a_token_ends_on_its_day_even_while_it_is_hot(desk: Desk) -> None:
+    assert (await desk.ask("GET", "/v1/ledger/checkpoint")).status_code == 200
+    desk.house.clock.offset = timedelta(hours=23, minutes=59)
+    assert (await desk.ask("GET", "/v1/ledger/checkpoint")).status_code == 200
+    desk.house.clock.offset = timedelta(days=1, minutes=1)
+    answer = await desk.ask("GET", "/v1/ledger/checkpoint")
+    assert answer.status_code == 401 and "expired" in answer.json()["detail"]
+
+
+async def test_a_token_of_a_caller_that_was_taken_away_serves_nobody(house: House, tokens: dict[str, str]) -> None:
+    house.edit("callers.toml", ("[callers.loan-scoring]", "[callers.other-scoring]"))
+    for file in (house.config / "recipients").glob("*.toml"):
+        file.write_text(file.read_text().replace('caller = "loan-scoring"', 'caller = "other-scoring"'))
+    async with at_desk(house, tokens) as desk:
+        answer = await desk.ask("GET", "/v1/ledger/checkpoint")
+        assert answer.status_code == 401 and "callers.toml" in answer.json()["detail"]
+
+
+async def test_a_hot_token_takes_microseconds(desk: Desk) -> None:
+    callers, shown = desk.app.state.desk.callers, f"Bearer {desk.tokens['loan-scoring']}"
+    taken = []
+    for _ in range(300):
+        started = time.perf_counter()
+        assert await callers.caller(shown, "192.0.2.7") == "loan-scoring"
+        taken.append(time.perf_counter() - started)
+    assert statistics.median(taken) < 200e-6
+    assert taken[0] > 2e-3, "the first check is a slow hash"
+
+
+async def test_a_thousand_requests_with_one_cold_token_make_one_slow_hash(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, slow = [], api_tokens._slow_hash
+
+    def counted(secret: str, salt: bytes) -> bytes:
+        made.append(salt)
+        return slow(secret, salt)
+
+    monkeypatch.setattr(api_tokens, "_slow_hash", counted)
+    callers, shown = desk.app.state.desk.callers, f"Bearer {desk.tokens['loan-scoring']}"
+    assert set(await asyncio.gather(*(callers.caller(shown, "h") for _ in range(1_000)))) == {"loan-scoring"}
+    assert len(made) == 1
+    with pytest.raises(NotAuthenticated):
+        await callers.caller(shown[:-2] + "AA", "h")
+    assert len(made) == 2
+
+
+# --- guessing --------------------------------------------------------------------------------------
+
+
+async def test_after_a_burst_of_refusals_an_address_waits_and_recovers(
+    house: House, tokens: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Burst, "PER_S", 10.0)
+    before = metrics.exposition()
+    async with at_desk(house, tokens) as desk:
+        assert (await desk.ask("GET", "/v1/ledger/checkpoint", "compliance")).status_code == 200
+        told = [
+            await desk.client.get("/v1/ledger/checkpoint", headers={"authorization": f"Bearer qaqpa_{n}"})
+            for n in range(60)
+        ]
+        statuses = [answer.status_code for answer in told]
+        assert statuses[:20] == [401] * 20 and statuses[-1] == 429
+        assert told[-1].json()["code"] == "too_many_attempts" and int(told[-1].headers["retry-after"]) > 0
+        # Behind a proxy all have one address: who was known right before is not locked out by somebody who guesses.
+        assert (await desk.ask("GET", "/v1/ledger/checkpoint", "compliance")).status_code == 200
+        assert (await desk.ask("GET", "/v1/ledger/checkpoint", "collections")).status_code == 429
+        await asyncio.sleep(0.5)
+        assert (await desk.ask("GET", "/v1/ledger/checkpoint", "collections")).status_code == 200
+        assert (await desk.ask("GET", "/v1/ledger/checkpoint", None)).status_code == 401
+    counts = metrics.exposition()
+    for why in (b'why="wrong"', b'why="too_many"', b'why="none"'):
+        assert count_of(counts, why) > count_of(before, why)
+
+
+def count_of(exposition: bytes, label: bytes) -> float:
+    return sum(
+        float(line.split()[-1])
+        for line in exposition.splitlines()
+        if line.startswith(b"qaqpa_refused_callers_total") and label in line
+    )
+
+
+def test_a_burst_forgets_addresses_and_time_empties_it() -> None:
+    now = [0.0]
+    burst = Burst(lambda: now[0])
+    for number in range(20_000):
+        burst.refused(f"192.0.2.{number}")
+    assert len(burst._seen) <= 10_000
+    for _ in range(25):
+        burst.refused("a")
+    with pytest.raises(Exception, match="refused too often"):
+        burst.require_few("a")
+    burst.require_few("b")
+    now[0] = 60
+    burst.require_few("a")
+
+
+# --- nothing is told -------------------------------------------------------------------------------
+
+
+@both_engines
+async def test_logs_metrics_and_answers_hold_no_secret_and_no_person(
+    house: House, tokens: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    logged = io.StringIO()
+    caplog.set_level(logging.DEBUG)
+    log.configure(level=logging.DEBUG, stream=logged)
+    try:
+        async with at_desk(house, tokens) as desk:
+            await desk.consent()
+            document = request_document(PERSON)
+            done = await desk.disclose(document, key="canary-key-8d1f")
+            assert done.status_code == 200, done.text
+            for changes in (
+                {"recipient": "canary-recipient"}, {"operation": "canary-operation"}, {"purpose": "canary-purpose"},
+            ):  # fmt: skip
+                assert (await desk.disclose(document | changes)).status_code == 403
+                assert (await desk.ask("POST", "/v1/decisions", json=document | changes)).status_code == 200
+            await desk.disclose({"canary-member": PERSON.iin})
+            await desk.ask("GET", "/v1/consents/canary-path")
+            await desk.ask("GET", "/canary-path/canary")
+            await desk.ask("GET", "/v1/ledger/checkpoint?canary-query=1")
+            await desk.ask("CANARY", "/v1/ledger/checkpoint")
+            await desk.client.get("/v1/ledger/checkpoint", headers={"authorization": "Bearer canary-token"})
+            exposition = (await desk.ask("GET", "/metrics", None)).text
+            ready = (await desk.ask("GET", "/readyz", None)).text
+    finally:
+        log.configure()
+    everything = exposition + ready + logged.getvalue() + caplog.text
+    secrets = [*tokens.values(), *(text.rpartition("_")[2] for text in tokens.values())]
+    values = [value for value in _values(document["data"]) if len(value) >= 6]
+    assert len(values) > 30
+    found = [each for each in ("canary", "CANARY", *secrets, *values) if each in everything]
+    assert found == []
+    assert "loan-scoring" in exposition and "first-credit-bureau" in exposition
+
+
+def _values(node: object) -> list[str]:
+    if isinstance(node, dict):
+        return [text for value in node.values() for text in _values(value)]
+    if isinstance(node, list):
+        return [text for value in node for text in _values(value)]
+    return [str(node)]
+
+
+def test_a_token_has_256_bits_of_its_own() -> None:
+    match = api_tokens._TEXT.fullmatch("qaqpa_" + "0" * 16 + "_" + base64.urlsafe_b64encode(bytes(32)).decode()[:43])
+    assert match is not None

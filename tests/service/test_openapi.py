@@ -1,0 +1,137 @@
+"""The OpenAPI document is true: schemathesis tries it on the real application, with every check that it has."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from desk import Desk, at_desk, tokens_for
+from harness import House, both_engines
+
+Message = MutableMapping[str, Any]
+SEED = 20_260_101
+EXAMPLES = 3
+"""Of fuzzing for each operation; the coverage phase adds its own, which are many more."""
+
+ALL_ROLES = """
+[callers.openapi]
+kind = "person"
+roles = ["disclose", "consents", "review", "operate"]
+name = { ru = "Проверка", kk = "Тексеру", en = "Check" }
+"""
+
+# What a shape cannot say is refused with 400 as well: check digits of an IIN, BIN or IBAN, a phone that exists, names
+# of the vocabulary, a consent dated in the future, an open text that holds a long number. A permitted shape may still
+# be denied (403), miss a fact (422), or name nothing (404); two erasures of one person meet (409).
+ACCEPTED = ["200", "201", "202", "400", "403", "404", "409", "422"]
+
+
+def in_loop(app: Any, loop: asyncio.AbstractEventLoop) -> Any:
+    """The application as one of another event loop sees it: requests run where the gateway was opened."""
+
+    async def forward(
+        scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        incoming, outgoing = [await receive()], []
+        while incoming[-1].get("more_body"):
+            incoming.append(await receive())
+
+        async def run() -> None:
+            async def next_message() -> Message:
+                return incoming.pop(0) if incoming else {"type": "http.disconnect"}
+
+            async def keep(message: Message) -> None:
+                outgoing.append(message)
+
+            await app(scope, next_message, keep)
+
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), loop))
+        for message in outgoing:
+            await send(message)
+
+    return forward
+
+
+def tried(app: Any, token: str) -> tuple[list[str], set[str], int]:
+    """What schemathesis found wrong, which checks ran, and on how many requests."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, about each other
+        import schemathesis
+        from schemathesis.config import SchemathesisConfig
+        from schemathesis.engine import events, from_schema
+
+        config = SchemathesisConfig.from_dict(
+            {
+                "seed": SEED,
+                "continue-on-failure": True,
+                "headers": {"Authorization": f"Bearer {token}"},
+                "generation": {"max-examples": EXAMPLES, "deterministic": True, "no-shrink": True},
+                "phases": {
+                    "coverage": {"unexpected-methods": ["put", "query"]},
+                    "stateful": {"generation": {"max-examples": EXAMPLES}, "max-steps": 5},
+                },
+                # It takes the same body as /v1/disclosures, which is tried in every way.
+                "operations": [{"include-path": "/v1/decisions", "phases": {"coverage": {"enabled": False}}}],
+                "checks": {
+                    "positive_data_acceptance": {"expected-statuses": ACCEPTED},
+                    "max_response_time": 10,
+                },
+            }
+        )
+        schema = schemathesis.openapi.from_asgi(
+            "/v1/openapi.json", app, config=config, headers={"Authorization": f"Bearer {token}"}
+        )
+        problems: list[str] = []
+        ran: set[str] = set()
+        requests = 0
+        for event in from_schema(schema).execute():
+            if isinstance(event, events.NonFatalError | events.FatalError):
+                problems.append(str(getattr(event, "info", None) or getattr(event, "exception", event)))
+            if isinstance(event, events.ScenarioFinished):
+                requests += len(event.recorder.interactions)
+                for case_id, checks in event.recorder.checks.items():
+                    for check in checks:
+                        ran.add(check.name)
+                        if check.failure_info is not None:
+                            case = event.recorder.cases[case_id].value
+                            failure = check.failure_info.failure
+                            problems.append(f"{case.method} {case.path} {check.name}: {failure}")
+        return problems, ran, requests
+
+
+@both_engines
+async def test_the_document_is_true(house: House) -> None:
+    path = house.config / "callers.toml"
+    path.write_text(path.read_text() + ALL_ROLES)
+    async with at_desk(house, await tokens_for(house)) as desk:
+        problems, ran, requests = await asyncio.to_thread(
+            tried, in_loop(desk.app, asyncio.get_running_loop()), desk.tokens["openapi"]
+        )
+        assert not problems, f"{len(problems)} problems:\n" + "\n".join(sorted(set(problems))[:20])
+        assert requests > 500
+        assert ran >= {
+            "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
+            "negative_data_rejection", "positive_data_acceptance", "missing_required_header", "unsupported_method",
+            "ignored_auth",
+        }  # fmt: skip
+        house.verified(desk.gateway)
+
+
+async def test_every_path_of_the_application_is_described(desk: Desk) -> None:
+    document = (await desk.ask("GET", "/v1/openapi.json", None)).json()
+    assert document["openapi"].startswith("3.1")
+    described = {(path, method) for path, methods in document["paths"].items() for method in methods}
+    served = {
+        (route.path.replace(":path}", "}"), method.lower())
+        for route in desk.app.routes
+        for method in getattr(route, "methods", ())
+        if method != "HEAD" and route.path != "/v1/openapi.json"
+    }
+    assert described == served
