@@ -91,7 +91,7 @@ def test_the_python_of_the_readme_works(folder: Path, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "check", "disclose", "decide", "migrate", "sandbox", "consent", "consent record",
+    "command", ["", "demo", "check", "doctor", "disclose", "decide", "migrate", "sandbox", "consent", "consent record",
                 "consent show", "consent withdraw", "ledger", "ledger show", "ledger verify", "ledger prove",
                 "ledger export", "ledger checkpoint", "ledger open", "ledger settle", "ledger archive",
                 "ledger accept-clock", "ledger witness", "subject", "subject erase", "backup", "restore", "recipient",

@@ -22,6 +22,7 @@ from qaqpa.cli import (
     consent,
     demo,
     disclose,
+    doctor,
     keys,
     ledger,
     migrate,
@@ -47,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, serve, check, disclose, migrate, backup, sandbox):
+for module in (demo, serve, check, doctor, disclose, migrate, backup, sandbox):
     module.register(app)
 app.add_typer(consent.app, name="consent")
 app.add_typer(ledger.app, name="ledger")

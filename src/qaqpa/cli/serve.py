@@ -31,17 +31,17 @@ def serve(
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes, in place of service.workers.")] = None,
 ) -> None:
     """Serve /v1 to internal callers until interrupted; a stop finishes what is under way."""
-    from granian import Granian  # here, because no other command needs a web server
-    from granian.constants import Interfaces, Loops
+    from granian import Granian  # noqa: PLC0415 - no other command needs a web server
+    from granian.constants import Interfaces, Loops  # noqa: PLC0415
 
-    from qaqpa import metrics
-    from qaqpa.service import worker
+    from qaqpa import metrics  # noqa: PLC0415
+    from qaqpa.service import worker  # noqa: PLC0415
 
     make_private(home)
     made = setup(config, home)
     service = made.config.gateway.service
     host, port = address(listen or service.listen)
-    certificate, key = _tls(made)
+    certificate, key = certificates(made)
     if certificate is None and host not in {"127.0.0.1", "::1", "localhost"}:
         err.print("[yellow]plain HTTP on an address that others can reach[/]: give service.certificate", soft_wrap=True)
     Keyring.load(made.keyring_path, made.unlock).close()  # what is wrong with it is said here, once, and not by workers
@@ -81,7 +81,8 @@ def address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _tls(made: Setup) -> tuple[Path | None, Path | None]:
+def certificates(made: Setup) -> tuple[Path | None, Path | None]:
+    """Files of the service's certificate and key, None for plain HTTP. Raises NotConfigured."""
     service = made.config.gateway.service
     if (service.certificate is None) != (service.key is None):
         raise NotConfigured("service.certificate and service.key go together")
