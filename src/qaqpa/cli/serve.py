@@ -62,6 +62,7 @@ def serve(
             backlog=_CONNECTIONS,
             log_access=False,
             log_level="warning",  # type: ignore[arg-type]
+            log_dictconfig={"loggers": {"_granian": {"handlers": [], "propagate": True}}},  # to ours (qaqpa.log)
             ssl_cert=certificate,
             ssl_key=key,
             ssl_ca=_path(made, service.client_ca, "service.client_ca"),

@@ -121,7 +121,7 @@ class Issuer:
             self._keys.fetched = time.monotonic()
             self._hot.clear()
         except (QaqpaError, JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
-            _log.warning("issuer's keys not fetched", kind=self.name, error_type=type(error).__name__)
+            _log.warning("issuer's keys not fetched", issuer=self.name, error_type=type(error).__name__)
 
 
 def _time(value: object) -> int | None:
