@@ -31,6 +31,7 @@ from qaqpa.testing.sandbox import Sandbox
 from qaqpa.tlog.notes import Checkpoint
 from qaqpa_adapters.demo_collector.sandbox import DemoCollectorSandbox
 from qaqpa_adapters.first_credit_bureau.sandbox import FirstCreditBureauSandbox
+from qaqpa_adapters.pension_center.sandbox import PensionCenterSandbox
 from qaqpa_adapters.state_credit_bureau.sandbox import StateCreditBureauSandbox
 
 ROOT = Path(__file__).parent.parent
@@ -81,6 +82,7 @@ class House:
     fcb: FirstCreditBureauSandbox
     scb: StateCreditBureauSandbox
     collector: DemoCollectorSandbox
+    ppc: PensionCenterSandbox
     environ: dict[str, str]
     clock: Clock = field(default_factory=Clock)
 
@@ -167,6 +169,19 @@ def request_document(person: Person, **changes: Any) -> dict[str, Any]:
     return document | changes
 
 
+def kdp_consent(**changes: Any) -> dict[str, Any]:
+    """What makes a consent of `give_consent` one for the pension centre."""
+    return {
+        "third_parties": ["pension_center"],
+        "evidence": {"method": "kdp", "reference": "kdp-token-1"},
+    } | changes
+
+
+def pension_document(person: Person, **changes: Any) -> dict[str, Any]:
+    """A request for contributions that every guard permits once a КДП consent is on record."""
+    return request_document(person, recipient="pension-center", operation="contributions") | changes
+
+
 def handover_document(person: Person, facts: Mapping[str, Any] = DEBTOR_FACTS, **changes: Any) -> dict[str, Any]:
     """A request of collections that every guard permits."""
     document: dict[str, Any] = {
@@ -199,9 +214,11 @@ async def built(folder: Path, url: str | None = None) -> AsyncIterator[House]:
     fcb = FirstCreditBureauSandbox(directory=folder / "fcb", unknown_share=0, no_report_share=0)
     scb = StateCreditBureauSandbox(directory=folder / "scb", unknown_share=0, no_report_share=0)
     collector = DemoCollectorSandbox(directory=folder / "collector")
-    async with fcb, scb, collector:
-        environ = {**fcb.environment, **scb.environment, **collector.environment, "QAQPA_PASSPHRASE": PASSPHRASE}
-        house = House(home, config, fcb, scb, collector, environ)
+    ppc = PensionCenterSandbox(directory=folder / "ppc", unknown_share=0)
+    async with fcb, scb, collector, ppc:
+        stands = (fcb, scb, collector, ppc)
+        environ = {key: value for stand in stands for key, value in stand.environment.items()}
+        house = House(home, config, *stands, environ | {"QAQPA_PASSPHRASE": PASSPHRASE})
         if url is not None:
             house.edit("gateway.toml", ("sqlite:///qaqpa.db", url))
         Keyring.create(home / "keyring.json", Unlock(PASSPHRASE), cost=2)

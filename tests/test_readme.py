@@ -93,7 +93,8 @@ def test_the_python_of_the_readme_works(folder: Path, port: int) -> None:
 @pytest.mark.parametrize(
     "command", ["", "demo", "check", "doctor", "disclose", "decide", "migrate", "sandbox", "consent", "consent record",
                 "consent show", "consent withdraw", "ledger", "ledger show", "ledger verify", "ledger prove",
-                "ledger export", "ledger checkpoint", "ledger open", "ledger settle", "ledger archive",
+                "ledger export", "ledger checkpoint", "ledger open", "ledger settle", "ledger evidence",
+                "ledger archive",
                 "ledger accept-clock", "ledger witness", "subject", "subject erase", "backup", "restore", "recipient",
                 "recipient list", "recipient suspend", "recipient resume", "keys", "keys init", "keys show",
                 "keys rotate", "policy", "policy diff", "serve", "token", "token make", "token list", "token revoke"],

@@ -1,16 +1,18 @@
 """The contract of an adapter: a codec between our vocabulary and one third party's format, without I/O.
 
 An adapter declares its operations, turns an extract into a message and a reply into a report. It never sees more
-than the extract and opens no connection. It is found through the entry-point group `qaqpa.adapters`, made with the
-`[settings]` of its recipient, and held to the contract test-suite in `qaqpa.testing.contract`.
+than the extract and opens no connection; where its format wants signatures inside, a `Signer` is handed to it. It is
+found through the entry-point group `qaqpa.adapters`, made with the `[settings]` of its recipient, and held to the
+contract test-suite in `qaqpa.testing.contract`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -35,6 +37,10 @@ class Operation:
     """Fields of `report` that an answer may hold."""
     idempotent: bool
     """The third party treats a repeated message as one: only then may a message that perhaps left be sent again."""
+    signed: bool = False
+    """Its messages are signed and the signatures of its answers are checked: the adapter is a `SigningAdapter`."""
+    keeps_answer: bool = False
+    """The answer's bytes are evidence (a signed statement of the third party's) and are kept, sealed."""
 
     def __post_init__(self) -> None:
         unknown = (self.needs | self.uses | self.returns) - VOCABULARY.keys()
@@ -63,6 +69,50 @@ class Adapter(Protocol):
         """What the reply says. Raises Rejected (or a kind of it) or AnswerUnreadable; never anything else."""
 
 
+class SignedPart(StrEnum):
+    """Which part of a document a signature is over."""
+
+    ROOT = "root"
+    """XMLDSig enveloped in the document's root, over the whole document."""
+    BODY = "body"
+    """WS-Security in the header of a SOAP 1.1 envelope, over its body."""
+
+
+class Signer(Protocol):
+    """Signs with the operator's key and verifies against pinned certificates; where the key lives is its own affair."""
+
+    async def enveloped(self, xml: bytes) -> bytes:
+        """The document with a signature as the last child of its root. Raises SigningFailed."""
+
+    async def wsse(self, soap: bytes) -> bytes:
+        """The SOAP 1.1 envelope with a WS-Security signature over its body. Raises SigningFailed."""
+
+    async def verify(self, xml: bytes, part: SignedPart) -> None:
+        """Returns when one pinned certificate signed all of that part, which is then the only one of its kind.
+
+        Raises SignatureRefused for anything else, and Unsettled when it cannot be found out.
+        """
+
+
+@runtime_checkable
+class SigningAdapter(Protocol):
+    """What an adapter with signed operations has beside the rest; the signer's connections are none of its own."""
+
+    async def sign(self, operation: str, message: Message, signer: Signer) -> Message:
+        """What `encode` made, signed as their format wants it. Raises SigningFailed."""
+
+    async def check(self, operation: str, reply: Reply, signer: Signer) -> None:
+        """Returns when what `decode` reads of the reply is signed by the third party, or the reply is a refusal.
+
+        Raises what `decode` raises, SignatureRefused and Unsettled.
+        """
+
+
+def signs(adapter: type[Adapter]) -> bool:
+    """Whether any of its operations is signed."""
+    return any(each.signed for each in adapter.operations.values())
+
+
 def operation(
     name: str,
     *,
@@ -71,6 +121,8 @@ def operation(
     uses: Iterable[str] = (),
     returns: Iterable[str] = (),
     idempotent: bool = False,
+    signed: bool = False,
+    keeps_answer: bool = False,
 ) -> Operation:
     """An operation from plain paths; `uses` adds to `needs`."""
     needed = frozenset(FieldPath(path) for path in needs)
@@ -81,6 +133,8 @@ def operation(
         uses=needed | {FieldPath(path) for path in uses},
         returns=frozenset(FieldPath(path) for path in returns),
         idempotent=idempotent,
+        signed=signed,
+        keeps_answer=keeps_answer,
     )
 
 
@@ -101,6 +155,8 @@ def find(names: Iterable[str]) -> tuple[dict[str, type[Adapter]], dict[str, str]
             wanted = ("Settings", "operations", "encode", "decode")
             if getattr(loaded, "name", None) != name or not all(hasattr(loaded, part) for part in wanted):
                 failed[name] = f"{points[0].value} is not an adapter named {name} (see qaqpa.adapter)"
+            elif signs(loaded) and not issubclass(loaded, SigningAdapter):
+                failed[name] = f"{points[0].value} has signed operations and no sign and check (see qaqpa.adapter)"
             else:
                 found[name] = loaded
     return found, failed

@@ -37,15 +37,16 @@ from qaqpa.model.request import DisclosureRequest, parse
 from qaqpa.testing.people import Person, people
 
 Progress = Callable[[int, int], None]
-BUREAUS = ("first-credit-bureau", "state-credit-bureau")
+BY_TLS_ALONE = ("first-credit-bureau", "state-credit-bureau", "pension-center")
 """Their seal is TLS alone, so what they received can be held against the ledger byte for byte."""
-SANDBOXES = (*BUREAUS, "demo-collector")
+SANDBOXES = (*BY_TLS_ALONE, "demo-collector")
 ASKED = (
     ("first-credit-bureau", "credit_report"),
     ("first-credit-bureau", "score"),
     ("first-credit-bureau", "debt_burden"),
     ("state-credit-bureau", "credit_report"),
     ("state-credit-bureau", "contributions"),
+    ("pension-center", "contributions"),
 )
 """What scoring asks about each applicant, and whom."""
 AT_ONCE = 4
@@ -78,7 +79,7 @@ class Summary:
     received: int = 0
     """Requests that the stand-ins say they got."""
     unaccounted: int = 0
-    """Bodies at the bureaus that no intent's digest matches; anything but 0 is a leak."""
+    """Bodies at the bureaus and the pension centre that no intent's digest matches; anything but 0 is a leak."""
     outsider: dict[str, Any] = field(default_factory=dict)
     """What the exported ledger's own verifier says."""
     seconds: float = 0.0
@@ -114,6 +115,13 @@ def consents_for(person: Person, kind: str, *, operator: Mapping[str, str], now:
             "third_parties": ["first-credit-bureau"],
         }
     yield consent
+    if kind == "good":  # state data take a consent through the state's own service (94-V art. 8(1))
+        yield {
+            **consent,
+            "given_at": (given + timedelta(minutes=1)).isoformat(),
+            "third_parties": ["pension_center", "state-credit-bureau"],
+            "evidence": {"method": "kdp", "reference": f"kdp-{person.iin[:6]}"},
+        }
 
 
 def requests_for(person: Person, kind: str) -> Iterator[dict[str, Any]]:
@@ -249,7 +257,7 @@ async def run(config: Path, home: Path, *, count: int, progress: Progress) -> Su
         async with Gateway.open(setup) as gateway:
             await _jobs(gateway, third_parties, summary, count, progress)
             summary.received = len(third_parties.calls())
-            arrived = [call for name in BUREAUS for call in received(home, name)]
+            arrived = [call for name in BY_TLS_ALONE for call in received(home, name)]
             summary.unaccounted = await unaccounted(gateway, arrived)
     with gateway.store.snapshot() as connection:
         summary.verified = verify(connection, key=setup.log_key, kept=[setup.checkpoint_path.read_bytes()])

@@ -32,13 +32,15 @@ they arise; none but these crosses a module's border.
     │   │   ├── PeerRefused             peer_refused            certificate, host name or key pin
     │   │   ├── RecipientSuspended      recipient_suspended     while the message waited for its turn
     │   │   ├── CircuitOpen             circuit_open
-    │   │   └── RateLimited             rate_limited
+    │   │   ├── RateLimited             rate_limited
+    │   │   └── SigningFailed           signing_failed          before the intent: nothing was entered either
     │   ├── Unsettled                   unsettled               it left, or may have; nobody knows what came of it
     │   │   ├── AnswerTimeout           answer_timeout
     │   │   ├── ConnectionLost          connection_lost
     │   │   ├── ThirdPartyFault         third_party_fault       HTTP 5xx
     │   │   ├── AnswerTooLarge          answer_too_large
     │   │   └── AnswerUnreadable        answer_unreadable
+    │   │       └── SignatureRefused    signature_refused       the answer's signature does not hold
     │   ├── WrongSubject                wrong_subject           an answer about somebody else
     │   └── Rejected                    third_party_rejected    they answered no, with a code of theirs
     │       ├── SubjectNotFound         subject_not_found
@@ -314,6 +316,12 @@ class RateLimited(NotSent):
     status = 429
 
 
+class SigningFailed(NotSent):
+    """The message could not be signed, so there is nothing to send: nothing left and nothing was entered."""
+
+    code = "signing_failed"
+
+
 class Unsettled(ThirdPartyError):
     """The message left, or may have left, and what came of it is not known."""
 
@@ -349,6 +357,12 @@ class AnswerUnreadable(Unsettled):
     """The answer is not of the third party's format: truncated, hostile or changed."""
 
     code = "answer_unreadable"
+
+
+class SignatureRefused(AnswerUnreadable):
+    """The answer is not signed as agreed by one of the pinned certificates; nothing in it is believed."""
+
+    code = "signature_refused"
 
 
 class WrongSubject(ThirdPartyError):

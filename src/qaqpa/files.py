@@ -20,7 +20,11 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put `content` in the file's place: whoever reads finds the old file or the new one, also after a power cut."""
+    """Put `content` in the file's place: whoever reads finds the old file or the new one, also after a power cut.
+
+    A link stays: the file that it leads to is replaced.
+    """
+    path = Path(os.path.realpath(path))
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import ssl
 import stat
 import threading
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from qaqpa import files, log
-from qaqpa.errors import KeyringError, StoreUnavailable, VerificationFailed
+from qaqpa.errors import KeyringError, NotConfigured, StoreUnavailable, VerificationFailed
 from qaqpa.tlog.merkle import EMPTY_ROOT
 from qaqpa.tlog.notes import AddCheckpoint, Algorithm, Checkpoint, Note, VerifierKey, cosign
 from qaqpa.tlog.proofs import verify_consistency
@@ -36,6 +37,8 @@ _IDLE_S = 60
 _LINGER_S = 1
 _TEXT = "text/plain; charset=utf-8"
 _SIZE = "text/x.tlog.size"
+_MOST_EVIDENCE = 64
+"""Files of one kind for one log: the first ones count, and the log line names each."""
 
 _log = log.get("witness")
 
@@ -90,6 +93,17 @@ class Witness:
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreUnavailable(f"{state} cannot be made: {error.strerror}") from None
+        self._require_own_memory()
+
+    def _require_own_memory(self) -> None:
+        """Begun under another name or key it could cosign for nobody. What is damaged is said to who asks."""
+        for path in map(self._path, self._logs):
+            with contextlib.suppress(OSError, VerificationFailed):
+                if not Note.parse(path.read_bytes()).is_signed_by(self.key):
+                    raise KeyringError(
+                        f"{path} was cosigned under another name or key than {self.key}: start the witness with the "
+                        "name and the key that it began with, or give it another folder"
+                    )
 
     def add_checkpoint(self, body: bytes) -> Answer:
         """C2SP tlog-witness, add-checkpoint: the request's body in, the answer out. Never raises."""
@@ -146,7 +160,7 @@ class Witness:
             elif request.proof:
                 raise VerificationFailed("from size 0 the consistency proof must be empty")  # noqa: TRY301 - one answer
         except VerificationFailed as error:
-            self._keep_evidence(note, new, "refused")
+            self._keep_evidence(note, new, "unproven")
             return _refusal(422, str(error))
         cosignature = cosign(note.text, self.key, self._private.sign, int(self._clock()))
         if known is None or new.size > size:
@@ -154,11 +168,17 @@ class Witness:
             files.replace(self._path(new.origin), note.adding([cosignature]).to_bytes())
         return Answer(200, _TEXT, str(cosignature).encode())
 
-    def _keep_evidence(self, note: Note, checkpoint: Checkpoint, suffix: str) -> None:
-        """A checkpoint that the log signed and that does not extend what it signed before; the last of each kind."""
-        path = self._path(checkpoint.origin).with_suffix(f".{suffix}")
-        files.replace(path, note.to_bytes())
-        _log.error(f"checkpoint_{suffix}", size=checkpoint.size, file=str(path))
+    def _keep_evidence(self, note: Note, checkpoint: Checkpoint, kind: str) -> None:
+        """A checkpoint that the log signed. `forked`: of a size that it signed with another root, which convicts it.
+        `unproven`: sent with a proof that does not verify, which convicts whoever sent it; checkpoints are public.
+        Nothing that is kept is overwritten.
+        """
+        stem = f"{self._path(checkpoint.origin).stem}.{kind}-"
+        path = self._state / f"{stem}{checkpoint.size}-{checkpoint.root.hex()}"
+        if not path.exists() and sum(1 for _ in self._state.glob(f"{stem}*")) < _MOST_EVIDENCE:
+            files.replace(path, note.to_bytes())
+        tell = _log.error if kind == "forked" else _log.warning
+        tell(f"checkpoint_{kind}", size=checkpoint.size, file=str(path))
 
     def _path(self, origin: str) -> Path:
         return self._state / f"{hashlib.sha256(origin.encode()).hexdigest()}.checkpoint"
@@ -202,16 +222,33 @@ async def serving(
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls_context).start()
+        try:
+            await web.TCPSite(runner, host, port, ssl_context=tls_context).start()
+        except OSError as error:
+            raise NotConfigured(
+                f"the witness cannot listen on {host}:{port} ({os.strerror(error.errno) if error.errno else error}): "
+                "give an address of this machine and a port that is free"
+            ) from None
         address = runner.addresses[0]
         yield address[0], address[1]
     finally:
         await runner.cleanup()
 
 
-async def serve(witness: Witness, host: str, port: int, tls_context: ssl.SSLContext | None = None) -> None:
-    """Serve until cancelled. Without `tls_context` in plain HTTP: behind a proxy, or in tests."""
-    async with serving(witness, host, port, tls_context):
+async def serve(
+    witness: Witness,
+    host: str,
+    port: int,
+    tls_context: ssl.SSLContext | None = None,
+    *,
+    listening: Callable[[str, int], None] = lambda host, port: None,
+) -> None:
+    """Serve until cancelled; `listening` hears where. Without `tls_context` in plain HTTP: behind a proxy, or in tests.
+
+    Raises NotConfigured where nobody can listen.
+    """
+    async with serving(witness, host, port, tls_context) as (address, bound):
+        listening(address, bound)
         await asyncio.Event().wait()
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 from bureau_answers import DEBT_ANSWER, REPORT_ANSWER, SCORE_ANSWER, SETTINGS
+from pydantic import SecretStr
 from state_bureau_answers import BUREAU as STATE_BUREAU
 from state_bureau_answers import FORMS, GOOD, PACKAGED
 
@@ -22,7 +23,16 @@ from qaqpa.testing.contract import AdapterContract
 from qaqpa.testing.people import people
 from qaqpa_adapters.demo_collector import DemoCollector, DemoCollectorSettings
 from qaqpa_adapters.first_credit_bureau import FirstCreditBureau
+from qaqpa_adapters.pension_center import PensionCenter, PensionCenterSettings
 
+PENSION_ANSWER = (
+    '<S:Envelope xmlns:S="http://schemas.xmlsoap.org/soap/envelope/"><S:Body>'
+    '<n:SendMessageResponse xmlns:n="http://bip.bee.kz/SyncChannel/v10/Types"><response><responseInfo><status>'
+    "<code>SCSS001</code></status></responseInfo><responseData><data><responseCode>FOUND</responseCode>"
+    "<requestIin>900101300017</requestIin><responseNumber>R-7781</responseNumber><deductionsDetailed>"
+    "<bin>230340000017</bin><date>2026-10-14</date><name>ТОО «Пример»</name><amount>58551.95</amount>"
+    "</deductionsDetailed></data></responseData></response></n:SendMessageResponse></S:Body></S:Envelope>"
+).encode()
 PERSON = people(1, today=date(2026, 11, 23))[0]
 
 
@@ -71,6 +81,16 @@ class TestDemoCollector(AdapterContract):
         )
     }
     replies: ClassVar = {"handover": Reply(202, b'{"receipt":"DC-000001"}', "application/json")}
+
+
+class TestPensionCenter(AdapterContract):
+    adapter = PensionCenter(
+        PensionCenterSettings(
+            sender_id=SecretStr("lender"), password=SecretStr("p"), service_id="GCVP_SANDBOX", route_id="GCVP"
+        )
+    )
+    examples: ClassVar = {"contributions": example("iin")}
+    replies: ClassVar = {"contributions": Reply(200, PENSION_ANSWER, "text/xml; charset=utf-8")}
 
 
 class Careless(FirstCreditBureau):

@@ -18,13 +18,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from harness import PASSPHRASE, PEOPLE, House, both_engines, give_consent, handover_document, request, request_document
 from qaqpa import log
-from qaqpa.errors import InvalidRequest, KeyringError, NotAllowed
+from qaqpa.errors import InvalidRequest, KeyringError, NotAllowed, Unsettled
 from qaqpa.gateway import Gateway
 from qaqpa.keys import Keyring
 from qaqpa.keys.keyring import Unlock
 from qaqpa.ledger.erasure import Erased
 from qaqpa.model.words import OutcomeResult
 from qaqpa.store.schema import metadata
+from qaqpa.testing.faults import Fault
 
 PERSON, OTHER = PEOPLE[:2]
 SAID = {"person": "A. Compliance", "reason": "application 17"}
@@ -79,6 +80,41 @@ async def test_each_look_by_a_person_is_an_entry_that_says_at_what(house: House)
     assert (await reviews(house))[-1] == ("compliance", "export", {})
     async with house.gateway() as gateway:
         house.verified(gateway)
+
+
+@pytest.mark.promise(7)
+@both_engines
+async def test_a_back_up_is_a_look_too_and_takes_a_role(house: House) -> None:
+    async with house.gateway() as gateway:
+        await disclosed(house, gateway, PERSON)
+    file = house.home / "copy.db"
+    for caller in SERVICES:
+        ran = await house.cli("backup", str(file), "--caller", caller)
+        assert ran.code == 1 and "not_allowed: " in ran.err, ran.err
+        assert not file.exists()
+    assert await reviews(house) == []
+    ran = await house.cli("backup", str(file), "--caller", "compliance")
+    assert ran.code == 0 and file.exists(), ran.err
+    assert await reviews(house) == [("compliance", "backup", {})]
+    house.edit("callers.toml", ('roles = ["disclose"]', 'roles = ["disclose", "operate"]'))
+    ran = await house.cli("backup", str(house.home / "nightly.db"), "--caller", "collections")
+    assert ran.code == 0, ran.err
+    assert len(await reviews(house)) == 1, "a service's is no look of a person"
+
+
+@pytest.mark.promise(7)
+async def test_verification_lists_no_disclosures(house: House) -> None:
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, PERSON)
+        house.fcb.fault = Fault.SERVER_ERROR
+        with pytest.raises(Unsettled) as raised:
+            await gateway.disclose("loan-scoring", request(request_document(PERSON)))
+        house.fcb.fault = Fault.NONE
+    for more in ((), ("--json",)):
+        ran = await house.cli("ledger", "verify", *more)
+        assert ran.code == 0 and str(raised.value.disclosure) not in ran.out
+        assert "qaqpa ledger open" in ran.out or more
+    assert (ran.json["open_intents"], ran.json["unknown"]) == (0, 1)
 
 
 @pytest.mark.promise(7)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +117,79 @@ async def test_the_partition_is_gone(house: House, tmp_path: Path) -> None:
             query = "SELECT to_regclass(?)::text"
             there = [connection.execute(query, (f"entries_{month}",)).scalar() for month in months]
         assert there == [None, f"entries_{months[1]}"]
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+async def test_beside_a_long_read_it_is_refused_in_words_and_nobody_waits_for_it(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    months = await history(house)
+    folder = tmp_path / "files"
+    async with house.gateway() as gateway, house.gateway() as other:
+        asked = request(request_document(PERSON))
+        await other.disclose("loan-scoring", asked)
+        with gateway.store.snapshot() as reader:
+            assert reader.execute("SELECT count(*) FROM entries").scalar()
+            moving = asyncio.create_task(move(gateway, months[0], folder))
+            await asyncio.sleep(0.2)
+            while not moving.done():
+                began = asyncio.get_running_loop().time()
+                await other.disclose("loan-scoring", asked)
+                assert asyncio.get_running_loop().time() - began < 1.5
+            with pytest.raises(InvalidRequest, match="while the ledger is read at length"):
+                await moving
+            assert list(folder.iterdir()) == []
+            moving = asyncio.create_task(move(gateway, months[0], folder))
+            await asyncio.sleep(0.5)
+        assert (await moving).entries == 7  # the read was over in time
+        assert whole(gateway, folder).unread == 0
+
+
+@both_engines
+async def test_the_file_of_a_move_that_was_surely_undone_is_removed(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    months = await history(house)
+    async with house.gateway() as gateway:
+        real = gateway.ledger.record
+
+        async def failing(*_given: object, **_named: object) -> int:
+            raise StoreUnavailable("no session")
+
+        monkeypatch.setattr(gateway.ledger, "record", failing)
+        with pytest.raises(StoreUnavailable):
+            await move(gateway, months[0], tmp_path / "files")
+        assert list((tmp_path / "files").iterdir()) == []
+        monkeypatch.setattr(gateway.ledger, "record", real)
+
+        async def answer_lost(*given: Any, **named: Any) -> int:
+            await real(*given, **named)
+            raise StoreUnavailable("the answer to the commit was lost")
+
+        monkeypatch.setattr(gateway.ledger, "record", answer_lost)
+        with pytest.raises(StoreUnavailable):
+            await move(gateway, months[0], tmp_path / "files")
+        assert whole(gateway, tmp_path / "files").unread == 0, "it was moved, and this is the only copy"
+
+
+@both_engines
+async def test_a_session_that_knew_the_month_goes_on_after_it_was_moved(house: House, tmp_path: Path) -> None:
+    months = await history(house)
+    late = house.clock() + TWO_MONTHS
+    async with house.gateway() as gateway, house.gateway() as other:
+        for _ in range(2):  # the second time each session knows the month's partition
+            for each in (gateway, other):
+                await each.ledger.record(Kind.REVIEW, entries.review("compliance", "list", {}, at=late))
+        await make_upkeep(gateway.setup, gateway.ledger)._checkpoints.make()
+        assert (await move(gateway, months[0], tmp_path)).entries == 11
+        for each in (other, gateway):
+            await each.ledger.record(Kind.REVIEW, entries.review("compliance", "list", {}, at=late))
+        await other.disclose("loan-scoring", request(request_document(PERSON)))
+        assert bodies_of(gateway, months[0]) == 2
+        await make_upkeep(gateway.setup, gateway.ledger)._checkpoints.make()
+        with pytest.raises(InvalidRequest, match=r"was moved to .* before; what was entered into it since stays"):
+            await move(gateway, months[0], tmp_path / "again")
+        assert whole(gateway, tmp_path).unread == 0
 
 
 @both_engines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from harness import (
     PEOPLE,
     House,
     both_engines,
+    consent_document,
     eventually,
     give_consent,
     grown,
@@ -35,7 +37,7 @@ from qaqpa.ledger.checkpoints import Outside, opened
 from qaqpa.ledger.integrate import tree_of
 from qaqpa.store import Connection
 from qaqpa.tlog.merkle import EMPTY_ROOT
-from qaqpa.tlog.notes import Algorithm, Checkpoint, Note, VerifierKey, sign
+from qaqpa.tlog.notes import Algorithm, Checkpoint, Note, VerifierKey, cosign, sign
 from qaqpa.tlog.proofs import verify_consistency
 from qaqpa.tlog.tiles import TileTree
 
@@ -105,6 +107,30 @@ async def test_made_while_the_ledger_grows_at_most_so_often_and_each_extends_the
 
 
 @both_engines
+async def test_of_each_hour_the_last_one_and_each_witness_last_one_are_kept(house: House) -> None:
+    house.edit("gateway.toml", (EVERY, "checkpoint_every_ms = 3600000"))
+    noon = datetime.now(UTC).replace(hour=12, minute=30)  # no hour ends meanwhile
+    house.clock.offset = noon - datetime.now(UTC)
+    one, two = (Ed25519PrivateKey.generate() for _ in range(2))
+    async with house.gateway() as gateway:
+        signing = make_upkeep(gateway.setup, gateway.ledger)._checkpoints
+        sizes = []
+        for number in range(6):
+            await grown(house, gateway)
+            note = await signing.make()
+            assert note is not None
+            sizes.append(Checkpoint.parse(note.text).size)
+            for private, cosigns in ((one, number < 4), (two, number == 1)):
+                if cosigns:
+                    key = VerifierKey("w.example", Algorithm.COSIGNATURE, private.public_key().public_bytes_raw())
+                    await signing.add_cosignature(note, cosign(note.text, key, private.sign, 1))
+        with gateway.store.snapshot() as connection:
+            kept = [row[0] for row in connection.execute("SELECT size FROM checkpoints ORDER BY size").all()]
+        assert kept == [sizes[1], sizes[3], sizes[5]]
+        house.verified(gateway)
+
+
+@both_engines
 async def test_a_gateway_that_stops_leaves_a_checkpoint_over_everything(house: House) -> None:
     async with house.gateway() as gateway:
         await grown(house, gateway)
@@ -143,7 +169,8 @@ async def test_a_database_set_back_to_an_older_copy_is_refused(house: House) -> 
     path = house.write("request.json", request_document(PERSON))
     ran = await house.cli("disclose", path, "--caller", "loan-scoring", "--json")
     assert (ran.code, ran.json["code"]) == (5, "ledger_rolled_back")
-    assert "qaqpa restore --accept-loss" in ran.json["detail"] and "Nothing is sent" in ran.json["detail"]
+    assert "move this one away and run `qaqpa restore FILE --accept-loss`" in ran.json["detail"]
+    assert "Nothing is sent" in ran.json["detail"]
     checked = await house.cli("ledger", "verify")
     assert checked.code == 6 and "rolled back" in checked.err
     assert len(house.fcb.calls) == 3
@@ -210,6 +237,57 @@ async def test_a_file_that_is_no_checkpoint_of_this_ledger_is_refused(house: Hou
     ran = await house.cli("ledger", "open", "--caller", "compliance")
     assert ran.code == 5 and ran.err.startswith("ledger_rolled_back: ") and "Put the right one back" in ran.err
     assert outside(house).read_bytes() == content
+
+
+@pytest.mark.promise(4)
+@both_engines
+async def test_a_missing_file_is_said(house: House) -> None:
+    path = house.write("request.json", request_document(PERSON))
+    for command in (
+        ("consent", "record", house.write("consent.json", consent_document(PERSON, house.clock()))),
+        ("disclose", path),
+    ):
+        ran = await house.cli(*command, "--caller", "loan-scoring")
+        assert ran.code == 0 and ran.err == "", ran.err
+    assert (await house.cli("ledger", "verify", "--json")).json["compared_outside"] is True
+    kept = house.home / "kept.txt"
+    outside(house).rename(kept)
+    ran = await house.cli("ledger", "verify")
+    assert ran.code == 0 and "nothing outside the database to compare with" in ran.out, ran.out
+    assert (await house.cli("ledger", "verify", "--json")).json["compared_outside"] is False
+    ran = await house.cli("ledger", "verify", "--checkpoint", str(kept))
+    assert ran.code == 0 and "nothing outside" not in ran.out
+    for again in (1, 0):
+        ran = await house.cli("ledger", "show", "--caller", "compliance")
+        assert (ran.code, ran.err.count(f"{outside(house)} is missing")) == (0, again), ran.err
+
+
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("content", [b"", b"junk"])
+async def test_verification_names_the_file_that_is_no_checkpoint(house: House, content: bytes) -> None:
+    async with house.gateway() as gateway:
+        await grown(house, gateway)
+    outside(house).write_bytes(content)
+    ran = await house.cli("ledger", "verify")
+    assert ran.code == 6 and f"{outside(house)} is not a checkpoint of this ledger: " in ran.err, ran.err
+    assert str(outside(house)) in (await house.cli("ledger", "verify", "--json")).json["detail"]
+
+
+async def test_a_file_that_is_a_link_is_written_where_it_leads(house: House, tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    outside(house).symlink_to(share / "kept.txt")
+    for _ in range(2):
+        async with house.gateway() as gateway:
+            await grown(house, gateway)
+        assert outside(house).is_symlink()
+        assert (
+            opened((share / "kept.txt").read_bytes(), gateway.setup.log_key)[1].size
+            == read_outside(house, gateway).size
+        )
+    Outside(outside(house), gateway.setup.log_key).put_aside(7)
+    assert outside(house).is_symlink()
+    assert sorted(each.name for each in share.iterdir()) == ["kept.txt.lost-7"]
 
 
 @both_engines

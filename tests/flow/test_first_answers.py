@@ -20,6 +20,7 @@ from qaqpa.errors import (
     SubjectNotFound,
 )
 from qaqpa.gateway import Gateway
+from qaqpa.ledger.answers import forget_expired
 from qaqpa.model.disclosure import Disclosure
 from qaqpa.testing.faults import Fault
 
@@ -123,10 +124,10 @@ async def test_an_answer_is_kept_as_long_as_configured_and_the_key_for_ever(hous
         await give_consent(house, gateway, PERSON)
         done = await ask(gateway, "k")
         house.clock.offset += timedelta(hours=1, minutes=59)
-        await gateway.remembered.forget_expired()
+        await forgotten(gateway)
         assert await ask(gateway, "k") == done
         house.clock.offset += timedelta(minutes=2)
-        await gateway.remembered.forget_expired()
+        await forgotten(gateway)
         with pytest.raises(DuplicateRequest, match="not kept any more"):
             await ask(gateway, "k")
         assert len(house.fcb.calls) == 1
@@ -144,6 +145,12 @@ async def test_an_answer_that_was_changed_is_not_given(house: House, store_url: 
         with pytest.raises(KeyringError):
             await ask(gateway, "k")
         assert len(house.fcb.calls) == 2
+
+
+async def forgotten(gateway: Gateway) -> None:
+    """What upkeep does from time to time."""
+    now = gateway.ledger.clock()
+    await gateway.store.write(lambda connection: forget_expired(connection, now))
 
 
 # --- reports that serve again ----------------------------------------------------------------------

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,24 @@ def test_two_writers_begin_a_month_at_once(store_url: str, tmp_path: Path, intru
         first.close()
         second.close()
         store.close()
+
+
+async def test_a_stray_table_with_a_months_name_stops_no_entry(
+    house: House, intruder: Intruder, tmp_path: Path
+) -> None:
+    then = house.clock() - timedelta(days=62)
+    month = then.year * 100 + then.month
+    intruder.run(f"CREATE TABLE entries_{month} (LIKE entries)")
+    house.clock.offset = timedelta(days=-62)
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, PERSON)
+    house.clock.offset = timedelta(0)
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, PERSON)
+        moved = await gateway.compliance.archive("compliance", month, tmp_path, person="A. O.", reason="room")
+        assert moved.entries == 2
+        assert house.verified(gateway).unread == 2
+    assert intruder.value("SELECT count(*) FROM pg_class WHERE relname LIKE %s", f"entries_{month}%") == 1
 
 
 # --- a server that is slow or held -----------------------------------------------------------------

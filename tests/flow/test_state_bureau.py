@@ -9,7 +9,7 @@ import logging
 import pytest
 from lxml import etree
 
-from harness import PEOPLE, House, give_consent, request, request_document
+from harness import PEOPLE, House, give_consent, kdp_consent, request, request_document
 from qaqpa.errors import CredentialsRefused, Denied, NoReport, QaqpaError, SubjectNotFound, WrongSubject
 from qaqpa.model.disclosure import Disclosure
 from qaqpa.testing.faults import Fault
@@ -18,11 +18,14 @@ from qaqpa_adapters.state_credit_bureau.sandbox import Form
 
 PERSON = PEOPLE[0]
 
+STATE_DATA = kdp_consent(third_parties=["state-credit-bureau"])
+"""Pension data are the state's, so the consent came through its own service."""
+
 
 async def ask(house: House, operation: str) -> Disclosure:
     document = request_document(PERSON, recipient="state-credit-bureau", operation=operation)
     async with house.gateway() as gateway:
-        await give_consent(house, gateway, PERSON)
+        await give_consent(house, gateway, PERSON, **STATE_DATA)
         return await gateway.disclose("loan-scoring", request(document))
 
 

@@ -20,7 +20,8 @@ from harness import (
     outside,
     read_outside,
 )
-from qaqpa.gateway import load_setup, upkeep
+from qaqpa.gateway import Gateway, load_setup, upkeep
+from qaqpa.tlog import standalone
 from qaqpa.tlog.notes import AddCheckpoint, Note
 from qaqpa.witness import Answer, Witness, create_key
 
@@ -36,11 +37,13 @@ class Stand:
         self.asked: list[int] = []
         self.witness: Witness | None = None
         self.spoilt: Callable[[AddCheckpoint], Answer] | None = None
+        self.latency_s = 0.0
 
     async def _add(self, asked: web.Request) -> web.Response:
         body = await asked.read()
         parsed = AddCheckpoint.parse(body)
         self.asked.append(parsed.old_size)
+        await asyncio.sleep(self.latency_s)
         answer = self.witness.add_checkpoint(body) if self.spoilt is None else self.spoilt(parsed)
         return web.Response(status=answer.status, body=answer.body, headers={"Content-Type": answer.content_type})
 
@@ -102,6 +105,37 @@ async def test_a_witness_cosigns_and_the_cosignature_is_kept(house: House, stand
         assert house.verified(gateway).size == 10
         await grown(house, gateway)
     assert await cosigned(house, stand)
+
+
+def notes(gateway: Gateway) -> list[Note]:
+    """Every stored checkpoint, oldest first."""
+    with gateway.store.snapshot() as connection:
+        return [Note.parse(row[0]) for row in connection.execute("SELECT note FROM checkpoints ORDER BY size").all()]
+
+
+@both_engines
+async def test_a_witness_slower_than_checkpoints_are_made_is_not_lost(house: House, stand: Stand) -> None:
+    stand.latency_s = 0.2  # four times the interval
+    folder = house.home / "export"
+    async with house.gateway() as gateway:
+        busy = asyncio.create_task(grown_for(house, gateway, 2.0))
+        await asyncio.sleep(1.5)
+        found = notes(gateway)
+        assert not found[-1].is_signed_by(stand.vkey), "the last one is always ahead of such a witness"
+        cosigned_ones = [each for each in found if each.is_signed_by(stand.vkey)]
+        assert cosigned_ones != [] and cosigned_ones[-1].verify(stand.vkey) is not None
+        await gateway.compliance.export("compliance", folder, lambda _done, _all: None)
+        await busy
+        house.verified(gateway)
+    result = standalone.verify(folder, witnesses=[standalone.parse_key(str(stand.vkey), standalone.WITNESS)])
+    assert result["verified"], result["failures"]
+    assert 0 < result["cosigned"][0]["size"] <= result["size"]
+
+
+async def grown_for(house: House, gateway: Gateway, seconds: float) -> None:
+    until = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < until:
+        await grown(house, gateway)
 
 
 SPOILT: dict[str, Callable[[AddCheckpoint], Answer]] = {

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import ROOT
-from qaqpa.demo import AT_ONCE, BUREAUS, SANDBOXES, passphrase, received, unaccounted
+from qaqpa.demo import AT_ONCE, BY_TLS_ALONE, SANDBOXES, passphrase, received, unaccounted
 from qaqpa.gateway import Gateway, load_setup
 from qaqpa.ledger.verify import Verified, verify
 
@@ -46,7 +46,7 @@ async def examined(home: Path) -> Verified:
             found = verify(connection, key=gateway.setup.log_key)
         # A request whose body had not wholly arrived when the gateway died cannot be compared by its digest.
         calls = {name: received(home, name) for name in SANDBOXES}
-        whole = [call for name in BUREAUS for call in calls[name] if call["problem"] != "the request broke off"]
+        whole = [call for name in BY_TLS_ALONE for call in calls[name] if call["problem"] != "the request broke off"]
         assert await unaccounted(gateway, whole) == 0
         assert sum(len(each) for each in calls.values()) <= found.kinds.get("intent", 0)
     return found

@@ -16,7 +16,7 @@ import pytest
 
 from conftest import Server
 from harness import ROOT
-from qaqpa.demo import BUREAUS, SANDBOXES, consents_for, received, stands, unaccounted
+from qaqpa.demo import BY_TLS_ALONE, SANDBOXES, consents_for, received, stands, unaccounted
 from qaqpa.gateway import Gateway, Setup, load_setup
 from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger.verify import Verified, verify
@@ -44,7 +44,7 @@ async def start(setup: Setup, config: Path) -> asyncio.subprocess.Process:
 async def examined(setup: Setup, calls: dict[str, list[dict[str, object]]]) -> Verified:
     """Open once more, so that what was cut off is concluded, and hold the ledger against what arrived."""
     async with Gateway.open(setup) as gateway:
-        whole = [call for name in BUREAUS for call in calls[name] if call["problem"] != "the request broke off"]
+        whole = [call for name in BY_TLS_ALONE for call in calls[name] if call["problem"] != "the request broke off"]
         assert await unaccounted(gateway, whole) == 0
     with gateway.store.snapshot() as connection:
         return verify(connection, key=setup.log_key, kept=[setup.checkpoint_path.read_bytes()])

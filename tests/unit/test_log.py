@@ -116,6 +116,7 @@ def test_libraries_speak_as_json_without_their_sentences(stream: io.StringIO) ->
 def test_warnings_come_the_same_way(stream: io.StringIO) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
+        logging.captureWarnings(False)  # a command of another test may have left it on
         logging.captureWarnings(True)
         try:
             warnings.warn(f"no loop for {PERSON['identity']['iin']}", RuntimeWarning, stacklevel=1)

@@ -237,6 +237,21 @@ def test_an_old_body_that_was_changed_is_found_after_the_migration_at_the_latest
     assert raised.value.index == 1
 
 
+async def test_the_second_schema_gets_a_place_for_evidence_and_keeps_the_rest(
+    old: Old, store_url: str, tmp_path: Path
+) -> None:
+    with_alembic(store_url, tmp_path, lambda connection: command.upgrade(_config(connection), "0002"))
+    with pytest.raises(SchemaMismatch, match="`qaqpa migrate`"), book_at(store_url, tmp_path):
+        pass
+    before = old.intruder.rows("SELECT idx, body FROM entries ORDER BY idx")
+    assert store_at(store_url, tmp_path).migrate() == HEAD
+    assert old.intruder.rows("SELECT idx, body FROM entries ORDER BY idx") == before
+    assert old.intruder.value("SELECT count(*) FROM evidence") == 0
+    with book_at(store_url, tmp_path) as book:
+        await book.sign()
+        assert book.verified().size == 7
+
+
 # --- the schema ------------------------------------------------------------------------------------
 
 

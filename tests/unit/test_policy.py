@@ -32,6 +32,7 @@ MICRO = timedelta(microseconds=1)
 OPERATOR_BIN, OTHER_BIN = "230340000017", "190540000222"
 WORDS = Words(ru="да", kk="иә", en="yes")
 REPORT = Asked(CallerId("loan-scoring"), RecipientId("first-credit-bureau"), "credit_report", "application_review")
+PENSION = Asked(CallerId("loan-scoring"), RecipientId("pension-center"), "contributions", "application_review")
 HANDOVER = Asked(CallerId("collections"), RecipientId("demo-collector"), "handover", "debt_collection")
 
 
@@ -108,6 +109,16 @@ MATRIX: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
         facts(consents=(consent(given_at=NOW - 181 * DAY),)), {("consent_recent", "deny")}
     ),
     "report: consent of 180 days ago": (facts(consents=(consent(given_at=NOW - 180 * DAY),)), set()),
+    "pension: a consent through the state's service": (
+        facts(PENSION, consents=(consent(third_parties=["pension_center"], evidence="kdp"),)), set()
+    ),
+    "pension: a consent of another kind": (
+        facts(PENSION, consents=(consent(third_parties=["pension_center"], evidence="otp"),)),
+        {("consent_by_kdp", "deny")},
+    ),
+    "pension: a consent of which nobody knows how it was given": (
+        facts(PENSION, consents=(consent(third_parties=["pension_center"]),)), {("consent_by_kdp", "gap")}
+    ),
     "report: before the policy": (
         facts(now=datetime(2024, 12, 31, 12, tzinfo=UTC)),
         {("policy_in_force", "deny"), ("agreement_in_force", "deny"), ("consent_covers", "deny")},

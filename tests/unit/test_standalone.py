@@ -416,7 +416,7 @@ def test_witnesses(tmp_path: Path) -> None:
     folder = export(tmp_path / "log", entries, cosign(note))
     found = verify(folder, witnesses=[witness])
     assert found["verified"]
-    assert found["cosigned"] == [{"witness": "witness.example/w1", "time": "2026-09-21T14:13:20+00:00"}]
+    assert found["cosigned"] == [{"witness": "witness.example/w1", "time": "2026-09-21T14:13:20+00:00", "size": 3}]
     assert "is not cosigned by witness.example/w2" in failure(folder, witnesses=[witness, absent])
     later = cosign(note, 2**62)
     (folder / "checkpoint").write_bytes(later)
@@ -433,6 +433,18 @@ def test_witnesses(tmp_path: Path) -> None:
         assert verify(folder)["verified"], "a signature of somebody unknown is ignored"
     (folder / "checkpoint").write_bytes(note + note[note.rindex(b"\n\n") + 2 :] * 64)
     assert "well-formed" in failure(folder)
+
+
+def test_an_older_checkpoint_in_the_folder_that_is_cosigned_counts_for_its_entries(tmp_path: Path) -> None:
+    witness = alone.parse_key(vkey(WITNESS, "witness.example/w1", 4), 4)
+    entries = log_of(9)
+    folder = export(tmp_path / "log", entries, checkpoint(entries))
+    assert "is not cosigned by witness.example/w1, nor is an older one" in failure(folder, witnesses=[witness])
+    older = [cosign(checkpoint(log_of(4))), cosign(checkpoint(log_of(7))), checkpoint(log_of(8))]
+    (folder / "checkpoints.txt").write_bytes(b"".join(b"%d\n%b" % (len(each), each) for each in older))
+    found = verify(folder, witnesses=[witness])
+    assert found["verified"] and [each["size"] for each in found["cosigned"]] == [7]
+    assert "7 entries" in (told := "\n".join(alone.told(found))) and "the log's word alone" in told
 
 
 # --- proofs ----------------------------------------------------------------------------------------

@@ -338,3 +338,30 @@ async def test_a_checkpoint_of_another_key_counts_for_nothing(written: Book, tmp
         written.verified(kept=[forged])
     written.intruder.change("UPDATE checkpoints SET note = ? WHERE size = 5", forged)
     failed(written)
+
+
+# --- the first of several --------------------------------------------------------------------------
+
+# What is done to one entry, by its index.
+HARMS: dict[str, str] = {
+    "column": "UPDATE entries SET caller = 'x' WHERE idx = {}",
+    "time": "UPDATE entries SET time = '2020-01-01T00:00:00.000Z' WHERE idx = {}",
+    "gone": "DELETE FROM entries WHERE idx = {}",
+    "leaf": "UPDATE entries SET leaf = (SELECT leaf FROM entries WHERE idx = 0) WHERE idx = {}",
+}
+
+
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("later", [*HARMS, "body"])
+@pytest.mark.parametrize("earlier", [*HARMS, "body", "body and leaf"])
+async def test_of_several_harms_the_first_is_said(written: Book, earlier: str, later: str) -> None:
+    for harm, index in ((earlier, 2), (later, 6)):
+        if harm in HARMS:
+            written.intruder.change(HARMS[harm].format(index))
+            continue
+        body = bytes(written.intruder.value("SELECT body FROM entries WHERE idx = ?", index))
+        changed = body.replace(b'"format":1', b'"format":2')
+        written.intruder.change("UPDATE entries SET body = ? WHERE idx = ?", changed, index)
+        if harm == "body and leaf":
+            written.intruder.change("UPDATE entries SET leaf = ? WHERE idx = ?", leaf_hash(changed), index)
+    assert failed(written).index == 2

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from merkle_by_definition import Definition, sha
 
+from harness import Ran, run_cli
 from qaqpa.errors import KeyringError, StoreUnavailable
 from qaqpa.tlog.merkle import EMPTY_ROOT
 from qaqpa.tlog.notes import (
@@ -29,7 +30,7 @@ from qaqpa.tlog.notes import (
     parse_signatures,
     sign,
 )
-from qaqpa.witness import MAX_BODY, Answer, Witness, create_key, serving
+from qaqpa.witness import MAX_BODY, Answer, Witness, create_key, serve, serving
 
 ORIGIN = "log.example/1"
 LOG = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -173,12 +174,31 @@ def test_a_forked_log_is_refused_and_the_evidence_kept(witness: Witness, tmp_pat
     assert witness.add_checkpoint(request(150, 150, FORK)) == Answer(409, "text/x.tlog.size", b"150\n")
     assert witness.add_checkpoint(request(150, 200, FORK)).status == 422
     assert witness.add_checkpoint(request(100, 200, FORK)).status == 409
-    for suffix, size in (("forked", 150), ("refused", 200)):
-        (path,) = (tmp_path / "state").glob(f"*.{suffix}")
+    for kind, size in (("forked", 150), ("unproven", 200)):
+        (path,) = (tmp_path / "state").glob(f"*.{kind}-*")
+        assert path.name.endswith(f".{kind}-{size}-{FORK.root(size).hex()}")
         evidence = Note.parse(path.read_bytes())
         evidence.verify(LOG_KEY)
         assert evidence.text == signed(FORK, size).text
     assert cosigned_at(witness, witness.add_checkpoint(request(150, 200)), 200) == NOW
+
+
+def test_evidence_is_never_overwritten_and_an_innocent_checkpoint_is_not_called_a_fork(
+    witness: Witness, tmp_path: Path
+) -> None:
+    def kept(kind: str) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (tmp_path / "state").glob(f"*.{kind}-*")}
+
+    assert witness.add_checkpoint(request(0, 150)).status == 200
+    assert witness.add_checkpoint(request(150, 150, FORK)).status == 409
+    assert witness.add_checkpoint(request(150, 200, FORK)).status == 422
+    forked, unproven = kept("forked"), kept("unproven")
+    for size in range(151, 151 + 100):  # anybody may send the log's public checkpoints, with junk for a proof
+        assert witness.add_checkpoint(request(150, size, proof=[EMPTY_ROOT])).status == 422
+    assert witness.add_checkpoint(request(150, 150, FORK)).status == 409
+    assert kept("forked") == forked and len(forked) == 1
+    assert unproven.items() <= kept("unproven").items() and len(kept("unproven")) == 64
+    assert list((tmp_path / "state").glob("*.refused*")) == []
 
 
 def test_the_state_survives_a_restart(make: Callable[[], Witness]) -> None:
@@ -308,6 +328,37 @@ def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(KeyringError, match="not an unencrypted Ed25519 key"):
             Witness("w", path, tmp_path, {})
+
+
+def test_under_another_name_it_does_not_start_on_what_it_remembers(make: Callable[[], Witness], tmp_path: Path) -> None:
+    assert make().add_checkpoint(request(0, 150)).status == 200
+    with pytest.raises(KeyringError, match="cosigned under another name or key"):
+        Witness("other.example/w", tmp_path / "keys/witness.pem", tmp_path / "state", {ORIGIN: [LOG_KEY]})
+    Witness("other.example/w", tmp_path / "keys/witness.pem", tmp_path / "other", {ORIGIN: [LOG_KEY]})
+
+
+def test_from_a_shell_nothing_is_said_before_it_listens(tmp_path: Path) -> None:
+    def run(host: str) -> Ran:
+        name = ("--name", "witness.example/w", "--state", str(tmp_path / "w"))
+        return run_cli("ledger", "witness", "--log", str(LOG_KEY), *name, "--host", host, "--port", "0")
+
+    ran = run("192.0.2.1")  # nobody's address
+    assert (ran.code, ran.out) == (2, "")
+    assert "cannot listen on 192.0.2.1:0" in ran.err and "plain HTTP at 192.0.2.1" in ran.err
+
+
+async def test_who_serves_is_told_where(witness: Witness) -> None:
+    told: list[tuple[str, int]] = []
+    serving_it = asyncio.create_task(
+        serve(witness, "127.0.0.1", 0, listening=lambda host, port: told.append((host, port)))
+    )
+    async with asyncio.timeout(10):
+        while not told:  # noqa: ASYNC110 - another task's work
+            await asyncio.sleep(0.01)
+    async with aiohttp.ClientSession() as http, http.get(f"http://{told[0][0]}:{told[0][1]}/") as answer:
+        assert answer.status == 404
+    serving_it.cancel()
+    await asyncio.gather(serving_it, return_exceptions=True)
 
 
 async def test_over_http(witness: Witness) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from qaqpa.cli.options import (
     CONFIG,
     HOME,
+    Caller,
     ConfigFolder,
     Home,
     existing_store,
@@ -18,15 +20,17 @@ from qaqpa.cli.options import (
     opened,
     progress,
     run,
+    say_nothing_outside,
     setup,
 )
 from qaqpa.cli.render import out
 from qaqpa.errors import InvalidRequest
+from qaqpa.gateway import Gateway, Setup
 from qaqpa.gateway.compliance import check_loss_can_be_entered
 from qaqpa.keys import Keyring
-from qaqpa.ledger.backup import back_up
 from qaqpa.ledger.backup import restore as restore_file
 from qaqpa.ledger.checkpoints import Outside
+from qaqpa.ledger.verify import Verified
 from qaqpa.store import store_at
 
 
@@ -38,13 +42,20 @@ def register(app: typer.Typer) -> None:
 
 def backup(
     file: Annotated[Path, typer.Argument(help="A new file; it is an SQLite database, whatever the engine.")],
+    caller: Caller,
     config: ConfigFolder = CONFIG,
     home: Home = HOME,
 ) -> None:
     """Write a consistent back-up while gateways run, and verify it. Keyring and checkpoint are not in it."""
+
+    async def work() -> Verified:
+        async with opened(config, home) as gateway:
+            with progress("backing up") as advance:
+                return (await gateway.compliance.back_up(caller, file, advance)).found
+
     made = setup(config, home)
-    with progress("backing up") as advance:
-        found = back_up(existing_store(made), file, advance).found
+    existing_store(made)
+    found = run(work)
     out.print(f"[green]written[/] {found.size} entries to {file}, verified; root {found.root.hex()}", soft_wrap=True)
     out.print(f"Keep apart from it: {made.keyring_path} and {made.checkpoint_path}", soft_wrap=True)
 
@@ -67,12 +78,14 @@ def restore(
             raise InvalidRequest(["--accept-loss: needs --caller, --person and --reason, which are entered"])
         check_loss_can_be_entered(made, caller, person=person, reason=reason)
     make_private(home)
+    if not made.checkpoint_path.exists():
+        say_nothing_outside(made)
     store = store_at(made.store_url, made.home)
     accepted = {"caller": caller, "person": person, "reason": reason} if caller and person and reason else None
     with closing(Keyring.load(made.keyring_path, made.unlock)) as keyring, progress("restoring") as advance:
         outside = Outside(made.checkpoint_path, made.log_key)
         found = restore_file(file, store, keyring, outside, advance, accepted=accepted if accept_loss else None)
-    run(lambda: _open(config, home))
+    run(lambda: _open(made))
     out.print(f"[green]restored[/] {found.found.size} entries; root {found.found.root.hex()}", soft_wrap=True)
     if found.unreadable:
         out.print(
@@ -83,14 +96,14 @@ def restore(
     if found.lost is not None:
         out.print(
             f"[yellow]lost[/]: what a checkpoint over {found.lost.size} entries was signed over; that is entered. It "
-            f"is kept as {made.checkpoint_path}.lost-{found.lost.size}; witnesses will refuse "
+            f"is kept as {os.path.realpath(made.checkpoint_path)}.lost-{found.lost.size}; witnesses will refuse "
             "this ledger. What was entered after the back-up is gone, erasures, withdrawals and suspensions too: "
             "repeat them",
             soft_wrap=True,
         )
 
 
-async def _open(config: Path, home: Path) -> None:
+async def _open(made: Setup) -> None:
     """Once, so that a loss is entered and what was cut off is concluded."""
-    async with opened(config, home):
+    async with Gateway.open(made):
         pass

@@ -137,7 +137,7 @@ def _print(summary: Summary) -> None:
         f"{len(found.open_intents)} of them open"
     )
     out.print(
-        f"  bytes that the bureaus received and no intent's digest matches: "
+        f"  bytes that bureaus and pension centre received and no intent's digest matches: "
         f"[{'red' if summary.unaccounted else 'green'}]{summary.unaccounted}[/]"
     )
     out.print(f"  checkpoint signed over {found.in_tree} entries, kept outside the database too")

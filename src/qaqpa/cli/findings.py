@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from qaqpa.cli.serve import address, certificates
-from qaqpa.config.recipients import RecipientFile
+from qaqpa.config.recipients import RecipientFile, RsaSigner
 from qaqpa.errors import KeyringError, NotConfigured, QaqpaError
 from qaqpa.gateway import Setup
 from qaqpa.gateway.setup import equip
@@ -137,17 +137,28 @@ def of_recipients(made: Setup, now: datetime) -> Iterator[Finding]:
 
 def _equipped(made: Setup, recipient: RecipientFile, now: datetime) -> Iterator[Finding]:
     try:
-        equip(made, recipient)
+        equip(made, recipient, lambda: now)
     except QaqpaError as error:
         yield wrong(recipient.id, f"nothing can be sent to it: {error}")
     else:
         yield ok(recipient.id, "everything that sending takes is set")
-    channel = recipient.channel
-    yield from of_certificates(made, f"{recipient.id}: channel.ca", channel.ca, now, whole=False)
-    if channel.client_certificate is not None:
-        yield from of_certificates(
-            made, f"{recipient.id}: channel.client_certificate", channel.client_certificate, now, whole=True
-        )
+    for name, value, whole in _certificates(recipient):
+        yield from of_certificates(made, f"{recipient.id}: {name}", value, now, whole=whole)
+
+
+def _certificates(recipient: RecipientFile) -> Iterator[tuple[str, str, bool]]:
+    """Every PEM file of certificates: its key, its value, and whether all of them must be in force."""
+    channels, signer = {"channel": recipient.channel}, recipient.signer
+    if isinstance(signer, RsaSigner):
+        yield "signer.certificate", signer.certificate, True
+    elif signer is not None:
+        channels["signer.channel"] = signer.channel
+    if signer is not None:
+        yield "signer.trusted", signer.trusted, False
+    for at, channel in channels.items():
+        yield f"{at}.ca", channel.ca, False
+        if channel.client_certificate is not None:
+            yield f"{at}.client_certificate", channel.client_certificate, True
 
 
 def _agreement(recipient: RecipientFile, today: date) -> Finding:

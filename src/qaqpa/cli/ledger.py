@@ -25,13 +25,16 @@ from qaqpa.cli.options import (
 )
 from qaqpa.cli.render import out, print_json, table
 from qaqpa.errors import InvalidRequest, NotFound, NotPossible, VerificationFailed
+from qaqpa.gateway import Setup
 from qaqpa.ledger.archive import Bodies, from_folder
-from qaqpa.ledger.checkpoints import Outside, latest_note, proof_of
+from qaqpa.ledger.checkpoints import Outside, last_note, proof_of
+from qaqpa.ledger.checkpoints import opened as opened_note
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.export import Exported
 from qaqpa.ledger.read import Entry, Wanted, size_of
 from qaqpa.ledger.verify import Verified
 from qaqpa.ledger.verify import verify as verify_snapshot
+from qaqpa.tlog.notes import VerifierKey
 
 app = typer.Typer(help="Read, verify, prove and export the disclosure log.", no_args_is_help=True)
 ledger_acts.register(app)
@@ -133,6 +136,9 @@ def verify(
         list[Path] | None, typer.Option(help="A checkpoint that somebody kept; may be given several times.")
     ] = None,
     archives: Archives = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Fail (6) also where not everything could be read: for a nightly job.")
+    ] = False,
     config: ConfigFolder = CONFIG,
     home: Home = HOME,
     as_json: Json = False,
@@ -140,17 +146,26 @@ def verify(
     """Hash every entry again, rebuild tree and registers, check every checkpoint. Says the first bad entry."""
     made = setup(config, home)
     outside = Outside(made.checkpoint_path, made.log_key)
-    kept = [_read(path) for path in checkpoint or ()]
-    if outside.path.exists():
-        kept.append(_read(outside.path))
+    paths = [*(checkpoint or ()), *(path for path in [outside.path] if path.exists())]
+    kept = [(path, _read(path)) for path in paths]
     with existing_store(made).snapshot() as connection, progress("verifying") as advance:
         try:
-            found = verify_snapshot(connection, advance, key=outside.key, kept=kept, archived=_bodies(archives))
+            for path, note in kept:
+                _require_checkpoint(path, note, outside.key)
+            notes = [note for _, note in kept]
+            found = verify_snapshot(connection, advance, key=outside.key, kept=notes, archived=_bodies(archives))
+            if whole and found.unread:
+                raise VerificationFailed(  # noqa: TRY301 - said as every other failure
+                    f"{found.unread} entries lie in files and were not read: give --archives and the folder that holds "
+                    "them"
+                )
         except VerificationFailed as error:
             if as_json:
                 print_json({"verified": False, "index": error.index, "detail": str(error)})
                 raise typer.Exit(error.exit_code) from None
             raise
+    kept_outside = _outside(made)
+    outside_size = None if kept_outside is None else opened_note(kept_outside, made.log_key)[1].size
     if as_json:
         print_json(
             {
@@ -160,14 +175,37 @@ def verify(
                 "root": found.root.hex(),
                 "kinds": dict(found.kinds),
                 "checkpoints": found.checkpoints,
-                "open_intents": list(found.open_intents),
-                "unknown": list(found.unknown),
+                "last_checkpoint": found.last_checkpoint,
+                "checkpoint_outside": outside_size,
+                "open_intents": len(found.open_intents),
+                "unknown": len(found.unknown),
                 "unread": found.unread,
                 "whole": not found.unread,
+                "compared_outside": bool(kept),
             }
         )
     else:
         _print_verified(found)
+        if not kept:
+            out.print(
+                f"[yellow]nothing outside the database to compare with[/]: {escape(str(outside.path))} is missing; "
+                "whether the whole was set back nobody can tell here. Give a --checkpoint that somebody kept",
+                soft_wrap=True,
+            )
+        if outside_size is not None and outside_size > found.last_checkpoint:
+            out.print(
+                f"[yellow]the database's last checkpoint is over {found.last_checkpoint} entries[/], that in "
+                f"{made.checkpoint_path} over {outside_size}: a gateway was cut off, or somebody removed checkpoints "
+                "from the database. The entries are those that the one outside was signed over",
+                soft_wrap=True,
+            )
+
+
+def _require_checkpoint(path: Path, note: bytes, key: VerifierKey) -> None:
+    try:
+        opened_note(note, key)
+    except VerificationFailed as error:
+        raise VerificationFailed(f"{path} is not a checkpoint of this ledger: {error}") from None
 
 
 def _print_verified(found: Verified) -> None:
@@ -187,7 +225,10 @@ def _print_verified(found: Verified) -> None:
             soft_wrap=True,
         )
     if found.open_intents:
-        out.print(f"[yellow]disclosures without an outcome yet: {len(found.open_intents)}[/]")
+        out.print(
+            f"[yellow]disclosures without an outcome yet: {len(found.open_intents)}[/]; `qaqpa ledger open` lists them",
+            soft_wrap=True,
+        )
     if found.unknown:
         out.print(
             f"[yellow]disclosures that ended unknown: {len(found.unknown)}[/]; their data may have left; `qaqpa ledger "
@@ -198,6 +239,11 @@ def _print_verified(found: Verified) -> None:
 
 def _bodies(folder: Path | None) -> Bodies | None:
     return None if folder is None else from_folder(folder)
+
+
+def _outside(made: Setup) -> bytes | None:
+    """The checkpoint that this machine keeps outside the database."""
+    return _read(made.checkpoint_path) if made.checkpoint_path.exists() else None
 
 
 def _read(path: Path) -> bytes:
@@ -212,7 +258,7 @@ def checkpoint(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json =
     """Print the last checkpoint: a signed note that whoever keeps it can hold against the ledger later."""
     made = setup(config, home)
     with existing_store(made).snapshot() as connection:
-        note, size = latest_note(connection), size_of(connection)
+        note, size = last_note(connection, made.log_key, _outside(made)), size_of(connection)
     if note is None:
         raise NotFound("the ledger has no checkpoint yet")
     if as_json:
@@ -231,7 +277,7 @@ def prove(
     """Prove that an entry stands in the ledger (C2SP tlog-proof). It holds nothing of the entry itself."""
     made = setup(config, home)
     with existing_store(made).snapshot() as connection:
-        proof = proof_of(connection, made.log_key, index)
+        proof = proof_of(connection, made.log_key, index, _outside(made))
     if output is None:
         sys.stdout.write(proof.decode())
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import ssl
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from qaqpa import files
 from qaqpa.cli.options import (
     CONFIG,
     HOME,
@@ -25,8 +27,8 @@ from qaqpa.cli.options import (
     run,
     setup,
 )
-from qaqpa.cli.render import out, print_json, table
-from qaqpa.errors import InvalidRequest, NotConfigured
+from qaqpa.cli.render import err, out, print_json, table
+from qaqpa.errors import InvalidRequest, NotConfigured, NotPossible
 from qaqpa.ledger.archive import Archived
 from qaqpa.ledger.recovery import Unsettled
 from qaqpa.model.words import OutcomeResult
@@ -38,6 +40,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("open")(list_open)
     app.command()(settle)
+    app.command()(evidence)
     app.command()(archive)
     app.command("accept-clock")(accept_clock)
     app.command()(witness)
@@ -113,6 +116,28 @@ def settle(
     out.print(f"[green]settled[/] {escape(disclosure)} as {result.value}; entry {index}", soft_wrap=True)
 
 
+def evidence(
+    disclosure: Annotated[str, typer.Argument(help="The disclosure's id.")],
+    file: Annotated[Path, typer.Option("--to", help="New file that the answer is written to.")],
+    caller: Caller,
+    config: ConfigFolder = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Write the signed answer to a disclosure to a file, byte for byte as it came. It holds personal data."""
+
+    async def work() -> bytes:
+        async with opened(config, home) as gateway:
+            return await gateway.compliance.evidence(caller, disclosure)
+
+    existing_store(setup(config, home))
+    answer = run(work)
+    try:
+        files.write_new(file, answer)
+    except OSError as error:
+        raise NotPossible([f"{file}: cannot be written: {error.strerror}"]) from None
+    out.print(f"[green]written[/] {len(answer)} bytes to {file}; only its owner may read it", soft_wrap=True)
+
+
 def archive(
     month: Annotated[str, typer.Argument(help="A month that is over, e.g. 2026-01.")],
     folder: Annotated[Path, typer.Option("--to", help="Folder that the file is written to.")],
@@ -175,8 +200,24 @@ def witness(
     if not key.exists():
         create_key(key, name)
     made = Witness(name, key, state, {each.name: [each] for each in map(VerifierKey.parse, log)})
-    out.print(f"[bold]{made.key}[/]", soft_wrap=True)
-    out.print(
-        f"listening on {host}:{port}; give that key to the ledgers' operators (ledger.witnesses). Ctrl-C ends this"
-    )
-    asyncio.run(serve(made, host, port, tls))
+    if tls is None and not _is_own_machine(host):
+        err.print(
+            f"[yellow]caution[/]: plain HTTP at {escape(host)}, which others reach: give --certificate, or listen on "
+            "127.0.0.1 behind a proxy that speaks TLS",
+            soft_wrap=True,
+        )
+
+    def listening(host: str, port: int) -> None:
+        out.print(f"[bold]{made.key}[/]", soft_wrap=True)
+        out.print(
+            f"listening on {host}:{port}; give that key to the ledgers' operators (ledger.witnesses). Ctrl-C ends this"
+        )
+
+    asyncio.run(serve(made, host, port, tls, listening=listening))
+
+
+def _is_own_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from qaqpa.cli.render import err, speech
-from qaqpa.errors import InvalidRequest, NotConfigured, NotFound
+from qaqpa.errors import InvalidRequest, NotConfigured, NotFound, StoreError
 from qaqpa.gateway import Gateway, Setup, load_setup
+from qaqpa.ledger.checkpoints import latest_note
 from qaqpa.store import Store, store_at
 
 Result = TypeVar("Result")
@@ -50,8 +52,29 @@ def setup(config: Path, home: Path) -> Setup:
 async def opened(config: Path, home: Path) -> AsyncIterator[Gateway]:
     """An open gateway."""
     make_private(home)
-    async with Gateway.open(setup(config, home)) as gateway:
+    made = setup(config, home)
+    if not made.checkpoint_path.exists() and _has_checkpoints(made):
+        say_nothing_outside(made)
+    async with Gateway.open(made) as gateway:
         yield gateway
+
+
+def _has_checkpoints(made: Setup) -> bool:
+    with suppress(StoreError):  # opening says it
+        store = store_at(made.store_url, made.home)
+        if store.exists():
+            with store.snapshot() as connection:
+                return latest_note(connection) is not None
+    return False
+
+
+def say_nothing_outside(made: Setup) -> None:
+    """On standard error: the database is held against nothing but itself."""
+    err.print(
+        f"[yellow]caution[/]: {escape(str(made.checkpoint_path))} is missing, so nothing outside the database tells "
+        "whether it was set back. Right once on a new machine; else ask who removed it. It is made again",
+        soft_wrap=True,
+    )
 
 
 def make_private(home: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from qaqpa import metrics
 from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, make_private, setup
 from qaqpa.cli.render import err, out
 from qaqpa.errors import NotConfigured
@@ -31,10 +32,10 @@ def serve(
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes, in place of service.workers.")] = None,
 ) -> None:
     """Serve /v1 to internal callers until interrupted; a stop finishes what is under way."""
-    from granian import Granian  # noqa: PLC0415 - no other command needs a web server
+    # Here, because no other command needs a web server, and each waits for what it imports.
+    from granian import Granian  # noqa: PLC0415
     from granian.constants import Interfaces, Loops  # noqa: PLC0415
 
-    from qaqpa import metrics  # noqa: PLC0415
     from qaqpa.service import worker  # noqa: PLC0415
 
     make_private(home)

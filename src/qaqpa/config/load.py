@@ -36,6 +36,7 @@ Shape = TypeVar("Shape", bound=File)
 GATEWAY, CALLERS = "gateway.toml", "callers.toml"
 POLICY, CLAUSES, GUARDS = "policy/policy.toml", "policy/clauses.toml", "policy/guards.toml"
 RECIPIENTS = "recipients"
+_TAGS = {"seal": frozenset(SealKind), "signer": frozenset({"rsa", "sidecar"})}
 
 
 @dataclass(slots=True)
@@ -83,8 +84,8 @@ class Source:
                 ):
                     continue
                 key = tuple(part for part in found["loc"] if part != "[key]")
-                if key[:1] == ("seal",) and len(key) > 1 and key[1] in set(SealKind):
-                    key = ("seal", *key[2:])  # pydantic puts the union's tag into the path
+                if len(key) > 1 and key[1] in _TAGS.get(str(key[0]), ()):
+                    key = (key[0], *key[2:])  # pydantic puts the union's tag into the path
                 message = found["msg"].removeprefix("Value error, ")
                 if found["type"] == "extra_forbidden":
                     message = "unknown key: look for a typing error, or remove it"

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from qaqpa.config.base import ClauseId, File, HttpsChannel, Number, Seconds, Section, Span, Text, Value, Whole
+from qaqpa.config.base import ClauseId, File, HttpsChannel, Number, Seconds, Secret, Section, Span, Text, Value, Whole
 from qaqpa.model.identifiers import Bin, Slug
 from qaqpa.model.words import Ground, SealKind, Words
 
@@ -70,6 +70,49 @@ class TlsOnlySeal(Section):
     """Why the recipient accepts nothing else."""
 
 
+class RsaSigner(Section):
+    """Messages are signed by an RSA key in this process; files are PEM."""
+
+    kind: Literal["rsa"]
+    key: Secret
+    """File of the private key."""
+    password: Secret | None = None
+    """What the key in that file is encrypted with."""
+    certificate: Secret
+    """File of our certificate."""
+    trusted: Secret
+    """File of the certificates whose signatures are believed; no authority stands in for them."""
+
+
+class SidecarSigner(Section):
+    """Messages are signed by the operator's own signing service of NCANode's shape: for GOST."""
+
+    kind: Literal["sidecar"]
+    channel: HttpsChannel
+    """How it is reached; its endpoints are `wsse_sign`, `wsse_verify`, `xml_sign`, `xml_verify`."""
+    key: Secret
+    """File of the PKCS#12 container that it signs with; its bytes go to it with every message."""
+    password: Secret
+    """Of the container."""
+    alias: Secret | None = None
+    """Of the key in the container, where it holds several."""
+    trusted: Secret
+    """File (PEM) of the certificates whose signatures are believed."""
+
+    @model_validator(mode="after")
+    def _its_addresses(self) -> SidecarSigner:
+        missing = sorted(SIDECAR_ENDPOINTS - self.channel.endpoints.keys())
+        if missing:
+            raise ValueError(f"channel.endpoints lacks {', '.join(missing)}")
+        if not self.channel.private_networks:
+            # Messages go to it before they are entered, so it has to be the operator's own.
+            raise ValueError("channel.private_networks must name the operator's own network that the sidecar stands in")
+        return self
+
+
+SIDECAR_ENDPOINTS = frozenset({"wsse_sign", "wsse_verify", "xml_sign", "xml_verify"})
+
+
 class FieldRule(Section):
     """A field that a route passes, as it is or transformed."""
 
@@ -124,6 +167,7 @@ class RecipientFile(File):
     agreement: Agreement | None = None
     channel: HttpsChannel
     seal: Annotated[JweSeal | TlsOnlySeal, Field(discriminator="kind")]
+    signer: Annotated[RsaSigner | SidecarSigner, Field(discriminator="kind")] | None = None
     limits: Limits = Limits()
     breaker: Breaker = Breaker()
     retry: Retry = Retry()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import orjson
 
@@ -35,11 +36,17 @@ _ASK = "UPDATE consents SET withdrawal_asked_at = ? WHERE id = ?"
 _WITHDRAW = "UPDATE consents SET withdrawal_asked_at = coalesce(withdrawal_asked_at, ?), withdrawn_at = ? WHERE id = ?"
 
 
+@lru_cache(maxsize=4_096)
+def _terms(text: str) -> ConsentTerms:
+    """Terms tell nothing about the person, so the same text may be read once for many."""
+    return ConsentTerms.model_validate_json(text)
+
+
 def _consent(row: Row) -> Consent:
     return Consent(
         id=ConsentId(row[0]),
         subject=SubjectId(row[1]),
-        terms=ConsentTerms.model_validate_json(row[2]),
+        terms=_terms(row[2]),
         withdrawal_asked_at=None if row[3] is None else datetime.fromisoformat(row[3]),
         withdrawn_at=None if row[4] is None else datetime.fromisoformat(row[4]),
     )

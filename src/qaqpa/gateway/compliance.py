@@ -3,60 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from qaqpa.config.models import Role
-from qaqpa.errors import InvalidRequest, NotAllowed, NotFound
+from qaqpa.errors import NotAllowed, NotFound
 from qaqpa.gateway.replay import Found, Span, Tally, replay_ledger
 from qaqpa.gateway.setup import Drafted, Setup
 from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.archive import Archived, Bodies, archive
+from qaqpa.ledger.backup import BackedUp, back_up
 from qaqpa.ledger.checkpoints import latest_note, opened, proof_of
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.erasure import Erased, erase
+from qaqpa.ledger.evidence import answer_of
 from qaqpa.ledger.export import Exported, export
-from qaqpa.ledger.integrate import read_tile
+from qaqpa.ledger.integrate import integrate, read_tile
 from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, latest
 from qaqpa.ledger.recovery import Unsettled, located, settle
 from qaqpa.ledger.rotation import Progress, Rotated, rotate
+from qaqpa.model.open_text import check_open_text
 from qaqpa.model.words import OutcomeResult
 from qaqpa.store import Connection
 from qaqpa.tlog.merkle import HASH_SIZE
 from qaqpa.tlog.tiles import TILE, parse_tile_path
 
 Result = TypeVar("Result")
-
-_OPEN_TEXT = re.compile(r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
-_DATE_OR_TIME = re.compile(r"(?<!\d)(?:\d{4}-\d\d-\d\d|\d\d?:\d\d(?::\d\d)?)(?!\d)")
-
-
-def _holds_a_persons_number(text: str) -> bool:
-    """Whether nine digits (a document's number; an IIN has twelve) follow each other, however they are grouped."""
-    undated = _DATE_OR_TIME.sub(" then ", text)
-    return re.search(r"\d{9}", re.sub(r"(?<=\d)[\W_]+(?=\d)", "", undated)) is not None
-
-
-def check_open_text(*, instrument: str | None = None, **texts: str) -> None:
-    """Who acted and why stand in the open, for ever: no number of a person may be among it.
-
-    Courts and authorities number their acts at length, so an `instrument` may hold what is shorter than an IIN.
-    """
-    if instrument is not None and (
-        not _OPEN_TEXT.fullmatch(instrument) or re.search(r"\d{12}", re.sub(r"[\W_]+", "", instrument))
-    ):
-        raise InvalidRequest(["instrument: 1 to 200 characters without an IIN: it stands in the ledger in the open"])
-    problems = [
-        f"{name}: 1 to 200 characters without any long number: it stands in the ledger in the open, "
-        "so name no data subject"
-        for name, text in texts.items()
-        if not _OPEN_TEXT.fullmatch(text) or _holds_a_persons_number(text)
-    ]
-    if problems:
-        raise InvalidRequest(problems)
 
 
 def check_loss_can_be_entered(setup: Setup, caller: str, *, person: str, reason: str) -> None:
@@ -148,6 +122,22 @@ class Compliance:
         """Write the whole ledger to a folder that verifies by itself."""
         await self._looked(caller, "export", {})
         return await export(self._store, self._key, folder, progress, archived)
+
+    async def evidence(self, caller: str, disclosure: str) -> bytes:
+        """The answer to a disclosure that is kept as evidence, as it came. Raises NotFound, KeyringError."""
+        self._require(caller, Role.REVIEW)
+        answer = await answer_of(self._ledger, disclosure)
+        # Only what exists is entered by name: anything may have been typed as an id.
+        await self._looked(caller, "evidence", {"disclosure": disclosure})
+        return answer
+
+    async def back_up(self, caller: str, path: Path, progress: Progress) -> BackedUp:
+        """Write the whole ledger to a new file, and verify it. Who operates may, and who reviews."""
+        self._require(caller, Role.OPERATE, Role.REVIEW)
+        await self.enter_look(caller, "backup", {})
+        while await self._store.write(integrate):  # the next checkpoint is over that look, and the copy must reach it
+            pass
+        return await asyncio.to_thread(back_up, self._store, path, progress)
 
     async def unsettled(self, caller: str) -> list[Unsettled]:
         """Disclosures of which nobody knows what came of them."""

@@ -1,6 +1,6 @@
 """The flow: one disclosure from request to outcome, in the order that the policy demands.
 
-    route · decide · minimise · encode · intend · seal · send · decode · conclude
+    route · decide · minimise · encode (and sign) · intend · seal · send · (check and) decode · conclude
 
 A lawyer should be able to follow `disclose` line by line. It holds no rule of its own: rules stand in
 `policy` and the configuration, and each step's type is made only by the step before.
@@ -17,7 +17,8 @@ from datetime import date
 from time import perf_counter
 from typing import Protocol
 
-from qaqpa.adapter import Adapter
+from qaqpa import metrics
+from qaqpa.adapter import Adapter, Operation, Signer, SigningAdapter
 from qaqpa.errors import (
     AnswerUnreadable,
     Denied,
@@ -27,6 +28,8 @@ from qaqpa.errors import (
     QaqpaError,
     Rejected,
     RequestRefused,
+    SignatureRefused,
+    SigningFailed,
     ThirdPartyError,
     ThirdPartyFault,
     Unsettled,
@@ -66,6 +69,8 @@ class Flow:
     """By recipient."""
     keys: Mapping[str, RecipientKey | None]
     """By recipient; None where its seal is TLS alone."""
+    signers: Mapping[str, Signer]
+    """By recipient, where its format wants signatures."""
     remembered: Remembered
     """What was answered before."""
     still_holds: Callable[[Decision], StillHolds]
@@ -94,9 +99,10 @@ class Flow:
         memo = self.remembered.about(route, decision, extract, request.iin, once)
         if (known := await memo.reuse(holds)) is not None:
             return known
-        adapter, operation = self.adapters[asked.recipient], route.operation
+        operation = route.operation
+        adapter, signer = self.adapters[asked.recipient], self.signers.get(asked.recipient)
         exchange = Exchange(DisclosureId(uuid7()), facts.now)
-        message = write_message(adapter, operation.name, extract, exchange)
+        message = await write_message(adapter, operation, extract, exchange, signer)
 
         # The ledger first. From here on the disclosure exists, whatever happens.
         intent = await self.ledger.intend(
@@ -116,7 +122,7 @@ class Flow:
             sent_at = perf_counter()
             reply = await self.transport.send(sealed)
             wire_ms = (perf_counter() - sent_at) * 1000
-            report = read_answer(adapter, operation.name, reply, request.iin)
+            report = await read_answer(adapter, operation, reply, signer, request.iin)
             # 3.2 again: the caller gets from the answer what its purpose needs.
             answer, returned, cut = cut_report(report.data, route.returns)
         except ThirdPartyError as error:
@@ -126,7 +132,7 @@ class Flow:
             failure = own_failure(error)
             await self._fail(intent, reply, failure, memo)
             raise failure from error
-        outcome = Outcome(OutcomeResult.DELIVERED, "ok", reply, report.reference, returned=returned, cut=cut)
+        outcome = delivered(operation, reply, report, returned, cut)
         done = Disclosure(
             intent.id, decision, extract.fields, extract.withheld, answer, returned, cut, intent.index, -1, wire_ms
         )
@@ -152,15 +158,43 @@ def minimised(data: Mapping[str, Json], route: Route, decision: Decision, day: d
     return minimise(data, route.fields, consent_confirmed=confirmed, context=Context(day))
 
 
-def write_message(adapter: Adapter, operation: str, extract: Extract, exchange: Exchange) -> Message:
-    """The message in the recipient's format. Raises InvalidRequest, also for an adapter that fails in another way."""
+@metrics.timed_async("encode")
+async def write_message(
+    adapter: Adapter, operation: Operation, extract: Extract, exchange: Exchange, signer: Signer | None
+) -> Message:
+    """The message as it will leave: in the recipient's format, and signed where that wants it.
+
+    Raises InvalidRequest, also for an adapter that fails in another way, and SigningFailed.
+    """
     try:
-        return adapter.encode(operation, extract, exchange)
+        message = adapter.encode(operation.name, extract, exchange)
     except QaqpaError:
         raise
     except Exception as error:  # noqa: BLE001 - what an adapter's own exception says may hold the person's data
         kind = type(error).__name__
         raise InvalidRequest([f"data: the adapter {adapter.name} cannot write it ({kind}); nothing was sent"]) from None
+    return await sign_message(adapter, operation, message, signer) if operation.signed else message
+
+
+async def sign_message(adapter: Adapter, operation: Operation, message: Message, signer: Signer | None) -> Message:
+    """The message with its signatures. Raises SigningFailed and no other error."""
+    if signer is None or not isinstance(adapter, SigningAdapter):
+        raise SigningFailed(f"{adapter.name} signs {operation.name} and there is no signer; nothing was sent")
+    try:
+        return await adapter.sign(operation.name, message, signer)
+    except SigningFailed:
+        raise
+    except Exception as error:  # noqa: BLE001 - what it says may hold the person's data
+        kind = type(error).__name__
+        raise SigningFailed(f"the message could not be signed ({kind}); nothing was sent") from None
+
+
+def delivered(
+    operation: Operation, reply: Reply, report: Report, returned: tuple[FieldPath, ...], cut: tuple[FieldPath, ...]
+) -> Outcome:
+    """The outcome of a disclosure that served; its answer is kept where it is evidence."""
+    kept = operation.keeps_answer
+    return Outcome(OutcomeResult.DELIVERED, "ok", reply, report.reference, None, returned, cut, kept)
 
 
 def own_failure(error: Exception) -> Unsettled:
@@ -173,12 +207,20 @@ def request_asks(caller: CallerId, request: DisclosureRequest) -> Asked:
     return Asked(caller, RecipientId(request.recipient), request.operation, request.purpose)
 
 
-def read_answer(adapter: Adapter, operation: str, reply: Reply, iin: str) -> Report:
-    """The report in `reply`. An answer about another person is kept from the caller (WrongSubject)."""
+@metrics.timed_async("decode")
+async def read_answer(adapter: Adapter, operation: Operation, reply: Reply, signer: Signer | None, iin: str) -> Report:
+    """The report in `reply`, its signatures checked first where the operation wants them.
+
+    An answer about another person is kept from the caller (WrongSubject).
+    """
     if 300 <= reply.status < 400:
         raise RequestRefused("the recipient answered with a redirect, which is never followed; correct its address")
     try:
-        report = adapter.decode(operation, reply)
+        if operation.signed:
+            if signer is None or not isinstance(adapter, SigningAdapter):
+                raise SignatureRefused("there is no signer to check the answer with; nothing of it is believed")
+            await adapter.check(operation.name, reply, signer)
+        report = adapter.decode(operation.name, reply)
     except AnswerUnreadable:
         if reply.status >= 500:
             raise ThirdPartyFault(f"the recipient answered with HTTP {reply.status}") from None

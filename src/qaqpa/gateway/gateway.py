@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from qaqpa import log
+from qaqpa import log, metrics
 from qaqpa.config.models import Role
 from qaqpa.consent import Consents
 from qaqpa.errors import (
+    Blocked,
     DecisionOutdated,
     DuplicateRequest,
     InvalidRequest,
@@ -25,12 +26,15 @@ from qaqpa.errors import (
     NotConfigured,
     NotFound,
     QaqpaError,
+    ThirdPartyError,
 )
-from qaqpa.gateway.compliance import Compliance, check_open_text
+from qaqpa.gateway.compliance import Compliance
 from qaqpa.gateway.flow import Flow, request_asks
 from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
+from qaqpa.gateway.sidecar import Sidecar
+from qaqpa.gateway.upkeep import Upkeep
 from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger, StillHolds, entries
 from qaqpa.ledger.answers import Once
@@ -40,6 +44,7 @@ from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Disclosure
 from qaqpa.model.identifiers import CallerId
+from qaqpa.model.open_text import check_open_text
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import timestamp
@@ -87,7 +92,7 @@ class Gateway:
         equipped: dict[str, Equipped] = {}
         for recipient in setup.config.recipients.values():
             try:
-                equipped[recipient.id] = equip(setup, recipient)
+                equipped[recipient.id] = equip(setup, recipient, clock)
             except NotConfigured as error:
                 self.unready[recipient.id] = str(error)
         self.transport = Transport(
@@ -102,6 +107,7 @@ class Gateway:
             transport=self.transport,
             adapters={name: each.adapter for name, each in equipped.items()},
             keys={name: each.key for name, each in equipped.items()},
+            signers={name: each.signer for name, each in equipped.items() if each.signer is not None},
             remembered=self.remembered,
             still_holds=self._still_holds,
             shadow=self.shadow,
@@ -109,6 +115,8 @@ class Gateway:
         self.compliance = Compliance(setup, ledger, self._require, self._prepared)
         self._running: set[asyncio.Task[Any]] = set()
         self._policy_entered = False
+        self.upkeep: Upkeep | None = None
+        """What keeps the ledger beside the flow, once this gateway is open."""
 
     @classmethod
     @asynccontextmanager
@@ -122,13 +130,16 @@ class Gateway:
             store.open(ledger)
             ledger.open()
             gateway = cls(setup, store, ledger, clock)
-            upkeep = make_upkeep(setup, ledger)
+            upkeep = gateway.upkeep = make_upkeep(setup, ledger)
             try:
                 await upkeep.start()
                 yield gateway
             finally:
                 await gateway._drain()
                 await gateway.transport.close()
+                for signer in gateway.flow.signers.values():
+                    if isinstance(signer, Sidecar):
+                        await signer.close()
                 await upkeep.stop()
 
     # --- disclosures -----------------------------------------------------------------------------
@@ -155,11 +166,22 @@ class Gateway:
 
     async def _logged(self, caller: CallerId, request: DisclosureRequest, key: str | None) -> Disclosure:
         await self._enter_policy()
+        # Names of the configuration only: what a caller makes up is no label.
+        asked = self.policy.known(request_asks(caller, request))
+        route = (asked.caller, asked.recipient, asked.operation, asked.purpose)
         try:
-            disclosure = await self._once(caller, request, key)
+            with metrics.stage("whole"):
+                disclosure = await self._once(caller, request, key)
         except QaqpaError as error:
+            if isinstance(error, Blocked):
+                metrics.DECISIONS.labels(*route, error.decision.result.value).inc()
+            elif isinstance(error, ThirdPartyError):
+                metrics.DECISIONS.labels(*route, "permit").inc()
+            metrics.DISCLOSURES.labels(*route, error.code).inc()
             _log.info("not disclosed", code=error.code, disclosure=error.disclosure)
             raise
+        metrics.DECISIONS.labels(*route, "permit").inc()
+        metrics.DISCLOSURES.labels(*route, "reused" if disclosure.reused else "delivered").inc()
         _log.info("disclosed", disclosure=disclosure.id, recipient=disclosure.decision.asked.recipient)
         return disclosure
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from qaqpa.errors import BY_CODE, KeyringError, Rejected, StoreUnavailable, ThirdPartyError
 from qaqpa.ledger import Ledger, StillHolds
-from qaqpa.ledger.answers import Kept, Once, forget_expired
+from qaqpa.ledger.answers import Kept, Once
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.read import entries_of
 from qaqpa.minimise import cut_report
@@ -53,11 +53,6 @@ class Remembered:
     def about(self, route: Route, decision: Decision, extract: Extract, iin: str, once: Once | None) -> Memo:
         """What may be remembered of one disclosure."""
         return Memo(self, route, decision, extract, iin, once)
-
-    async def forget_expired(self) -> None:
-        """Let go of what is kept no longer."""
-        now = self.ledger.clock()
-        await self.ledger.store.write(lambda connection: forget_expired(connection, now))
 
     async def located(self, first: Disclosure) -> Disclosure:
         """With the index of its outcome, which was not known when the answer was kept."""

@@ -12,21 +12,24 @@ from typing import Any, get_args
 from pydantic import SecretStr, ValidationError
 
 from qaqpa import adapter as adapters
-from qaqpa.adapter import Adapter
+from qaqpa.adapter import Adapter, Signer
 from qaqpa.config import Config, Source, load, load_draft
 from qaqpa.config.base import HttpsChannel
 from qaqpa.config.load import RECIPIENTS
 from qaqpa.config.models import IssuerConfig
-from qaqpa.config.recipients import JweSeal, RecipientFile
+from qaqpa.config.recipients import JweSeal, RecipientFile, RsaSigner
 from qaqpa.config.references import is_reference, missing, resolve
 from qaqpa.errors import ConfigError, NotConfigured, Problem, VerificationFailed
+from qaqpa.gateway.sidecar import Container, Sidecar
 from qaqpa.gateway.upkeep import Upkeep
 from qaqpa.gateway.witnesses import Witness, Witnesses, witness_key
 from qaqpa.keys.keyring import Hsm, Unlock, public_header
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.checkpoints import Checkpoints, log_key
+from qaqpa.ledger.ledger import Clock
 from qaqpa.policy import Policy, compile_policy
 from qaqpa.seal import RecipientKey, load_key
+from qaqpa.seal.rsa_signer import load_certificates, load_rsa
 from qaqpa.tlog.notes import VerifierKey
 from qaqpa.transport.https import Addresses, Https
 from qaqpa.transport.limits import Breaker, Limits
@@ -132,6 +135,7 @@ def _compiled(config: Config, source: Source) -> tuple[Policy, Mapping[str, type
             source.problem(_file(recipient), ("adapter",), failed[recipient.adapter])
         else:
             _check_settings(recipient, found[recipient.adapter], source)
+            _check_signer(recipient, found[recipient.adapter], source)
     return compile_policy(config, found, source), found
 
 
@@ -167,15 +171,37 @@ def _check_settings(recipient: RecipientFile, adapter: type[Adapter], source: So
                 source.problem(_file(recipient), ("settings", *found["loc"]), found["msg"])
 
 
+def _check_signer(recipient: RecipientFile, adapter: type[Adapter], source: Source) -> None:
+    """A signer stands there where, and only where, something is signed."""
+    signed = ", ".join(sorted(name for name, each in adapter.operations.items() if each.signed))
+    if signed and recipient.signer is None:
+        source.problem(
+            _file(recipient), ("signer",), f"is missing: adapter {adapter.name} signs {signed}; say who signs it"
+        )
+    elif not signed and recipient.signer is not None:
+        source.problem(_file(recipient), ("signer",), f"adapter {adapter.name} signs nothing: remove it")
+
+
 def _values(recipient: RecipientFile) -> Iterator[tuple[str, str]]:
-    channel = recipient.channel
-    yield from ((f"channel.endpoints.{name}", value) for name, value in channel.endpoints.items())
-    yield "channel.ca", channel.ca
-    if channel.client_certificate is not None:
-        yield "channel.client_certificate", channel.client_certificate
+    yield from _of_channel("channel", recipient.channel)
+    signer = recipient.signer
+    if signer is not None:
+        if not isinstance(signer, RsaSigner):
+            yield from _of_channel("signer.channel", signer.channel)
+        for name in type(signer).model_fields:
+            value = getattr(signer, name)
+            if name != "kind" and isinstance(value, str):
+                yield f"signer.{name}", value
     if isinstance(recipient.seal, JweSeal):
         yield "seal.key", recipient.seal.key
     yield from ((f"settings.{name}", value) for name, value in recipient.settings.items() if isinstance(value, str))
+
+
+def _of_channel(at: str, channel: HttpsChannel) -> Iterator[tuple[str, str]]:
+    yield from ((f"{at}.endpoints.{name}", value) for name, value in channel.endpoints.items())
+    yield f"{at}.ca", channel.ca
+    if channel.client_certificate is not None:
+        yield f"{at}.client_certificate", channel.client_certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +211,10 @@ class Equipped:
     adapter: Adapter
     key: RecipientKey | None
     line: Line
+    signer: Signer | None
 
 
-def equip(setup: Setup, recipient: RecipientFile) -> Equipped:
+def equip(setup: Setup, recipient: RecipientFile, clock: Clock) -> Equipped:
     """Read the recipient's references and make what sending takes. Raises NotConfigured, naming the recipient."""
     try:
         settings: dict[str, Any] = {
@@ -206,12 +233,43 @@ def equip(setup: Setup, recipient: RecipientFile) -> Equipped:
                 breaker=Breaker(recipient.id, recipient.breaker),
                 retry=recipient.retry,
             ),
+            signer=_signer(setup, recipient, clock),
         )
     except ValidationError as error:
         names = ", ".join(str(found["loc"][0]) for found in error.errors(include_url=False, include_input=False))
         raise NotConfigured(f"{recipient.id}: settings do not fit the adapter: {names}") from None
     except NotConfigured as error:
         raise NotConfigured(f"{recipient.id}: {error}") from None
+
+
+def _signer(setup: Setup, recipient: RecipientFile, clock: Clock) -> Signer | None:
+    """Who signs the recipient's messages. Raises NotConfigured."""
+    config = recipient.signer
+    if config is None:
+        return None
+
+    def path(value: str, name: str) -> str:
+        return str(setup.home / setup.resolve(value, f"signer.{name}"))
+
+    password = None if config.password is None else setup.resolve(config.password, "signer.password")
+    if isinstance(config, RsaSigner):
+        return load_rsa(
+            path(config.key, "key"),
+            path(config.certificate, "certificate"),
+            path(config.trusted, "trusted"),
+            password=password,
+            clock=clock,
+        )
+    return Sidecar(
+        Https(config.channel, _addresses(setup, config.channel)),
+        Container.load(
+            path(config.key, "key"),
+            password or "",
+            None if config.alias is None else setup.resolve(config.alias, "signer.alias"),
+        ),
+        load_certificates(path(config.trusted, "trusted"), "signer.trusted"),
+        clock,
+    )
 
 
 def make_upkeep(setup: Setup, ledger: Ledger) -> Upkeep:

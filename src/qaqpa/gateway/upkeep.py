@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime
 
 from qaqpa import log
 from qaqpa.errors import LedgerRolledBack, QaqpaError
 from qaqpa.gateway.witnesses import Witnesses
 from qaqpa.ledger import Ledger
+from qaqpa.ledger.answers import forget_expired
 from qaqpa.ledger.backup import enter_loss
 from qaqpa.ledger.checkpoints import Checkpoints
 from qaqpa.ledger.recovery import recover
@@ -30,6 +33,11 @@ class Upkeep:
         self._checkpoints = checkpoints
         self._witnesses = witnesses
         self._every_s = every_s
+        self.last_checkpoint_at: datetime | None = None
+        """When a checkpoint over all that stood was last made, or found to be there already."""
+        self.failing_since: datetime | None = None
+        """Since when no turn has done all its work; None while all is well. A turn that hangs does not fail: then
+        `last_checkpoint_at` grows old."""
         self._recovered_at = time.monotonic()
         self._task: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -78,19 +86,42 @@ class Upkeep:
                 self._to_cosign = note
 
     async def _once(self) -> None:
+        """Neither holds the other up, and what fails is tried again at the next turn; entries stay durable."""
+        done = [await self._tried(self._checkpoint), await self._tried(self._recover)]
+        if all(done):
+            self.failing_since = None
+        elif self.failing_since is None:
+            self.failing_since = self._ledger.clock()
+
+    async def _tried(self, work: Callable[[], Awaitable[None]]) -> bool:
         try:
-            note = await self._checkpoints.make()
-            if time.monotonic() - self._recovered_at >= RECOVER_EVERY_S or self._ledger.has_unfinished:
-                self._recovered_at = time.monotonic()
-                await recover(self._ledger)
-            if note is not None:
-                self._to_cosign = note
-                self._woken.set()
-                if self._asking is None or self._asking.done():
-                    self._asking = asyncio.create_task(self._ask())  # a slow witness holds nothing up
+            await work()
         except LedgerRolledBack as error:
             # The database was exchanged under a running gateway: from now on it sends nothing either.
             self._ledger.closed_by = error
             _log.error("ledger rolled back", code=error.code)
         except QaqpaError as error:
-            _log.error("upkeep failed", code=error.code)  # entries stay durable; the next turn tries again
+            _log.error("upkeep failed", code=error.code)
+        except Exception as error:  # noqa: BLE001 - without upkeep nothing is signed, recovered or compared any more
+            _log.error("upkeep failed", error_type=type(error).__name__)
+        else:
+            return True
+        return False
+
+    async def _checkpoint(self) -> None:
+        note = await self._checkpoints.make()
+        self.last_checkpoint_at = self._ledger.clock()
+        if note is not None:
+            self._to_cosign = note
+            self._woken.set()
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask())  # a slow witness holds nothing up
+
+    async def _recover(self) -> None:
+        if self._ledger.closed_by is not None:  # nothing is entered in a database that was exchanged
+            return
+        if time.monotonic() - self._recovered_at >= RECOVER_EVERY_S or self._ledger.has_unfinished:
+            await recover(self._ledger)
+            now = self._ledger.clock()
+            await self._ledger.store.write(lambda connection: forget_expired(connection, now))
+            self._recovered_at = time.monotonic()

@@ -47,6 +47,9 @@ class Witnesses:
             except QaqpaError as error:
                 all_have = False
                 _log.warning("no cosignature", witness=witness.key.name, code=error.code)
+            except Exception as error:  # noqa: BLE001 - one that cannot be asked must not end the asking of all
+                all_have = False
+                _log.error("no cosignature", witness=witness.key.name, error_type=type(error).__name__)
         return all_have
 
     async def _ask(self, witness: Witness, note: Note) -> None:
@@ -70,7 +73,7 @@ class Witnesses:
             signed.verify(witness.key)
             for signature in signed.signatures:
                 if signature.is_by(witness.key):
-                    await self._checkpoints.add_cosignature(checkpoint.size, signature)
+                    await self._checkpoints.add_cosignature(note, signature)
             witness.seen = witness.cosigned = checkpoint.size
             return
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from qaqpa import files
-from qaqpa.errors import NotFound, NotPossible, StoreUnavailable, VerificationFailed
+from qaqpa.errors import NotFound, NotPossible, QaqpaError, StoreUnavailable, VerificationFailed
 from qaqpa.ledger import entries
 from qaqpa.ledger.entries import ARCHIVE, Kind
 from qaqpa.ledger.integrate import integrated, read_tile
@@ -25,6 +25,13 @@ from qaqpa.ledger.ledger import Ledger
 from qaqpa.store import Connection
 from qaqpa.tlog.merkle import HASH_SIZE, leaf_hash
 from qaqpa.tlog.tiles import TILE, ReadTile
+
+_TRIES, _AGAIN_S = 10, 0.5
+"""While the ledger is read at length."""
+_BUSY = (
+    "month: cannot be moved while the ledger is read at length (a verification, a back-up, an export): ask again when "
+    "that is done. Nothing was moved"
+)
 
 Bodies = Callable[[int], Iterator[tuple[int, bytes]]]
 """Indexes and bodies of a month that was moved to a file. Raises VerificationFailed."""
@@ -72,27 +79,43 @@ async def archive(ledger: Ledger, month: int, folder: Path, *, caller: str, pers
         month=month, entries=written.entries, sha256=written.sha256, file=written.file,
     )  # fmt: skip
 
+    surely_not = True
+
     def move(connection: Connection) -> None:
+        nonlocal surely_not
+        surely_not = True
         if connection.execute(_IS_MOVED, (month,)).first() is not None:
             raise NotPossible(["month: was moved meanwhile by somebody else"])
         if int(connection.execute(_COUNT, (month,)).scalar()) != written.entries:  # a clock that was set back
             raise NotPossible(["month: got entries while it was written; nothing was moved, ask again"])
         connection.execute(_ADD, astuple(written))
-        connection.drop_month(month)
+        if not connection.drop_month(month):
+            raise _BeingRead([_BUSY])
+        surely_not = False
 
-    try:
-        await ledger.record(Kind.CONTROL, public, also=move)
-    except NotPossible:  # surely not moved; in every other case the file may hold the only copy
-        (folder / written.file).unlink(missing_ok=True)
-        raise
+    for left in reversed(range(_TRIES)):
+        try:
+            await ledger.record(Kind.CONTROL, public, also=move)
+        except QaqpaError as error:
+            if left and isinstance(error, _BeingRead):
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if surely_not:  # in every other case the file may hold the only copy
+                (folder / written.file).unlink(missing_ok=True)
+            raise
+        break
     return written
+
+
+class _BeingRead(NotPossible):
+    """A try to move a month was given up, so that appending goes on."""
 
 
 def _write(ledger: Ledger, month: int, folder: Path) -> Archived:
     path = folder / file_name(month)
     with ledger.store.snapshot() as connection:
         if (moved := connection.execute(_IS_MOVED, (month,)).scalar()) is not None:
-            raise NotPossible([f"month: was moved to {moved} before"])
+            raise NotPossible([f"month: was moved to {moved} before; what was entered into it since stays where it is"])
         try:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -121,7 +144,7 @@ def _fill(file: BinaryIO, connection: Connection, month: int) -> tuple[array[int
     for index, leaf, body in connection.stream(_MONTH, (month,)):
         if index >= size:
             raise NotPossible([f"month: entry {index} is not in the tree yet, a moment later it is; ask again"])
-        if leaf_hash(body) != leaf:
+        if not isinstance(body, bytes) or leaf_hash(body) != leaf:
             raise VerificationFailed(f"entry {index} is not what is in the tree", index=index)
         line = b"%d %b\n" % (index, body)
         digest.update(line)
@@ -172,6 +195,8 @@ def bodies(connection: Connection, size: int, archived: Bodies | None) -> Iterat
             yield found
         expected = index + 1
         if index < size:
+            if not isinstance(body, bytes):
+                raise VerificationFailed(f"entry {index} was changed: its body is not stored as bytes", index=index)
             yield body
 
 

@@ -6,7 +6,7 @@ The keyring is not in it: keep its copy apart, because whoever has both can read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,14 +14,24 @@ from pathlib import Path
 import orjson
 
 from qaqpa import files
-from qaqpa.errors import KeyringError, LedgerRolledBack, NotPossible, StoreUnavailable
+from qaqpa.errors import (
+    InvalidRequest,
+    KeyringError,
+    LedgerRolledBack,
+    NotPossible,
+    StoreUnavailable,
+    VerificationFailed,
+)
 from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger import entries
 from qaqpa.ledger.checkpoints import Outside
 from qaqpa.ledger.entries import RESTORE, Kind
 from qaqpa.ledger.integrate import tree_of
 from qaqpa.ledger.ledger import Ledger
+from qaqpa.ledger.read import size_of
+from qaqpa.ledger.registers import parse_loss
 from qaqpa.ledger.verify import Verified, verify
+from qaqpa.model.open_text import check_open_text
 from qaqpa.store import Connection, Row, Store, store_at
 from qaqpa.store.schema import metadata
 from qaqpa.tlog.notes import Checkpoint
@@ -97,8 +107,20 @@ def restore(
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise NotPossible([f"{path}: is no back-up of Qaqpa's, which is an SQLite database"])
-    with _store_in(path).snapshot() as source:
-        found = verify(source, key=outside.key)
+    with ExitStack() as stack:
+        copy = _store_in(path)
+        unreadable_file: tuple[type[Exception], ...] = (StoreUnavailable, *copy.engine.failures)
+        try:
+            source = stack.enter_context(copy.snapshot())
+            found = verify(source, key=outside.key)
+            _count(source)
+        except unreadable_file as error:
+            cause = copy.engine.cause(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+            sentence = (
+                f"{path}: is no back-up of Qaqpa's, or is damaged, or lies where nothing may be written ({cause}); "
+                "take another copy of it. Nothing was restored"
+            )
+            raise NotPossible([sentence]) from None
         if found.size == 0:
             raise NotPossible([f"{path}: holds no entry; it is no back-up, or one that was cut off"])
         unreadable = _require_keys(source, keyring, accept_loss=accepted is not None)
@@ -115,14 +137,20 @@ def restore(
 
 async def enter_loss(ledger: Ledger) -> None:
     """The first gateway on a ledger that was restored with a loss enters it, and who accepted it."""
-    value = await ledger.store.read(lambda connection: connection.execute(_LOSS).scalar())
+    value, size = await ledger.store.read(lambda c: (c.execute(_LOSS).scalar(), size_of(c)))
     if value is not None:
-        loss = orjson.loads(value)
         try:
-            who = [loss.pop(name) for name in ("caller", "person", "reason")]
-            public = entries.control(RESTORE, "", *who, at=ledger.clock(), **loss)
-        except (KeyError, AttributeError, TypeError):
-            raise StoreUnavailable("meta.loss was changed: it does not say who accepted which loss") from None
+            loss = parse_loss(value)
+            who = {name: loss.pop(name) for name in ("caller", "person", "reason")}
+            check_open_text(**who)
+        except (VerificationFailed, InvalidRequest):
+            loss = {}
+        if loss.get("size") != size:
+            raise StoreUnavailable(
+                "meta.loss was changed: it does not say who accepted which loss of this ledger; nothing is entered. "
+                "Run `qaqpa ledger verify`, and `qaqpa restore` once more"
+            )
+        public = entries.control(RESTORE, "", **who, at=ledger.clock(), **loss)
         with suppress(NotPossible):  # another gateway was faster
             await ledger.record(Kind.CONTROL, public, also=_once)
 
@@ -161,9 +189,15 @@ def _require_keys(source: Connection, keyring: Keyring, *, accept_loss: bool) ->
     return int(row[0])
 
 
+def _count(source: Connection) -> int:
+    """Rows of all tables, each of which is there."""
+    tables = [table.name for table in metadata.sorted_tables]
+    return sum(int(source.execute(f"SELECT count(*) FROM {name}").scalar()) for name in tables)  # noqa: S608
+
+
 def _copy(source: Connection, target: Connection, progress: Progress) -> None:
     tables = metadata.sorted_tables
-    total = sum(int(source.execute(f"SELECT count(*) FROM {table.name}").scalar()) for table in tables)  # noqa: S608
+    total = _count(source)
     done = 0
     for table in tables:
         names = [column.name for column in table.columns]
@@ -173,7 +207,15 @@ def _copy(source: Connection, target: Connection, progress: Progress) -> None:
             if table.name == "entries":
                 for month in {row[names.index("month")] for row in rows}:
                     target.make_month(month)
-            target.execute_many(insert, rows)
+            try:
+                target.execute_many(insert, rows)
+            except Exception as error:
+                if target.is_damage(error):
+                    raise VerificationFailed(
+                        f"rows of the table {table.name} do not fit it: the database was changed; `qaqpa ledger "
+                        "verify` says more"
+                    ) from error
+                raise
             done += len(rows)
             progress(done, total)
 

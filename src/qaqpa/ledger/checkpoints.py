@@ -7,7 +7,8 @@ gets another signature, and a gateway on it does not open.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,17 +18,19 @@ from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger.integrate import integrate, integrated, tree_of
 from qaqpa.ledger.ledger import Clock
 from qaqpa.model.words import timestamp
-from qaqpa.store import Connection, Store
+from qaqpa.store import Connection, Row, Store
 from qaqpa.tlog.notes import Algorithm, Checkpoint, Note, Signature, TlogProof, VerifierKey, sign
 from qaqpa.tlog.tiles import TileTree
 
 _ADD = "INSERT INTO checkpoints (size, time, note) VALUES (?, ?, ?) ON CONFLICT (size) DO NOTHING"
-_HOURS = "SELECT size, note FROM checkpoints WHERE time >= ? AND size < ?"
-_DROP = "DELETE FROM checkpoints WHERE size = ?"
+_HOURS = "SELECT size, note FROM checkpoints WHERE time >= ? AND size < ? ORDER BY size DESC"
+_DROP = "DELETE FROM checkpoints WHERE size = ? AND note = ?"
 _HOUR = len("2026-11-23T10")
 _LATEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
 _NOTE = "SELECT note FROM checkpoints WHERE size = ?"
-_COSIGNED = "UPDATE checkpoints SET note = ? WHERE size = ?"
+_COSIGNED = (
+    "INSERT INTO checkpoints (size, time, note) VALUES (?, ?, ?) ON CONFLICT (size) DO UPDATE SET note = excluded.note"
+)
 
 
 _log = log.get("checkpoints")
@@ -49,14 +52,51 @@ def opened(data: bytes, key: VerifierKey) -> tuple[Note, Checkpoint]:
 
 
 def latest_note(connection: Connection) -> bytes | None:
-    """The last checkpoint that was signed, with the cosignatures it has got."""
+    """The last checkpoint that was signed, with the cosignatures it has got, as the database has it."""
     note = connection.execute(_LATEST).scalar()
-    return None if note is None else bytes(note)
+    return None if note is None else _bytes(note)
 
 
-def proof_of(connection: Connection, key: VerifierKey, index: int) -> bytes:
-    """A C2SP tlog-proof of an entry under the last checkpoint. Raises NotFound."""
-    data = latest_note(connection)
+def _bytes(stored: bytes | str) -> bytes:
+    """A stored note, also where somebody made a text of it."""
+    return stored.encode() if isinstance(stored, str) else stored
+
+
+def _needless(stored: Iterable[Row], key: VerifierKey) -> list[Row]:
+    """Those that no witness cosigned, or that say only what a later one says too. They come newest first."""
+    found, seen = list[Row](), set[tuple[str, bytes]]()
+    for size, note in stored:
+        try:
+            signatures = Note.parse(_bytes(note)).signatures
+        except VerificationFailed:
+            continue  # what that is, `qaqpa ledger verify` says
+        witnesses = {(each.name, each.key_id) for each in signatures if not each.is_by(key)}
+        if witnesses <= seen:
+            found.append((size, note))
+        seen |= witnesses
+    return found
+
+
+def last_note(connection: Connection, key: VerifierKey, outside: bytes | None = None) -> bytes | None:
+    """The last checkpoint, of the database or `outside` it: signed by the key, and over the entries that stand.
+
+    Raises VerificationFailed for one that is not.
+    """
+    notes = {note: opened(note, key)[1] for note in (latest_note(connection), outside) if note is not None}
+    tree = tree_of(connection)
+    for checkpoint in notes.values():
+        if checkpoint.size > tree.size or (checkpoint.size and tree.root_at(checkpoint.size) != checkpoint.root):
+            raise VerificationFailed(
+                f"the checkpoint over {checkpoint.size} entries is not over those that stand: the past was changed, or "
+                "the database is an older or a forked copy; `qaqpa ledger verify` says more"
+            )
+    # Of two of the same size the database's: it has the cosignatures.
+    return max(notes, key=lambda note: notes[note].size, default=None)
+
+
+def proof_of(connection: Connection, key: VerifierKey, index: int, outside: bytes | None = None) -> bytes:
+    """A C2SP tlog-proof of an entry under the last checkpoint. Raises NotFound, VerificationFailed."""
+    data = last_note(connection, key, outside)
     size = 0 if data is None else opened(data, key)[1].size
     if data is None or index >= size:
         raise NotFound(f"entry {index} is under no checkpoint: the last one is over {size} entries")
@@ -106,7 +146,8 @@ class Outside:
 
     def put_aside(self, size: int) -> None:
         """A loss was accepted: the checkpoint is kept under another name, as evidence of what there was."""
-        self.path.replace(self.path.with_name(f"{self.path.name}.lost-{size}"))
+        path = Path(os.path.realpath(self.path))
+        path.replace(path.with_name(f"{path.name}.lost-{size}"))
 
     def require_extended(self, tree: TileTree) -> Checkpoint | None:
         """The checkpoint outside, which `tree` extends. Raises LedgerRolledBack when it does not."""
@@ -117,7 +158,8 @@ class Outside:
             raise LedgerRolledBack(
                 f"the database holds {tree.size} entries, but {self.path} was signed over {kept.size}: the database "
                 "was restored from an older back-up, or is another copy. Bring back the newer database; if it is lost, "
-                "run `qaqpa restore --accept-loss`, which enters the loss. Nothing is sent"
+                "move this one away and run `qaqpa restore FILE --accept-loss` with the newest back-up, which "
+                "enters the loss. Nothing is sent"
             )
         if kept.size and tree.root_at(kept.size) != kept.root:
             raise LedgerRolledBack(
@@ -151,26 +193,32 @@ class Checkpoints:
             return None
         checkpoint, note = await asyncio.to_thread(self._sign)
         now = timestamp(self._clock())
+        # Of each hour the last one is kept, and the last one that each witness cosigned: proofs bridge the others.
+        earlier = await self._store.read(lambda c: c.execute(_HOURS, (now[:_HOUR], checkpoint.size)).all())
+        needless = _needless(earlier, self.key)
 
         def unit(connection: Connection) -> None:
-            # Of each hour the last one is kept, and every one that a witness cosigned: proofs bridge the others.
-            for size, data in connection.execute(_HOURS, (now[:_HOUR], checkpoint.size)).all():
-                if len(Note.parse(bytes(data)).signatures) == 1:
-                    connection.execute(_DROP, (size,))
+            for row in needless:
+                connection.execute(_DROP, row)  # unless it was cosigned meanwhile
             connection.execute(_ADD, (checkpoint.size, now, note.to_bytes()))
 
         await self._store.write(unit)
         self._size = checkpoint.size
         return note
 
-    async def add_cosignature(self, size: int, signature: Signature) -> None:
-        """A witness signed the checkpoint of this size too."""
+    async def add_cosignature(self, note: Note, signature: Signature) -> None:
+        """A witness signed this checkpoint too. It is stored again if a later one took its place meanwhile.
+
+        Raises VerificationFailed where another one of its size is stored.
+        """
+        size, now = Checkpoint.parse(note.text).size, timestamp(self._clock())
 
         def unit(connection: Connection) -> None:
             stored = connection.execute(_NOTE, (size,)).scalar()
-            if stored is not None:
-                note = Note.parse(bytes(stored)).adding([signature])
-                connection.execute(_COSIGNED, (note.to_bytes(), size))
+            known = note if stored is None else Note.parse(_bytes(stored))
+            if known.text != note.text:
+                raise VerificationFailed(f"the stored checkpoint of size {size} is not the one that was cosigned")
+            connection.execute(_COSIGNED, (size, now, known.adding([signature]).to_bytes()))
 
         await self._store.write(unit)
 

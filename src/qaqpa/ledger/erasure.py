@@ -1,5 +1,5 @@
 """Erase a person (7.1(3)): their key is deleted, so nothing the ledger holds about them can be read, and every proof
-still holds.
+still holds. What was kept of answers as evidence is deleted with it.
 
 Back-ups and free pages still hold the wrapped key, so the erasure is pending until the keys of its epoch are destroyed
 (`qaqpa keys rotate`).
@@ -25,7 +25,9 @@ _FORGET = (
     "DELETE FROM subjects WHERE subject = ?",
     "DELETE FROM subject_keys WHERE subject = ?",
     "DELETE FROM answers WHERE subject = ?",
+    "DELETE FROM evidence WHERE subject = ?",
 )
+_REMEMBER = "INSERT INTO erasures (subject, epoch) VALUES (?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ async def erase(
             connection.execute(statement, (subject.id,))
         # The last epoch that may have wrapped the key: the keys may have been rotated since the keyring was read.
         epoch = max(map(int, epochs))
+        connection.execute(_REMEMBER, (subject.id, epoch))
         public = entries.erasure(
             subject.id, caller, person, reason, instrument=instrument, epoch=epoch, at=ledger.clock()
         )

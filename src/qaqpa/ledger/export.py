@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qaqpa.errors import NotFound, NotPossible, StoreUnavailable
 from qaqpa.ledger.archive import Bodies, bodies
-from qaqpa.ledger.checkpoints import latest_note, opened
+from qaqpa.ledger.checkpoints import last_note, opened
 from qaqpa.ledger.integrate import read_tile
 from qaqpa.store import Connection, Store
 from qaqpa.tlog import standalone
@@ -42,7 +42,7 @@ async def export(
 
 def _export(store: Store, key: VerifierKey, folder: Path, progress: Progress, archived: Bodies | None) -> Exported:
     with store.snapshot() as connection:
-        data = latest_note(connection)
+        data = last_note(connection, key)
         if data is None:
             raise NotFound("the ledger has no checkpoint yet, so there is nothing to export")
         size = opened(data, key)[1].size

@@ -11,10 +11,7 @@ from qaqpa.ledger.integrate import BLOCK, indexed
 from qaqpa.ledger.story import Entry
 from qaqpa.store import Connection
 
-_TERMS = {
-    "sqlite": "SELECT block, CAST(? || term AS BLOB) FROM terms",
-    "postgresql": "SELECT block, convert_to(? || term, 'UTF8') FROM terms",
-}
+_TERMS = "SELECT block, ? || term FROM terms"
 _REQUESTS = "SELECT count(DISTINCT term) FROM terms WHERE term >= 'request:' AND term < 'request;'"
 _ONE = "SELECT 1 FROM terms WHERE term = ? LIMIT 1"
 _REPEATED = (
@@ -34,15 +31,15 @@ class Found:
         self._end = indexed(in_tree)
         self._secret = secrets.token_hex(16)
         kind, request, subject, caller, recipient = (
-            f"{self._secret}{name}:".encode() for name in ("kind", "request", "subject", "caller", "recipient")
+            f"{self._secret}{name}:" for name in ("kind", "request", "subject", "caller", "recipient")
         )
         self._prefixes = ((3, request), (4, subject), (6, caller), (7, recipient))
         self._kind = kind
         self._sums: dict[int, int] = {}
         self._block = 0
-        self._terms: set[bytes] = set()
+        self._terms: set[str] = set()
         self._requests = 0
-        self._late: list[bytes] = []
+        self._late: list[str] = []
         """Of what stands after the last full block, which is searched as it is."""
 
     def see(self, entries: Sequence[Entry]) -> None:
@@ -59,7 +56,7 @@ class Found:
             for column, prefix in self._prefixes:
                 self._terms.update(map(prefix.__add__, set(columns[column]) - {None}))
             kinds = columns[2]
-            self._terms.update(self._kind + kind.encode() for kind in set(kinds))
+            self._terms.update(self._kind + kind for kind in set(kinds))
             # An outcome has its intent's request, and every other entry one of its own.
             self._requests += len(few) - kinds.count(Kind.OUTCOME)
             at += len(few)
@@ -74,7 +71,7 @@ class Found:
         if self._terms:
             self._close(-1)
         rows: dict[int, int] = {}
-        for block, term in connection.stream(_TERMS[connection.dialect], (self._secret,)):
+        for block, term in connection.stream(_TERMS, (self._secret,)):
             rows[block] = rows.get(block, 0) + hash(term)
         for block in sorted(rows.keys() | self._sums.keys()):
             if rows.get(block) != self._sums.get(block):
@@ -88,7 +85,7 @@ class Found:
         if (
             connection.execute(_REQUESTS).scalar() != self._requests
             or len(late) != len(self._late)
-            or any(connection.execute(_ONE, (f"request:{each.decode()}",)).first() for each in late)
+            or any(connection.execute(_ONE, (f"request:{each}",)).first() for each in late)
         ):
             index = connection.execute(_REPEATED).scalar()
             raise VerificationFailed(f"entry {index} repeats an earlier one", index=index)

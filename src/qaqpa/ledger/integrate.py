@@ -54,7 +54,10 @@ def integrated(connection: Connection) -> tuple[int, bytes]:
     row = connection.execute(_STATE).first()
     if row is None:
         raise VerificationFailed("the tree's size and root are gone from the table integrated")
-    return int(row[0]), bytes(row[1])
+    size, root = row
+    if not isinstance(size, int) or not isinstance(root, bytes):
+        raise VerificationFailed("the table integrated was changed: its size or root is of another type")
+    return size, root
 
 
 def indexed(size: int) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from qaqpa import metrics
 from qaqpa.errors import (
     ClockSetBack,
     DecisionOutdated,
@@ -37,6 +38,7 @@ StillHolds = Callable[[Connection], bool]
 """Asked in the transaction of an intent: is what the decision rested on as it was?"""
 
 _FREE_KEY = "DELETE FROM idempotency WHERE disclosure = ?"
+_KEEP = "INSERT INTO evidence (disclosure, subject, sealed) VALUES (?, ?, ?)"
 _META = "SELECT value FROM meta WHERE name = ?"
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
@@ -135,6 +137,7 @@ class Ledger:
 
     # --- the flow --------------------------------------------------------------------------------
 
+    @metrics.timed_async("intend")
     async def intend(
         self,
         disclosure: DisclosureId,
@@ -180,6 +183,7 @@ class Ledger:
             raise
         return Intent(disclosure, appended.index, subject.id, decision, message)
 
+    @metrics.timed_async("conclude")
     async def conclude(self, intended: Intent, ended: Outcome, kept: Kept | None = None) -> int:
         """Record what came of an intent, and keep what the caller is told; returns the entry's index.
 
@@ -213,8 +217,13 @@ class Ledger:
             "their_code": ended.their_code,
         }
         draft = self.draft(Kind.OUTCOME, intended.id, public, subject, private)
+        evidence: bytes | None = None
+        if ended.keeps_answer and ended.reply is not None:
+            evidence = subject.seal_evidence(intended.id, ended.reply.body)
 
         def unit(connection: Connection) -> Appended:
+            if evidence is not None:
+                connection.execute(_KEEP, (intended.id, subject.id, evidence))
             if ended.result is OutcomeResult.NOT_SENT:  # nothing was disclosed, so the key may be used again
                 connection.execute(_FREE_KEY, (intended.id,))
             elif kept is not None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from qaqpa.errors import NotFound
+from qaqpa.errors import NotFound, VerificationFailed
 from qaqpa.ledger.integrate import BLOCK, indexed, integrated
-from qaqpa.store import Connection
+from qaqpa.store import Connection, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,27 @@ class Entry:
     @property
     def content(self) -> dict[str, Any]:
         """What the body says; `sealed` is still sealed."""
-        content: dict[str, Any] = orjson.loads(self.body)
+        try:
+            content = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            content = None
+        if not isinstance(content, dict):
+            raise _changed(self.index)
         return content
+
+
+def _changed(index: int) -> VerificationFailed:
+    return VerificationFailed(
+        f"entry {index} was changed: what stands there is not what Qaqpa wrote; `qaqpa ledger verify` says more",
+        index=index,
+    )
+
+
+def _entry(row: Row) -> Entry:
+    index, leaf, body = row
+    if not isinstance(leaf, bytes) or not isinstance(body, bytes):
+        raise _changed(index)
+    return Entry(index, leaf, body)
 
 
 _COLUMNS = "e.idx, e.leaf, e.body"
@@ -62,7 +81,7 @@ def entry_at(connection: Connection, index: int) -> Entry:
         raise NotFound(f"the month of entry {index} was moved to a file: {_archive_of(connection, index)}")
     if row is None:
         raise NotFound(f"there is no entry {index}; `qaqpa ledger show` lists the latest")
-    return Entry(row[0], bytes(row[1]), bytes(row[2]))
+    return _entry(row)
 
 
 def _archive_of(connection: Connection, index: int) -> str:
@@ -81,10 +100,10 @@ def entries_of(
     for block in _blocks(connection, columns, end // BLOCK, latest_first=False) if columns else ():
         sql = f"SELECT {_COLUMNS} FROM entries e WHERE e.idx >= ? AND e.idx < ?{fits} ORDER BY e.idx"  # noqa: S608
         for row in connection.execute(sql, (block * BLOCK, (block + 1) * BLOCK, *columns.values())).all():
-            yield Entry(row[0], bytes(row[1]), bytes(row[2]))
+            yield _entry(row)
     sql = f"SELECT {_COLUMNS} FROM entries e WHERE e.idx >= ?{fits} ORDER BY e.idx"  # noqa: S608
     for row in connection.stream(sql, (end, *columns.values())):
-        yield Entry(row[0], bytes(row[1]), bytes(row[2]))
+        yield _entry(row)
 
 
 def latest(connection: Connection, count: int, wanted: Wanted = ALL) -> list[Entry]:
@@ -101,7 +120,7 @@ def latest(connection: Connection, count: int, wanted: Wanted = ALL) -> list[Ent
         rows += connection.execute(sql, (block * BLOCK, last, *columns.values(), count - len(rows))).all()
         if len(rows) == count:
             break
-    return [Entry(row[0], bytes(row[1]), bytes(row[2])) for row in reversed(rows)]
+    return [_entry(row) for row in reversed(rows)]
 
 
 def _blocks(connection: Connection, columns: Mapping[str, str], end: int, *, latest_first: bool) -> Iterator[int]:

@@ -6,6 +6,7 @@ the entries say, so a withdrawal or a suspension cannot be made undone in silenc
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,12 +14,12 @@ from typing import Any
 import orjson
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.entries import Kind
+from qaqpa.ledger.entries import ROTATE_KEYS, Kind
 from qaqpa.model.canonical import canonical
 from qaqpa.model.consent import ConsentStatus
 from qaqpa.store import Connection
 
-REGISTERED = frozenset({Kind.CONSENT, Kind.WITHDRAWAL, Kind.CONTROL, Kind.ERASURE})
+REGISTERED = frozenset({Kind.CONSENT, Kind.WITHDRAWAL, Kind.CONTROL, Kind.ERASURE, Kind.POLICY})
 """Kinds of entry that a register repeats."""
 
 _CONSENTS = "SELECT id, subject, terms, withdrawal_asked_at, withdrawn_at FROM consents ORDER BY id"
@@ -31,6 +32,10 @@ _UNINDEXED = (
     "SELECT subject FROM subject_keys k WHERE NOT EXISTS (SELECT 1 FROM subjects s WHERE s.subject = k.subject) LIMIT 1"
 )
 _ARCHIVES = "SELECT month, entries, sha256, file FROM archives ORDER BY month"
+_ERASURES = "SELECT subject, epoch FROM erasures ORDER BY subject"
+_META = "SELECT name, value FROM meta"
+_LATEST_EPOCH = "SELECT max(epoch) FROM subject_keys"
+_NAMES = {"keyring", "config", "epoch", "rotated", "loss"}
 _SUSPENSIONS = "SELECT recipient, since, person, reason FROM suspensions ORDER BY recipient"
 
 
@@ -75,6 +80,14 @@ class _Register:
         return VerificationFailed(f"the register {self.table} was changed: {how}", index=index)
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the last entry of a kind says, and which one it is."""
+
+    value: str
+    index: int
+
+
 _ASKED, _WITHDRAWN = 2, 3
 
 
@@ -86,7 +99,10 @@ class Registers:
         self._consents = _Register("consents", "consent", columns, {}, {})
         self._suspensions = _Register("suspensions", "recipient", ("since", "person", "reason"), {}, {})
         self._archives = _Register("archives", "month", ("entries", "sha256", "file"), {}, {})
+        self._erasures = _Register("erasures", "subject", ("epoch",), {}, {})
         self._erased: dict[str, int] = {}
+        self._config: _Said | None = None
+        self._rotated: _Said | None = None
 
     def see(self, index: int, entry: Mapping[str, Any]) -> None:
         """Take in an entry; only REGISTERED kinds tell anything. Raises VerificationFailed for one out of place."""
@@ -103,7 +119,11 @@ class Registers:
         elif kind == Kind.CONTROL:
             self._control(index, entry)
         elif kind == Kind.ERASURE:
-            self._erased[str(entry.get("subject"))] = index
+            subject = str(entry.get("subject"))
+            self._erased[subject] = index
+            self._erasures.rows[subject] = _Row((entry.get("epoch"),), (index,))
+        elif kind == Kind.POLICY:
+            self._config = _Said(str(entry.get("config")), index)
 
     def _withdraw(self, index: int, entry: Mapping[str, Any]) -> None:
         consent, time = str(entry.get("consent")), entry.get("time")
@@ -123,6 +143,8 @@ class Registers:
             # Suspended again: the later suspension replaces the row (5.5).
             values = (entry.get("time"), entry.get("person"), entry.get("reason"))
             self._suspensions.rows[recipient] = _Row(values, (index,) * len(values))
+        elif act == ROTATE_KEYS:
+            self._rotated = _Said(str(entry.get("epoch")), index)
         elif act == "archive":
             values = (entry.get("entries"), entry.get("sha256"), entry.get("file"))
             self._archives.rows[str(entry.get("month"))] = _Row(values, (index,) * len(values))
@@ -142,6 +164,7 @@ class Registers:
         consents = connection.stream(_CONSENTS)
         self._consents.compare((row[0], row[1], _digest_of_text(row[2]), *row[3:]) for row in consents)
         self._suspensions.compare(connection.stream(_SUSPENSIONS))
+        self._erasures.compare(connection.stream(_ERASURES))
         rows = {row[0]: row[1:] for row in connection.stream(_UNSETTLED)}
         for disclosure in sorted(rows.keys() | unsettled.keys()):
             state, index = unsettled.get(disclosure, ("settled", None))
@@ -158,19 +181,62 @@ class Registers:
                     index=index,
                 )
 
-    def compare_keys(self, connection: Connection, subjects: set[bytes]) -> None:
+    def compare_meta(self, connection: Connection, size: int) -> None:
+        """What is noted beside the ledger is what the entries say, as far as they say it. Raises VerificationFailed."""
+        noted: dict[str, str] = dict(connection.execute(_META).all())
+        if unknown := noted.keys() - _NAMES:
+            raise _noted(f"it holds {', '.join(sorted(unknown))}, which Qaqpa does not write there")
+        for name, said in (("config", self._config), ("rotated", self._rotated)):
+            if noted.get(name) != (None if said is None else said.value):
+                raise _noted(f"{name} is not as the entries say", None if said is None else said.index)
+        latest = connection.execute(_LATEST_EPOCH).scalar()
+        if latest is not None and not {"keyring", "epoch"} <= noted.keys():
+            raise _noted("it does not say to which keyring and epoch the subjects' keys belong")
+        # Not held against an upper bound: a keyring may be some epochs ahead of a back-up that was restored.
+        lowest = max(latest or 1, int(noted.get("rotated", 1)))
+        if "epoch" in noted and not (noted["epoch"].isdecimal() and int(noted["epoch"]) >= lowest):
+            raise _noted(f"epoch is no epoch from {lowest} on")
+        if "loss" in noted and parse_loss(noted["loss"])["size"] != size:
+            raise _noted("loss is not of a ledger of this size, and nobody has entered it")
+
+    def compare_keys(self, connection: Connection, subjects: set[str]) -> None:
         """Everybody whom an entry is about has a key, and nobody who was erased. Raises VerificationFailed."""
         for (subject,) in connection.stream(_KEYS):
             if subject in self._erased:
                 index = self._erased[subject]
                 raise VerificationFailed(f"the subject that entry {index} erased has a key again", index=index)
-            subjects.discard(subject.encode())
-        lost = subjects - {subject.encode() for subject in self._erased}
+            subjects.discard(subject)
+        lost = subjects - self._erased.keys()
         if lost:
-            first = min(lost).decode()
+            first = min(lost)
             raise VerificationFailed(f"the key of subject {first} is gone and no entry says that it was erased")
         if (alone := connection.execute(_UNINDEXED).scalar()) is not None:
             raise VerificationFailed(f"subject {alone} has a key and no place in the index, or the other way round")
+
+
+def _noted(how: str, index: int | None = None) -> VerificationFailed:
+    return VerificationFailed(f"the table meta was changed: {how}", index=index)
+
+
+_LOSS: dict[str, type] = {
+    "caller": str, "person": str, "reason": str, "size": int, "lost_size": int, "lost_root": str,
+}  # fmt: skip
+
+
+def parse_loss(text: str) -> dict[str, Any]:
+    """Which loss a person accepted, as it waits in `meta` to be entered. Raises VerificationFailed."""
+    try:
+        loss = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        loss = None
+    if (
+        not isinstance(loss, dict)
+        or {name: type(value) for name, value in loss.items()} != _LOSS
+        or min(loss["size"], loss["lost_size"]) < 1
+        or not re.fullmatch(r"[0-9a-f]{64}", loss["lost_root"])
+    ):
+        raise _noted("loss does not say who accepted which loss")
+    return loss
 
 
 def _digest(terms: Any) -> bytes:

@@ -25,13 +25,17 @@ from qaqpa.store import Connection
 BATCH = 500
 _OLD = (
     "SELECT k.subject, k.epoch, k.wrapped, s.iin FROM subject_keys k JOIN subjects s ON s.subject = k.subject "
-    "WHERE k.epoch < ? AND k.epoch >= ? LIMIT ?"
+    "WHERE k.epoch < ? AND k.epoch >= ? AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.subject = k.subject) LIMIT ?"
 )
 _REWRAP = "UPDATE subject_keys SET epoch = ?, wrapped = ? WHERE subject = ?"
 _REINDEX = "UPDATE subjects SET blind = ?, iin = ? WHERE subject = ?"
 _LEFT = "SELECT count(*) FROM subject_keys WHERE epoch < ? AND epoch >= ?"
 # What is of an epoch before the oldest living one came with an old back-up, and nobody can read it any more.
 _ALL = "SELECT count(*) FROM subject_keys"
+_TOLD = "SELECT subject FROM erasures"
+_BACK = "SELECT k.subject FROM subject_keys k JOIN erasures e ON e.subject = k.subject LIMIT 1"
+_ERASURES = "SELECT count(*) FROM erasures WHERE epoch < ?"
+_PENDING = "SELECT count(*) FROM erasures WHERE epoch >= ?"
 _ROTATED = "SELECT value FROM meta WHERE name = 'rotated'"
 _SET_ROTATED = (
     "INSERT INTO meta (name, value) VALUES ('rotated', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -81,6 +85,7 @@ def _alone(path: Path) -> Iterator[None]:
 async def _rotate(ledger: Ledger, caller: str, person: str, reason: str, progress: Progress) -> Rotated:
     keyring = ledger.keyring
     keyring.refresh()
+    await ledger.store.read(_require_erased)
     if len(keyring.epochs) == 1 and not await _unfinished(ledger):
         keyring.begin_epoch()
     # From here on every gateway that touches the database reads the keyring again.
@@ -93,8 +98,8 @@ async def _rotate(ledger: Ledger, caller: str, person: str, reason: str, progres
         progress(min(done, total), total)
     if left := int(await ledger.store.read(lambda connection: connection.execute(_LEFT, (epoch, oldest)).scalar())):
         raise KeyringError(
-            f"{left} subjects' keys have no place in the index, and would die with the old epoch: run "
-            "`qaqpa ledger verify` and restore a back-up; nothing was destroyed"
+            f"{left} subjects' keys have no place in the index or are of persons who were erased, and would die with "
+            "the old epoch: run `qaqpa ledger verify` and restore a back-up; nothing was destroyed"
         )
     destroyed = keyring.destroy_before(epoch)
     await asyncio.to_thread(ledger.store.engine.shrink)
@@ -107,9 +112,28 @@ async def _rotate(ledger: Ledger, caller: str, person: str, reason: str, progres
 async def _unfinished(ledger: Ledger) -> bool:
     """Whether the keyring has changed its epoch and the ledger does not tell of it yet."""
     rotated = await ledger.store.read(lambda connection: connection.execute(_ROTATED).scalar())
-    if rotated is not None and not str(rotated).isdecimal():
-        raise StoreUnavailable("meta.rotated was changed: it is no epoch; run `qaqpa ledger verify`")
+    # Else a rotation would destroy an epoch and not be entered.
+    if rotated is not None and not (str(rotated).isdecimal() and 1 < int(rotated) <= ledger.keyring.epoch):
+        raise StoreUnavailable(
+            f"meta.rotated was changed: it is not of an epoch up to {ledger.keyring.epoch}; nothing was destroyed. Run "
+            "`qaqpa ledger verify`"
+        )
     return int(rotated or 1) < ledger.keyring.epoch
+
+
+def _require_erased(connection: Connection) -> None:
+    """Nobody who was erased has a key again, which would be carried into the new epoch."""
+    known = {subject for (subject,) in connection.execute(_TOLD).all()}
+    if not {entry.content["subject"] for entry in entries_of(connection, kind=Kind.ERASURE)} <= known:
+        raise StoreUnavailable(
+            "the register erasures was changed: it lacks a person whom an entry erased; nothing was destroyed. Run "
+            "`qaqpa ledger verify`"
+        )
+    if (back := connection.execute(_BACK).scalar()) is not None:
+        raise StoreUnavailable(
+            f"subject {back} was erased and has a key again: somebody else wrote to the database, or copied rows of an "
+            "old back-up into it. Delete that subject's rows from subjects and subject_keys; nothing was destroyed"
+        )
 
 
 def _move(ledger: Ledger, connection: Connection, epoch: int) -> int:
@@ -142,9 +166,7 @@ async def _enter(ledger: Ledger, epoch: int, caller: str, person: str, reason: s
 
 def _erasures(connection: Connection, epoch: int) -> tuple[int, int]:
     """How many are in effect when all epochs before `epoch` are destroyed, and how many are still pending then."""
-    epochs = [entry.content["epoch"] for entry in entries_of(connection, kind=Kind.ERASURE)]
-    pending = sum(1 for each in epochs if each >= epoch)
-    return len(epochs) - pending, pending
+    return connection.execute(_ERASURES, (epoch,)).scalar(), connection.execute(_PENDING, (epoch,)).scalar()
 
 
 def _set_rotated(connection: Connection, epoch: int) -> None:

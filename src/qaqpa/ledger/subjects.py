@@ -11,6 +11,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,7 @@ _KEYS_OF = {
 }
 _ID_OF = "SELECT subject FROM subjects WHERE blind = ?"
 _EPOCH = "SELECT value FROM meta WHERE name = 'epoch'"
+_ANYBODY = "SELECT 1 FROM subject_keys LIMIT 1"
 _SET_EPOCH = (
     "INSERT INTO meta (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
@@ -63,9 +65,27 @@ class Subject:
         # The key is uniformly random, so HKDF's extract step may be left out (RFC 5869 §3.3).
         return HKDFExpand(SHA256(), length, info).derive(self.key)
 
-    def _entry_key(self, entry: str) -> tuple[bytes, bytes]:
-        derived = self._derive(b"qaqpa/entry/1\0" + entry.encode(), KEY_SIZE + _COMMITMENT_SIZE)
+    def _key_for(self, what: bytes) -> tuple[bytes, bytes]:
+        """A key of its own for one sealed thing, and the commitment to it."""
+        derived = self._derive(what, KEY_SIZE + _COMMITMENT_SIZE)
         return derived[:KEY_SIZE], derived[KEY_SIZE:]
+
+    def _close(self, what: bytes, text: bytes, bound_to: bytes) -> bytes:
+        key, commitment = self._key_for(what)
+        nonce = os.urandom(_NONCE_SIZE)
+        return _VERSION + commitment + nonce + AESGCM(key).encrypt(nonce, text, bound_to)
+
+    def _opened(self, what: bytes, packed: bytes, bound_to: bytes) -> bytes | None:
+        """What `_close` closed; None for anything else."""
+        key, commitment = self._key_for(what)
+        body = packed[len(_VERSION) + _COMMITMENT_SIZE :]
+        committed = packed[len(_VERSION) : len(_VERSION) + _COMMITMENT_SIZE]
+        if packed[: len(_VERSION)] == _VERSION and hmac.compare_digest(committed, commitment):
+            try:
+                return AESGCM(key).decrypt(body[:_NONCE_SIZE], body[_NONCE_SIZE:], bound_to)
+            except (InvalidTag, ValueError):
+                pass
+        return None
 
     def seal(self, public: Mapping[str, Any], private: Mapping[str, Any]) -> str:
         """The sealed part of an entry: AES-256-GCM under the entry's own key, bound to the public part.
@@ -73,10 +93,8 @@ class Subject:
         base64(version 1 ‖ commitment to the key 32 ‖ nonce 12 ‖ ciphertext and tag). The commitment makes
         it impossible to craft one ciphertext that opens to two texts under two keys.
         """
-        key, commitment = self._entry_key(str(public["id"]))
-        nonce = os.urandom(_NONCE_SIZE)
-        sealed = AESGCM(key).encrypt(nonce, canonical(private), canonical(public))
-        return base64.b64encode(_VERSION + commitment + nonce + sealed).decode()
+        closed = self._close(_entry(public), canonical(private), canonical(public))
+        return base64.b64encode(closed).decode()
 
     def open(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """What the sealed part of `entry` says. Raises KeyringError when it is not this subject's."""
@@ -85,18 +103,25 @@ class Subject:
             packed = base64.b64decode(str(entry["sealed"]), validate=True)
         except ValueError:
             packed = b""
-        key, commitment = self._entry_key(str(public["id"]))
-        body = packed[len(_VERSION) + _COMMITMENT_SIZE :]
-        committed = packed[len(_VERSION) : len(_VERSION) + _COMMITMENT_SIZE]
-        if packed[: len(_VERSION)] == _VERSION and hmac.compare_digest(committed, commitment):
-            try:
-                text = AESGCM(key).decrypt(body[:_NONCE_SIZE], body[_NONCE_SIZE:], canonical(public))
+        text = self._opened(_entry(public), packed, canonical(public))
+        if text is not None:
+            with suppress(ValueError):
                 opened: dict[str, Any] = orjson.loads(text)
-            except (InvalidTag, ValueError):
-                pass
-            else:
                 return opened
         raise KeyringError("the sealed part does not open with this subject's key")
+
+    def seal_evidence(self, disclosure: str, answer: bytes) -> bytes:
+        """An answer as it came, bound to its disclosure; of the form that `seal` describes, without base64."""
+        name = disclosure.encode()
+        return self._close(b"qaqpa/evidence/1\0" + name, answer, name)
+
+    def open_evidence(self, disclosure: str, sealed: bytes) -> bytes:
+        """The answer that `seal_evidence` sealed. Raises KeyringError."""
+        name = disclosure.encode()
+        answer = self._opened(b"qaqpa/evidence/1\0" + name, sealed, name)
+        if answer is None:
+            raise KeyringError("the answer kept as evidence does not open with this subject's key")
+        return answer
 
     def seal_iin(self, iin: str) -> bytes:
         """The IIN under a key of the subject's, for the index of the next epoch: nonce 12 ‖ ciphertext and tag."""
@@ -131,6 +156,10 @@ class Subject:
         return hmac.new(self._derive(b"qaqpa/digest/1", KEY_SIZE), content, hashlib.sha256).hexdigest()
 
 
+def _entry(public: Mapping[str, Any]) -> bytes:
+    return b"qaqpa/entry/1\0" + str(public["id"]).encode()
+
+
 def iin_of(connection: Connection, subject: Subject) -> str:
     """From an entry, for subjects of databases that did not keep it beside the key."""
     for entry in entries_of(connection, subject=subject.id):
@@ -139,6 +168,23 @@ def iin_of(connection: Connection, subject: Subject) -> str:
             if iin is not None:
                 return str(iin)
     raise KeyringError("no entry tells the IIN of a subject that lacks it beside the key: run `qaqpa ledger verify`")
+
+
+def _epoch(connection: Connection) -> int | None:
+    """The epoch of the subjects' keys, None before the first subject. Raises KeyringError where nothing says it."""
+    epoch = connection.execute(_EPOCH).scalar()
+    if epoch is None and connection.execute(_ANYBODY).first() is None:
+        return None
+    return _number(epoch)
+
+
+def _number(epoch: object) -> int:
+    if not isinstance(epoch, str) or not epoch.isdecimal():
+        raise KeyringError(
+            "the database does not say of which epoch its subjects' keys are (meta.epoch was changed): nobody can be "
+            "found in it. Run `qaqpa ledger verify` and restore a back-up; nothing is sent"
+        )
+    return int(epoch)
 
 
 class _Outdated(Exception):
@@ -198,21 +244,22 @@ class Subjects:
 
     async def follow_keyring(self) -> None:
         """Let the database know the keyring's epoch, so that every gateway reads the keyring again."""
-        epoch = await self._store.read(lambda connection: connection.execute(_EPOCH).scalar())
-        if epoch is None or int(epoch) < self._keyring.epoch:
+        epoch = await self._store.read(_epoch)
+        if epoch is None or epoch < self._keyring.epoch:
             await self._store.write(self._advance, alone=True)
 
     def _advance(self, connection: Connection) -> None:
-        known = connection.execute(_EPOCH).scalar()
-        if known is None or int(known) < self._keyring.epoch:
+        known = _epoch(connection)
+        if known is None or known < self._keyring.epoch:
             connection.execute(_SET_EPOCH, (str(self._keyring.epoch),))
 
     def _lookup(self, connection: Connection, iin: str, *, last: bool = False) -> Subject | None:
         blinds = self._keyring.blinds(iin)  # while keys rotate, a person stands under the old index or the new one
         row = connection.execute(_FIND.format(marks=", ".join("?" * len(blinds))), blinds).first()
         if row is None:
+            _epoch(connection)
             return None
-        if int(row[0]) > self._keyring.epoch:
+        if _number(row[0]) > self._keyring.epoch:
             if last:
                 raise KeyringError(
                     f"the database is of epoch {row[0]} and the keyring of epoch {self._keyring.epoch}: this keyring "

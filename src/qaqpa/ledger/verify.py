@@ -16,6 +16,7 @@ from qaqpa.ledger.found import Found
 from qaqpa.ledger.integrate import integrated, read_tile
 from qaqpa.ledger.story import Entry, Story, bad_columns, from_file
 from qaqpa.store import Connection, Row
+from qaqpa.store.shape import require_shape
 from qaqpa.tlog.merkle import EMPTY_ROOT
 from qaqpa.tlog.notes import Checkpoint, VerifierKey
 from qaqpa.tlog.tiles import TILE, TileTree, grow, tiles_of
@@ -24,7 +25,6 @@ Progress = Callable[[int, int], None]
 """Entries done, entries in all."""
 
 BATCH = TILE * 16
-_BYTES = {"sqlite": "CAST({} AS BLOB)", "postgresql": "convert_to({}, 'UTF8')"}
 _HASHED = {"sqlite": "CAST(x'00' || body AS BLOB)", "postgresql": "'\\x00'::bytea || body"}
 """What a leaf's hash is over (RFC 9162 §2.1.1), put together by the database, which is quicker at it."""
 _TREE = "SELECT size, last_time FROM tree WHERE id = 1"
@@ -32,11 +32,10 @@ _TILES = "SELECT count(*) FROM tiles"
 
 
 def _rows(connection: Connection) -> Iterator[Row]:
-    """Every entry, its texts as bytes and its body as it is hashed."""
-    text = _BYTES[connection.dialect].format
-    columns = ", ".join(text(name) for name in ("request", "subject", "time", "caller", "recipient"))
-    hashed = _HASHED[connection.dialect]
-    return connection.stream(f"SELECT idx, leaf, kind, {columns}, month, {hashed} FROM entries ORDER BY idx")  # noqa: S608
+    """Every entry, its body as it is hashed; without a month where the body is of another type."""
+    columns, hashed = "request, subject, time, caller, recipient", _HASHED[connection.dialect]
+    month = "CASE typeof(body) WHEN 'blob' THEN month END" if connection.dialect == "sqlite" else "month"
+    return connection.stream(f"SELECT idx, leaf, kind, {columns}, {month}, {hashed} FROM entries ORDER BY idx")  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,8 @@ class Verified:
     """Disclosures of which nobody knows what came of them, and that no person has settled yet."""
     checkpoints: int
     """How many were checked."""
+    last_checkpoint: int
+    """Size of the last one that is stored; 0 without one, or without a key to check them by."""
     unread: int
     """Entries whose bodies lie in files that were not given; their leaf hashes are in the tree all the same."""
 
@@ -71,40 +72,85 @@ def verify(
     `key` is the ledger's; with it the stored checkpoints and those that somebody `kept` are checked. `archived` opens
     months that were moved to files; without it their bodies count as unread.
     """
+    try:
+        return _verify(connection, progress, key, kept, archived)
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        raise _damaged(error) from error
+    except Exception as error:
+        if connection.is_damage(error):
+            raise _damaged(error) from error
+        raise
+
+
+def _damaged(error: Exception) -> VerificationFailed:
+    return VerificationFailed(
+        f"the database holds what Qaqpa did not write, so that it cannot be read ({type(error).__name__}): restore a "
+        "back-up that verifies"
+    )
+
+
+def _verify(
+    connection: Connection,
+    progress: Progress | None,
+    key: VerifierKey | None,
+    kept: Iterable[bytes],
+    archived: Bodies | None,
+) -> Verified:
+    require_shape(connection)
     size, last_time = connection.execute(_TREE).first() or (0, "")
     in_tree, root = integrated(connection)
     tree, story, found = _Rebuilt(connection, in_tree), Story(), Found(in_tree)
-    for entries, leaves in _batches(connection, size, archived):
-        _check_leaves(entries)
-        story.unread += len(leaves) - len(entries)
-        story.follow(entries)
-        found.see(entries)
-        tree.add(leaves)
-        if progress is not None:
-            progress(tree.seen, size)
+    try:
+        for entries, leaves in _batches(connection, size, archived):
+            story.unread += len(leaves) - len(entries)
+            _check(entries, story, tree)
+            found.see(entries)
+            tree.add(leaves)
+            if progress is not None:
+                progress(tree.seen, size)
+    except VerificationFailed as error:
+        tree.compare_before(error.index)
+        raise
     if tree.seen != size:
         index = min(size, tree.seen)
         raise VerificationFailed(f"the tree says that it has {size} entries, {tree.seen} are there", index=index)
     tree.finish(root)
     story.registers.compare_archives(connection)
-    opened_now, unknown = _names(story.open_intents), _names(story.unknown)
+    opened_now, unknown = tuple(story.open_intents), tuple(story.unknown)
     if not story.unread:
         if last_time != story.latest:
             raise VerificationFailed(
                 f"the tree says that its last entry is of {last_time or 'no time'}, it is of "
                 f"{story.latest or 'no time'}"
             )
-        unsettled = {each.decode(): ("open", index) for each, index in story.open_intents.items()}
-        unsettled |= {each.decode(): ("unknown", index) for each, index in story.unknown.items()}
+        unsettled = {each: ("open", index) for each, index in story.open_intents.items()}
+        unsettled |= {each: ("unknown", index) for each, index in story.unknown.items()}
         story.registers.compare(connection, unsettled)
+        story.registers.compare_meta(connection, size)
         story.registers.compare_keys(connection, story.subjects)
         found.compare(connection)
-    checked = 0 if key is None else _check_checkpoints(connection, tree.tree, key, kept)
-    return Verified(size, root, in_tree, dict(story.kinds), opened_now, unknown, checked, story.unread)
+    checked, last = (0, 0) if key is None else _check_checkpoints(connection, tree.tree, key, kept)
+    return Verified(size, root, in_tree, dict(story.kinds), opened_now, unknown, checked, last, story.unread)
 
 
-def _names(disclosures: Iterable[bytes]) -> tuple[str, ...]:
-    return tuple(each.decode() for each in disclosures)
+def _check(entries: list[Entry], story: Story, tree: _Rebuilt) -> None:
+    """Whatever an entry tells by itself. Raises VerificationFailed for the first that is wrong in any way."""
+    try:
+        _check_leaves(entries)
+    except VerificationFailed as error:
+        before = _before(error, entries)
+        _check(before, story, tree)
+        tree.compare_leaves(before)
+        raise
+    try:
+        story.follow(entries)
+    except VerificationFailed as error:
+        tree.compare_leaves(_before(error, entries))
+        raise
+
+
+def _before(error: VerificationFailed, entries: list[Entry]) -> list[Entry]:
+    return [entry for entry in entries if error.index is not None and entry[0] < error.index]
 
 
 def _check_leaves(entries: list[Entry]) -> None:
@@ -112,11 +158,20 @@ def _check_leaves(entries: list[Entry]) -> None:
     hashes = [sha256(entry[-1]).digest() for entry in entries]
     if hashes != [entry[1] for entry in entries]:
         index = next(entry[0] for entry, made in zip(entries, hashes, strict=True) if made != entry[1])
+        _check_months([entry for entry in entries if entry[0] < index])
         raise VerificationFailed(f"entry {index} was changed: its body does not have its leaf hash", index=index)
+    _check_months(entries)
+
+
+def _check_months(entries: list[Entry]) -> None:
     months = {(entry[8], entry[5][:7]): entry[0] for entry in reversed(entries)}
-    wrong = [index for (month, time), index in months.items() if b"%d-%02d" % divmod(month, 100) != time]
+    wrong = [index for (month, time), index in months.items() if _month(month) != time]
     if wrong:
         raise bad_columns(min(wrong))
+
+
+def _month(month: object) -> str:
+    return f"{month // 100}-{month % 100:02d}" if isinstance(month, int) else ""
 
 
 def _batches(connection: Connection, size: int, archived: Bodies | None) -> Iterator[tuple[list[Entry], list[bytes]]]:
@@ -130,23 +185,35 @@ def _batches(connection: Connection, size: int, archived: Bodies | None) -> Iter
             expected = last + 1
             continue
         entries, leaves = list[Entry](), list[bytes]()
-        for row in batch:
-            if row[0] < expected:
-                raise VerificationFailed(f"entry {row[0]} stands twice", index=row[0])
-            for missing in range(expected, row[0]):
-                gaps.fill(missing, entries, leaves)
-            entries.append(row)
-            leaves.append(row[1])
-            expected = row[0] + 1
+        try:
+            for row in batch:
+                _require_once(row[0], expected)
+                for missing in range(expected, row[0]):
+                    gaps.fill(missing, entries, leaves)
+                entries.append(row)
+                leaves.append(row[1])
+                expected = row[0] + 1
+        except VerificationFailed:
+            yield entries, leaves  # what stands before the gap may be wrong too, and is said first
+            raise
         yield entries, leaves
     entries, leaves = list[Entry](), list[bytes]()
-    for missing in range(expected, size):
-        if not gaps.may_lie_in_a_file(missing):
-            break
-        gaps.fill(missing, entries, leaves)
+    try:
+        for missing in range(expected, size):
+            if not gaps.may_lie_in_a_file(missing):
+                break
+            gaps.fill(missing, entries, leaves)
+    except VerificationFailed:
+        yield entries, leaves
+        raise
     if leaves:
         yield entries, leaves
     gaps.finish()
+
+
+def _require_once(index: int, expected: int) -> None:
+    if index < expected:
+        raise VerificationFailed(f"entry {index} stands twice", index=index)
 
 
 class _Gaps:
@@ -168,12 +235,12 @@ class _Gaps:
             raise VerificationFailed(f"entry {index} is missing", index=index)
         leaf = leaf_in(self._stored, index)
         self._filled += 1
-        leaves.append(leaf)
         if self._files is not None:
             found, body = next(self._files, (None, b""))
             if found != index:
                 raise VerificationFailed(f"the file of its month does not hold entry {index}", index=index)
             entries.append(from_file(index, leaf, body))
+        leaves.append(leaf)
 
     def finish(self) -> None:
         """Just what was moved is missing."""
@@ -213,6 +280,18 @@ class _Rebuilt:
         }
         self._grown, self._root = grown.size, grown.root
 
+    def compare_leaves(self, entries: list[Entry]) -> None:
+        """One by one, as far as the tree has grown: to find the first that is not what is in it."""
+        for index, leaf, *_ in entries:
+            if index < self._size and leaf_in(self._stored, index) != leaf:
+                raise _changed(0, index // TILE, index)
+
+    def compare_before(self, index: int | None) -> None:
+        """What was added and fills no tile yet, up to an entry that is wrong in another way."""
+        for (level, number), hashes in self._edge.items():
+            if level == 0 and index is not None:
+                self._compare((level, number), hashes[: max(0, index - number * TILE) * 32], whole=False)
+
     @staticmethod
     def _grows(place: tuple[int, int], size: int) -> bool:
         level, number = place
@@ -233,8 +312,8 @@ class _Rebuilt:
         if self._root != root:
             raise VerificationFailed("the entries do not make the root that is stored: the past was changed")
 
-    def _compare(self, place: tuple[int, int], hashes: bytes) -> None:
-        stored = self._stored(*place)
+    def _compare(self, place: tuple[int, int], hashes: bytes, *, whole: bool = True) -> None:
+        stored = self._stored(*place)[: None if whole else len(hashes)]
         if stored != hashes:
             level, number = place
             width = TILE ** (level + 1)
@@ -242,24 +321,30 @@ class _Rebuilt:
                 (at for at in range(TILE) if stored[32 * at : 32 * at + 32] != hashes[32 * at : 32 * at + 32]), 0
             )
             index = number * width + apart * TILE**level
-            raise VerificationFailed(
-                f"tile {level}/{number} is not what the entries from {index} on make: the past was changed", index=index
-            )
+            raise _changed(level, number, index)
 
 
-def _check_checkpoints(connection: Connection, tree: TileTree, key: VerifierKey, kept: Iterable[bytes]) -> int:
-    """Every checkpoint must be signed by the ledger's key and over the entries that stand."""
-    checked = 0
+def _changed(level: int, number: int, index: int) -> VerificationFailed:
+    return VerificationFailed(
+        f"tile {level}/{number} is not what the entries from {index} on make: the past was changed", index=index
+    )
+
+
+def _check_checkpoints(
+    connection: Connection, tree: TileTree, key: VerifierKey, kept: Iterable[bytes]
+) -> tuple[int, int]:
+    """Every checkpoint must be signed by the ledger's key and over the entries that stand: how many, and the last."""
+    checked = last = 0
     for size, data in connection.stream("SELECT size, note FROM checkpoints ORDER BY size"):
         checkpoint = opened(bytes(data), key)[1]
         if checkpoint.size != size:
             raise VerificationFailed(f"the stored checkpoint of size {size} says {checkpoint.size}")
         _check_checkpoint(tree, checkpoint)
-        checked += 1
+        checked, last = checked + 1, checkpoint.size
     for data in kept:
         _check_checkpoint(tree, opened(data, key)[1])
         checked += 1
-    return checked
+    return checked, last
 
 
 def _check_checkpoint(tree: TileTree, checkpoint: Checkpoint) -> None:

@@ -81,6 +81,8 @@ class ConsentTerms(_Agreed):
     """What was agreed to; nothing in it tells who agreed, and every text in it is a name that the policy knows."""
 
     operator_bin: Bin
+    evidence: EvidenceMethod | None = None
+    """How it was given; None in records made before this was part of the terms."""
 
     @property
     def paths(self) -> frozenset[FieldPath]:
@@ -101,7 +103,9 @@ class ConsentRequest(_Agreed):
     def terms(self) -> ConsentTerms:
         """The part that does not identify the person."""
         return ConsentTerms(
-            operator_bin=self.operator.bin, **{name: getattr(self, name) for name in _Agreed.model_fields}
+            operator_bin=self.operator.bin,
+            evidence=self.evidence.method,
+            **{name: getattr(self, name) for name in _Agreed.model_fields},
         )
 
 

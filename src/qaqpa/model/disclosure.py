@@ -127,6 +127,8 @@ class Outcome:
     returned: tuple[FieldPath, ...] = ()
     cut: tuple[FieldPath, ...] = ()
     """Paths that came back and the route does not return."""
+    keeps_answer: bool = False
+    """The answer is evidence: its bytes are kept, sealed, with the entry."""
 
 
 @dataclass(frozen=True, slots=True)

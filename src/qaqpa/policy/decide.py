@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qaqpa import metrics
 from qaqpa.model.consent import Need
 from qaqpa.model.decision import Decision, GuardResult
 from qaqpa.model.words import Ground
@@ -11,6 +12,7 @@ from qaqpa.policy.facts import Facts, variables
 from qaqpa.policy.guards import ENVIRONMENT
 
 
+@metrics.timed("decide")
 def decide(policy: Policy, route: Route | None, facts: Facts) -> Decision:
     """Permit, deny or gap for what `facts.asked` asks, with every guard's result.
 

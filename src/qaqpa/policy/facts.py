@@ -45,6 +45,7 @@ VARIABLES: Mapping[str, cel.Type] = {
     "consent.covers": cel.Type.BOOL,
     "consent.cross_border": cel.Type.BOOL,
     "consent.given_at": cel.Type.TIMESTAMP,
+    "consent.evidence": cel.Type.STRING,
     "contract.number": cel.Type.STRING,
     "contract.days_overdue": cel.Type.INT,
     "contract.breach_notified_on": cel.Type.TIMESTAMP,
@@ -85,6 +86,8 @@ def variables(
         values["consent.status"] = consent.status(facts.now).value
         values["consent.cross_border"] = consent.terms.cross_border
         values["consent.given_at"] = consent.terms.given_at
+        if consent.terms.evidence is not None:
+            values["consent.evidence"] = consent.terms.evidence.value
     for name in ContractFacts.model_fields:
         value = getattr(facts.contract, name)
         if value is not None:

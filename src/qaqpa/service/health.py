@@ -45,6 +45,7 @@ class Health:
                 "clock": await self._clock(),
                 "keys": self._keys(),
                 "checkpoint": await self._checkpoint(),
+                "upkeep": self._upkeep(),
             }
             self._at = time.monotonic()
         return self._checks
@@ -87,6 +88,14 @@ class Health:
         if age <= every_s + _LATE_S:
             return OK
         return f"entries have waited {age:.0f} s for a checkpoint: look at the file outside the database and the log"
+
+    def _upkeep(self) -> str:
+        upkeep = self._gateway.upkeep
+        if upkeep is None or upkeep.failing_since is None:
+            return OK
+        if (self._gateway.ledger.clock() - upkeep.failing_since).total_seconds() <= _LATE_S:
+            return OK  # it tries again at every turn
+        return "checkpoints or recovery have failed for a while: the log says why"
 
     async def checkpoint_age_s(self) -> float:
         """For how long the oldest entry without a checkpoint has stood; 0 when every entry has one."""

@@ -87,12 +87,17 @@ class Connection(ABC):
         """Room for the bodies of a month."""
 
     @abstractmethod
-    def drop_month(self, month: int) -> None:
-        """Delete the bodies of a month."""
+    def drop_month(self, month: int) -> bool:
+        """Delete the bodies of a month; False, with nothing deleted, while somebody reads the ledger for long."""
 
     @abstractmethod
     def try_lock(self, key: int) -> bool:
         """Take a lock until the transaction ends, if nobody holds it. With one writer (SQLite) it is always free."""
+
+    @abstractmethod
+    def is_damage(self, error: Exception) -> bool:
+        """Whether the error says that what stands in the database is not what belongs there (a table that is gone,
+        a value of another type), and not that the database cannot be reached."""
 
     @abstractmethod
     def begin(self, mode: Literal["write", "alone", "snapshot"]) -> None:
@@ -130,6 +135,8 @@ class Engine(ABC):
     """The driver's exceptions."""
     waits: ClassVar[tuple[type[Exception], ...]]
     """Those of them after which a whole group fails at once: waiting again for each unit would take as long again."""
+    outdated: ClassVar[tuple[type[Exception], ...]]
+    """Those of them after which the session knows better what there is: the transaction is run once more."""
     readers: ClassVar[int]
     """Threads that read beside the event loop; 0 where a read is so short that it runs in the loop."""
 

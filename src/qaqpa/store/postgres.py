@@ -39,6 +39,12 @@ _SCHEMA = 7_101_702
 _PARTITION = 7_101_703
 _GATEWAYS = 7_101_704
 """Class of the locks by which living gateways are known (two-key form: class, number)."""
+_DROP_WAIT_MS = 100
+_ATTACHED = (
+    "SELECT p.relname FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhrelid "
+    "WHERE i.inhparent = 'entries'::regclass AND pg_get_expr(p.relpartbound, p.oid) = %s"
+)
+_IS_TAKEN = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = %s AND relnamespace = current_schema()::regnamespace)"
 _STREAMED = 2_000
 """Rows of a long query fetched at once."""
 
@@ -110,33 +116,50 @@ class PostgresConnection(Connection):
             self.make_month(month)
         count = len(rows)
         values = (count, moved_back, last_time, last_time, count, _lines(rows))
-        first: int = self._raw.execute(_APPEND, values, prepare=True).fetchall()[0][0]
+        try:
+            first: int = self._raw.execute(_APPEND, values, prepare=True).fetchall()[0][0]
+        except psycopg.errors.CheckViolation:  # no partition: somebody moved a month that this session has seen
+            self._months.clear()
+            raise
         return first
 
     def make_month(self, month: int) -> None:
-        if self._has_month(month):
-            self._months.add(month)  # committed by somebody before us, so it stays
+        if self._partition(month) is not None:
+            self._months.add(month)  # committed by somebody before us, so it stays, unless the month is moved to a file
             return
         self._raw.execute("SELECT pg_advisory_xact_lock(%s)", (_PARTITION,))
-        if not self._has_month(month):  # nobody made it while we waited
+        if self._partition(month) is None:  # nobody made it while we waited
+            name = f"entries_{month:d}"
+            if self._raw.execute(_IS_TAKEN, (name,)).fetchall()[0][0]:  # by a table that belongs to nothing
+                name += f"_{secrets.token_hex(4)}"
             # Made and then attached: whoever reads the ledger for long, a verification say, is not waited for.
-            self._raw.execute(f"CREATE TABLE entries_{month:d} (LIKE entries INCLUDING ALL)")
-            self._raw.execute(f"ALTER TABLE entries ATTACH PARTITION entries_{month:d} FOR VALUES IN ({month:d})")
+            self._raw.execute(f"CREATE TABLE {name} (LIKE entries INCLUDING ALL)")
+            self._raw.execute(f"ALTER TABLE entries ATTACH PARTITION {name} FOR VALUES IN ({month:d})")
 
-    def _has_month(self, month: int) -> bool:
-        """Asked of the table of tables: `to_regclass` remembers, inside a transaction, that it once found nothing."""
-        found: bool = self._raw.execute(
-            "SELECT EXISTS (SELECT FROM pg_class WHERE relname = %s AND relnamespace = current_schema()::regnamespace)",
-            (f"entries_{month:d}",),
-        ).fetchall()[0][0]
-        return found
+    def _partition(self, month: int) -> str | None:
+        """Its name. A plain query: `to_regclass` remembers, inside a transaction, that it once found nothing."""
+        found = self._raw.execute(_ATTACHED, (f"FOR VALUES IN ({month:d})",)).fetchall()
+        return str(found[0][0]) if found else None
 
-    def drop_month(self, month: int) -> None:
-        self._raw.execute(f"DROP TABLE entries_{month:d}")
+    def drop_month(self, month: int) -> bool:
+        # Waits for whoever reads the ledger, and whoever appends waits behind it: so it does for a moment only.
+        self._raw.execute(f"SAVEPOINT drop_month; SET LOCAL lock_timeout = {_DROP_WAIT_MS}")
+        try:
+            if (name := self._partition(month)) is not None:
+                self._raw.execute(f"DROP TABLE {name}")
+        except psycopg.errors.LockNotAvailable:
+            self._raw.execute("ROLLBACK TO SAVEPOINT drop_month")
+            return False
+        self._raw.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+        self._months.discard(month)
+        return True
 
     def try_lock(self, key: int) -> bool:
         taken: bool = self._raw.execute("SELECT pg_try_advisory_xact_lock(%s)", (key,)).fetchall()[0][0]
         return taken
+
+    def is_damage(self, error: Exception) -> bool:
+        return isinstance(error, psycopg.DataError | psycopg.IntegrityError | psycopg.ProgrammingError)
 
     def begin(self, mode: Literal["write", "alone", "snapshot"]) -> None:
         if mode == "snapshot":
@@ -197,6 +220,7 @@ class PostgresEngine(Engine):
 
     failures: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, SQLAlchemyError)
     waits: ClassVar[tuple[type[Exception], ...]] = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
+    outdated: ClassVar[tuple[type[Exception], ...]] = (psycopg.errors.CheckViolation,)
     readers: ClassVar[int] = 4
 
     def __init__(self, text: str) -> None:

@@ -98,6 +98,16 @@ unsettled = Table(
     Index("unsettled_subject", "subject"),
 )
 
+# Answers that are evidence, as they came, sealed under their subject's key.
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("disclosure", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("evidence_subject", "subject"),
+)
+
 subjects = Table(
     "subjects",
     metadata,
@@ -114,6 +124,14 @@ subject_keys = Table(
     Column("epoch", Integer, nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
     Index("subject_keys_epoch", "epoch"),
+)
+
+# Who was erased, and the epoch with whose keys that takes effect: their entries may lie in files.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("epoch", Integer, nullable=False),
 )
 
 consents = Table(
@@ -181,3 +199,7 @@ meta = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+# SQLite keeps in a column whatever is put there, unless its table is STRICT.
+for _table in metadata.tables.values():
+    _table.dialect_options["sqlite"]["strict"] = True

@@ -37,6 +37,14 @@ _ENTRIES = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
+_DAMAGE = {
+    sqlite3.SQLITE_ERROR,  # a statement that does not fit the tables
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_NOTADB,
+}
+
 
 def parse_url(text: str, home: Path) -> URL:
     """The database's URL; a relative path lies in `home`. Raises NotConfigured for what is no SQLite file's URL."""
@@ -82,11 +90,17 @@ class SqliteConnection(Connection):
     def make_month(self, month: int) -> None:
         """One table holds all months."""
 
-    def drop_month(self, month: int) -> None:
+    def drop_month(self, month: int) -> bool:
         self._raw.execute("DELETE FROM entries WHERE month = ?", (month,))
+        return True
 
     def try_lock(self, key: int) -> bool:
         return True
+
+    def is_damage(self, error: Exception) -> bool:
+        # The driver's own errors (a text that is not UTF-8) have no code; the lowest byte of one is its class.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        return isinstance(error, sqlite3.Error) and code & 0xFF in _DAMAGE
 
     def begin(self, mode: Literal["write", "alone", "snapshot"]) -> None:
         self._raw.execute("BEGIN DEFERRED" if mode == "snapshot" else "BEGIN IMMEDIATE")
@@ -126,6 +140,7 @@ class SqliteEngine(Engine):
 
     failures: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, SQLAlchemyError)
     waits: ClassVar[tuple[type[Exception], ...]] = ()  # whoever waits for this lock does so before any unit runs
+    outdated: ClassVar[tuple[type[Exception], ...]] = ()
     readers: ClassVar[int] = 0
 
     def __init__(self, text: str, home: Path) -> None:

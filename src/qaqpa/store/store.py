@@ -11,9 +11,11 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
+from qaqpa import metrics
 from qaqpa.errors import NotPossible, StoreUnavailable
 from qaqpa.store.connection import Connection, Engine
 
@@ -41,6 +43,7 @@ class _Waiting:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     alone: bool = False
+    since: float = field(default_factory=perf_counter)
     result: Any = None
     error: BaseException | None = None
     done: bool = False
@@ -258,7 +261,7 @@ class Store:
                 loop.call_soon_threadsafe(_settle, mine)
         return connection
 
-    def _commit(self, connection: Connection, group: list[_Waiting]) -> bool:
+    def _commit(self, connection: Connection, group: list[_Waiting], *, again: bool = True) -> bool:
         """Whether the group is settled: committed, or a single unit that failed by itself."""
         connection.begin("alone" if group[0].alone else "write")
         try:
@@ -268,13 +271,20 @@ class Store:
                 waiting.result = waiting.unit(connection)
             if self._writes is not None:
                 self._writes.flush(connection)
+            committing = perf_counter()
             connection.commit()
         except Exception as error:  # noqa: BLE001 - a unit may fail in any way; only its own caller is to hear of it
             connection.rollback()  # raises when the connection is broken: then the whole group hears of that
+            if again and isinstance(error, self.engine.outdated):
+                return self._commit(connection, group, again=False)
             if len(group) > 1 and not isinstance(error, self.engine.waits):
                 return False
             for waiting in group:
                 waiting.error = self._mapped(error)
+        else:
+            metrics.COMMITS.observe(perf_counter() - committing)
+            metrics.GROUPS.observe(len(group))
+            metrics.QUEUED.observe(committing - group[0].since)
         for waiting in group:
             waiting.done = True
         return True

@@ -14,6 +14,7 @@ hostile answers without harm, names no content of an answer in an error, and doe
 from __future__ import annotations
 
 import ast
+import asyncio
 import copy
 import inspect
 import json
@@ -27,8 +28,8 @@ import pytest
 from lxml import etree
 from pydantic import ValidationError
 
-from qaqpa.adapter import Adapter
-from qaqpa.errors import AnswerUnreadable, InvalidRequest, Rejected
+from qaqpa.adapter import Adapter, SignedPart, SigningAdapter
+from qaqpa.errors import AnswerUnreadable, InvalidRequest, Rejected, SignatureRefused
 from qaqpa.model import vocabulary
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.identifiers import DisclosureId
@@ -89,6 +90,28 @@ class AdapterContract:
             assert not bad, f"{path.name} imports {bad}"
             calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if _opens(node)]
             assert not calls, f"{path.name} calls open()"
+
+    def test_what_is_signed_can_be_signed_and_checked(self) -> None:
+        if any(declared.signed for declared in self.adapter.operations.values()):
+            assert isinstance(self.adapter, SigningAdapter)
+
+    # --- signatures ---
+
+    def test_a_signed_message_is_what_the_signer_made(self) -> None:
+        for name, example in self.examples.items():
+            if self.adapter.operations[name].signed and isinstance(self.adapter, SigningAdapter):
+                message = self.adapter.encode(name, example, EXCHANGE)
+                signer = _Signer()
+                signed = asyncio.run(self.adapter.sign(name, message, signer))
+                assert signer.made, f"{name}: nothing was signed"
+                assert signed.body == signer.made[-1], f"{name}: changed after it was signed"
+                assert (signed.endpoint, signed.content_type) == (message.endpoint, message.content_type)
+
+    def test_an_answer_that_the_signer_refuses_is_refused(self) -> None:
+        for name, reply in self.replies.items():
+            if self.adapter.operations[name].signed and isinstance(self.adapter, SigningAdapter):
+                with pytest.raises(SignatureRefused):
+                    asyncio.run(self.adapter.check(name, reply, _Signer()))
 
     # --- encode ---
 
@@ -186,6 +209,24 @@ class AdapterContract:
             _says_none_of(error, ["canary-7001", "Қате", *_telling(good)])
         else:
             pytest.fail(f"{what}: decoded as if it were good")
+
+
+class _Signer:
+    """Signs nothing, notes what it was given, and believes nobody."""
+
+    def __init__(self) -> None:
+        self.made: list[bytes] = []
+
+    async def enveloped(self, xml: bytes) -> bytes:
+        self.made.append(xml)
+        return xml
+
+    async def wsse(self, soap: bytes) -> bytes:
+        self.made.append(soap)
+        return soap
+
+    async def verify(self, _xml: bytes, _part: SignedPart) -> None:
+        raise SignatureRefused("the contract's signer believes nobody")
 
 
 # --- hostile answers -------------------------------------------------------------------------------

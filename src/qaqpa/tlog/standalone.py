@@ -196,8 +196,12 @@ def signed_checkpoint(what: str, data: bytes, key: Key) -> Checkpoint:
     return checkpoint
 
 
-def cosigned(what: str, checkpoint: Checkpoint, witness: Key) -> dict[str, str]:
-    """When a witness cosigned (C2SP tlog-cosignature, v1)."""
+def cosigned(known: Sequence[tuple[str, Checkpoint]], witness: Key) -> dict[str, Any]:
+    """When a witness cosigned (C2SP tlog-cosignature, v1), and over how many entries: its largest checkpoint."""
+    signed = [each for each in known if each[1].by(witness)]
+    if not signed:
+        raise Failed(f"the checkpoint is not cosigned by {plain(witness.name)}, nor is an older one")
+    what, checkpoint = max(signed, key=lambda each: each[1].size)
     times = []
     for each in checkpoint.by(witness):
         time = int.from_bytes(each[:8], "big")
@@ -205,13 +209,11 @@ def cosigned(what: str, checkpoint: Checkpoint, witness: Key) -> dict[str, str]:
         if time >= 1 << 63 or not is_signature(witness.public, each[8:], message):
             raise Failed(f"{what}: the cosignature of {plain(witness.name)} is not valid")
         times.append(time)
-    if not times:
-        raise Failed(f"{what} is not cosigned by {plain(witness.name)}")
     try:
         said = datetime.fromtimestamp(max(times), timezone.utc).isoformat()  # noqa: UP017 - Python 3.9 has no UTC
     except (ValueError, OverflowError, OSError):
         said = str(max(times))
-    return {"witness": witness.name, "time": said}
+    return {"witness": witness.name, "time": said, "size": checkpoint.size}
 
 
 def notes_in(data: bytes) -> Iterator[bytes]:
@@ -570,7 +572,7 @@ def verify(
             with report:
                 if head is None:
                     raise Failed("there is no checkpoint that a witness could have cosigned")
-                report.facts["cosigned"].append(cosigned("the checkpoint", head, witness))
+                report.facts["cosigned"].append(cosigned([*older, ("the checkpoint", head)], witness))
         if proven is not None:
             leaf = leaf if entry is None else hashlib.sha256(b"\x00" + entry).digest()
             if leaf is None or not proven.holds(leaf):
@@ -608,7 +610,8 @@ def told(result: dict[str, Any]) -> Iterator[str]:
     elif result.get("older_checkpoints") == 0:
         yield "  past             no older checkpoint to compare with: keep this one for the next time (--checkpoint)"
     for each in result.get("cosigned", ()):
-        yield f"  witness          {plain(each['witness'])} cosigned at {each['time']}"
+        later = "" if each["size"] == result.get("size", each["size"]) else ": what came after is the log's word alone"
+        yield f"  witness          {plain(each['witness'])} cosigned {each['size']} entries at {each['time']}{later}"
     if "proven_entry" in result:
         yield f"  proof            the entry is entry {result['proven_entry']} of the log"
     if result.get("not_checked"):

@@ -178,7 +178,10 @@ class Https:
         return await self._post(sealed.intent.message.endpoint, sealed.body, sealed.content_type, headers)
 
     async def post(self, endpoint: str, body: bytes, content_type: str) -> Reply:
-        """Send what is about nobody: a checkpoint to a witness. Raises a kind of NotSent or Unsettled."""
+        """Send what is no disclosure: a checkpoint to a witness, a message to the operator's own signing service.
+
+        Raises a kind of NotSent or Unsettled.
+        """
         return await self._post(endpoint, body, content_type, {})
 
     async def get(self, endpoint: str) -> Reply:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from qaqpa import log
+from qaqpa import log, metrics
 from qaqpa.config.recipients import Retry
 from qaqpa.errors import (
     AddressRefused,
@@ -73,6 +73,7 @@ class Transport:
         line = self._lines.get(recipient)
         return None if line is None else line.breaker.state
 
+    @metrics.timed_async("send")
     async def send(self, sealed: Sealed) -> Reply:
         """Send and return the answer, whatever its status. Raises ThirdPartyError.
 

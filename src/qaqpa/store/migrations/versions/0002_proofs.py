@@ -1,4 +1,4 @@
-"""Tiles and checkpoints beside the entries; bodies by month; what is unsettled; keys by epoch."""
+"""Tiles and checkpoints beside the entries; bodies by month; what is unsettled; keys by epoch; what is kept sealed."""
 
 from __future__ import annotations
 
@@ -125,6 +125,20 @@ def upgrade() -> None:
         sa.Column("revoked", sa.Text),
     )
     op.create_index("subject_keys_epoch", "subject_keys", ["epoch"])
+    op.create_table(
+        "evidence",
+        sa.Column("disclosure", sa.Text, primary_key=True),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("sealed", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("evidence_subject", "evidence", ["subject"])
+    op.create_table(
+        "erasures",
+        sa.Column("subject", sa.Text, primary_key=True),
+        sa.Column("epoch", sa.Integer, nullable=False),
+    )
+    if not postgres:
+        _make_strict()
     _move(postgres=postgres)
     # Without the epoch of the keys nobody who stands there already would be found.
     op.execute(
@@ -133,6 +147,35 @@ def upgrade() -> None:
     )
     op.drop_table("entries_0001")
     op.drop_table("tree_0001")
+
+
+def _make_strict() -> None:
+    """Every table once more, in the same order of columns, as one that holds values of its columns' types only."""
+    connection = op.get_bind()
+    tables = connection.execute(
+        sa.text(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'alembic%' "
+            "AND name NOT LIKE '%_0001' AND name NOT LIKE 'sqlite%'"
+        )
+    ).all()
+    for name, sql in tables:
+        made = sql.rstrip()
+        indexes = connection.execute(
+            sa.text("SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = :name AND sql IS NOT NULL"),
+            {"name": name},
+        ).all()
+        op.rename_table(name, f"{name}_loose")
+        op.execute(f"{made}{',' if made.endswith('ROWID') else ''} STRICT")
+        try:
+            op.execute(f"INSERT INTO {name} SELECT * FROM {name}_loose")  # noqa: S608 - names of the schema
+        except sa.exc.IntegrityError:
+            raise SchemaMismatch(
+                f"the table {name} holds values that do not fit its columns: somebody else wrote there; restore a "
+                "back-up of the older version, and migrate then"
+            ) from None
+        op.drop_table(f"{name}_loose")
+        for (index,) in indexes:
+            op.execute(index)
 
 
 def _move(*, postgres: bool) -> None:

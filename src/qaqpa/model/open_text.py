@@ -1,0 +1,35 @@
+"""What people write into the ledger in the open."""
+
+from __future__ import annotations
+
+import re
+
+from qaqpa.errors import InvalidRequest
+
+_OPEN_TEXT = re.compile(r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
+_DATE_OR_TIME = re.compile(r"(?<!\d)(?:\d{4}-\d\d-\d\d|\d\d?:\d\d(?::\d\d)?)(?!\d)")
+
+
+def _holds_a_persons_number(text: str) -> bool:
+    """Whether nine digits (a document's number; an IIN has twelve) follow each other, however they are grouped."""
+    undated = _DATE_OR_TIME.sub(" then ", text)
+    return re.search(r"\d{9}", re.sub(r"(?<=\d)[\W_]+(?=\d)", "", undated)) is not None
+
+
+def check_open_text(*, instrument: str | None = None, **texts: str) -> None:
+    """Who acted and why stand in the open, for ever: no number of a person may be among it.
+
+    Courts and authorities number their acts at length, so an `instrument` may hold what is shorter than an IIN.
+    """
+    if instrument is not None and (
+        not _OPEN_TEXT.fullmatch(instrument) or re.search(r"\d{12}", re.sub(r"[\W_]+", "", instrument))
+    ):
+        raise InvalidRequest(["instrument: 1 to 200 characters without an IIN: it stands in the ledger in the open"])
+    problems = [
+        f"{name}: 1 to 200 characters without any long number: it stands in the ledger in the open, "
+        "so name no data subject"
+        for name, text in texts.items()
+        if not _OPEN_TEXT.fullmatch(text) or _holds_a_persons_number(text)
+    ]
+    if problems:
+        raise InvalidRequest(problems)
