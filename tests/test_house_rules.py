@@ -130,11 +130,11 @@ def test_the_product_does_not_speak_of_its_making() -> None:
     assert [path.name for path in files if words.search(path.read_text())] == []
 
 
-def test_httpx_is_imported_by_transport_alone() -> None:
+def test_httpx_is_imported_by_transport_alone_and_by_what_callers_import() -> None:
     importers = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src").rglob("*.py")
         if re.search(r"^(import|from) (httpx|httpx_aiohttp)\b", path.read_text(), re.MULTILINE)
     }
-    assert importers == {"qaqpa/transport/https.py"}
+    assert importers == {"qaqpa/transport/https.py", "qaqpa/client/asking.py"}
     assert httpx.__version__

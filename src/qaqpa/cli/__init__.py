@@ -22,6 +22,7 @@ from qaqpa.cli import (
     consent,
     demo,
     disclose,
+    doctor,
     keys,
     ledger,
     migrate,
@@ -47,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, serve, check, disclose, migrate, backup, sandbox):
+for module in (demo, serve, check, doctor, disclose, migrate, backup, sandbox):
     module.register(app)
 app.add_typer(consent.app, name="consent")
 app.add_typer(ledger.app, name="ledger")
@@ -67,6 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
     arguments = sys.argv[1:] if arguments is None else arguments
     log.configure(level=logging.INFO if "--verbose" in arguments else logging.ERROR)
+    logging.captureWarnings(True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter shows its code instead
             stream.reconfigure(errors="backslashreplace")

@@ -59,7 +59,7 @@ def _serve(config: Path, home: Path, listen: str | None, workers: int | None) ->
     made = setup(config, home)
     service = made.config.gateway.service
     host, port = address(listen or service.listen)
-    certificate, key = _tls(made)
+    certificate, key = certificates(made)
     if certificate is None and host not in {"127.0.0.1", "::1", "localhost"}:
         err.print("[yellow]plain HTTP on an address that others can reach[/]: give service.certificate", soft_wrap=True)
     Keyring.load(made.keyring_path, made.unlock).close()  # what is wrong with it is said here, once, and not by workers
@@ -81,6 +81,7 @@ def _serve(config: Path, home: Path, listen: str | None, workers: int | None) ->
             backlog=_CONNECTIONS,
             log_access=False,
             log_level="warning",  # type: ignore[arg-type]
+            log_dictconfig={"loggers": {"_granian": {"handlers": [], "propagate": True}}},  # to ours (qaqpa.log)
             ssl_cert=certificate,
             ssl_key=key,
             ssl_ca=_path(made, service.client_ca, "service.client_ca"),
@@ -108,7 +109,8 @@ def address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _tls(made: Setup) -> tuple[Path | None, Path | None]:
+def certificates(made: Setup) -> tuple[Path | None, Path | None]:
+    """Files of the service's certificate and key, None for plain HTTP. Raises NotConfigured."""
     service = made.config.gateway.service
     if (service.certificate is None) != (service.key is None):
         raise NotConfigured("service.certificate and service.key go together")

@@ -380,3 +380,12 @@ def _digest(ready: HMAC, message: bytes) -> bytes:
     digest = ready.copy()
     digest.update(message)
     return digest.finalize()
+
+
+def public_header(path: Path) -> tuple[str, bytes]:
+    """Id and public key of the keyring at `path`; takes nothing secret. Raises KeyringError."""
+    document = parse(path, read(path)[0])
+    if document["format"] == 1:
+        raise KeyringError(f"{path} is of an older version and has no public key yet: open the gateway once")
+    header = verified(path, document)
+    return header.id, bytes_of(header.public)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from qaqpa.errors import KeyringError
 from qaqpa.keys import file
-from qaqpa.keys.file import KEY_SIZE, UNREADABLE, FileKeys, Header, Seal, Secrets, bytes_of, text_of
+from qaqpa.keys.file import KEY_SIZE, UNREADABLE, FileKeys, Header, Seal, Secrets, bytes_of, public_header, text_of
 from qaqpa.keys.pkcs11 import Hsm, Pkcs11Keys
 from qaqpa.model.canonical import canonical
 
@@ -150,6 +150,14 @@ class Keyring:
             raise
         return keyring
 
+    @classmethod
+    def looked_at(cls, path: Path, unlock: Unlock = _NOTHING) -> Keyring:
+        """The same for whoever must change nothing: no upgrade, no tidying of an HSM. Raises KeyringError."""
+        _check_unlock(unlock)
+        if file.parse(path, file.read(path)[0])["format"] == 1:
+            raise KeyringError(f"{path} is of an older version: start a gateway once, which upgrades it")
+        return cls(path, unlock, _read(path, unlock))
+
     def refresh(self) -> bool:
         """Read the file again if another process changed it; whether one did. Costs one stat when nothing changed."""
         try:
@@ -255,15 +263,6 @@ class Keyring:
         state = _read(self.path, self._unlock, old)
         self._state = state
         return state is not old
-
-
-def public_header(path: Path) -> tuple[str, bytes]:
-    """Id and public key of the keyring at `path`; takes nothing secret. Raises KeyringError."""
-    document = file.parse(path, file.read(path)[0])
-    if document["format"] == 1:
-        raise KeyringError(f"{path} is of an older version and has no public key yet: open the gateway once")
-    header = file.verified(path, document)
-    return header.id, bytes_of(header.public)
 
 
 # --- the document ----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import Annotated, Any, NewType
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic import Field as Bounds
 
+from qaqpa import log
 from qaqpa.model.identifiers import Bin, Iban, Iin, Phone
 from qaqpa.model.words import Day, Moment
 
@@ -369,6 +370,8 @@ def _fields(group: type[Group], prefix: str = "") -> Iterator[Field]:
 
 VOCABULARY: Mapping[FieldPath, Field] = types.MappingProxyType({field.path: field for field in _fields(PersonalData)})
 """Every field by its path."""
+
+log.never(path.rpartition(".")[2] for path in VOCABULARY)
 
 GROUPS: frozenset[str] = frozenset(PersonalData.model_fields)
 """Top-level groups; a consent may name one instead of its paths."""

@@ -166,7 +166,7 @@ class Issuer:
                 self._hot.clear()  # the key of a token that was believed may be gone
             self._keys.fetched = time.monotonic()
         except (QaqpaError, JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
-            _log.warning("issuer's keys not fetched", kind=self.name, error_type=type(error).__name__)
+            _log.warning("issuer's keys not fetched", issuer=self.name, error_type=type(error).__name__)
 
 
 def _digest(text: str) -> bytes:

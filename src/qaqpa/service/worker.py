@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -17,4 +18,5 @@ CONFIG, HOME = "QAQPA_CONFIG", "QAQPA_HOME"
 def app() -> FastAPI:
     """The application on the configuration that QAQPA_CONFIG and QAQPA_HOME name."""
     log.configure()
+    logging.captureWarnings(True)
     return make_app(load_setup(Path(os.environ[CONFIG]), home=Path(os.environ[HOME])))

@@ -57,7 +57,7 @@ class KeyPair:
 
 
 @cache
-def key_pair(name: str, *, days: int = 30) -> KeyPair:
+def key_pair(name: str, *, days: int = 90) -> KeyPair:
     """The pair of this name; the same throughout a process. Negative `days` make one that has expired."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} (sandbox)")])

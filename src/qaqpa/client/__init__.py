@@ -1,0 +1,67 @@
+"""What an internal service imports to ask the gate: `/v1` over HTTP, typed, with retries that never disclose twice.
+
+async with Client("https://gate.internal:8480", token=TOKEN, ca="/etc/ssl/internal.pem") as gate:
+    found = await gate.disclose(
+        recipient="first-credit-bureau", operation="credit_report", purpose="application_review",
+        data={"identity": {"iin": iin}},
+    )
+    found.report["outstanding"]
+
+Every method raises `GateError` or a kind of it, and nothing else but ValueError for a client that is made wrongly:
+
+    GateError                  code, status, reasons, problems, disclosure, idempotency_key
+    ├── Blocked                nothing left; reasons say why
+    │   ├── Denied             a guard says no: asking again changes nothing
+    │   └── Gap                something is missing that the caller can supply; `missing` of the reasons names it
+    ├── Refused                the request is wrong, the caller may not, what it names does not exist
+    │   ├── NotAuthenticated   the token
+    │   └── NotAllowed         the role
+    ├── ThirdPartyFailed
+    │   ├── NotSent            surely nothing left
+    │   ├── Rejected           they received it and answered no; `their_code`
+    │   └── Unsettled          it left, or may have; a person settles it (`qaqpa ledger open`)
+    └── Unavailable            the gate does not answer, or its ledger cannot be used. Ask again with the error's
+                               `idempotency_key`: what was disclosed meanwhile is answered and not sent again
+
+It imports nothing of the gate itself: the package `qaqpa` may be installed at a caller without a configuration.
+"""
+
+from qaqpa.client.answers import Consent, Decision, Disclosed, Places, Reason
+from qaqpa.client.asking import Client, Patience, TokenSource
+from qaqpa.client.failures import (
+    Blocked,
+    Denied,
+    Gap,
+    GateError,
+    NotAllowed,
+    NotAuthenticated,
+    NotSent,
+    Refused,
+    Rejected,
+    ThirdPartyFailed,
+    Unavailable,
+    Unsettled,
+)
+
+__all__ = [
+    "Blocked",
+    "Client",
+    "Consent",
+    "Decision",
+    "Denied",
+    "Disclosed",
+    "Gap",
+    "GateError",
+    "NotAllowed",
+    "NotAuthenticated",
+    "NotSent",
+    "Patience",
+    "Places",
+    "Reason",
+    "Refused",
+    "Rejected",
+    "ThirdPartyFailed",
+    "TokenSource",
+    "Unavailable",
+    "Unsettled",
+]

@@ -1,0 +1,88 @@
+"""What the gate answers, as callers read it: members that are not known yet are passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Json = Any
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)  # a newer gate may say more
+
+
+class Reason(_Shape):
+    """What one guard said: its name, its clause of the policy, and the sentence for people."""
+
+    guard: str
+    clause: str
+    result: Literal["permit", "deny", "gap"]
+    message: str
+    instrument: str | None = None
+    findings: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+class Decision(_Shape):
+    """Permit, deny or gap, with every guard."""
+
+    result: Literal["permit", "deny", "gap"]
+    at: str
+    policy: str | None = None
+    ground: str | None = None
+    clauses: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    consent: str | None = None
+    guards: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    notes: tuple[Reason, ...] = ()
+
+    @property
+    def permits(self) -> bool:
+        """Whether data may leave."""
+        return self.result == "permit"
+
+
+class Places(_Shape):
+    """Indexes of the two entries of the ledger."""
+
+    intent: int
+    outcome: int
+
+
+class Disclosed(_Shape):
+    """A disclosure that was delivered. Money in the report is text, dates are ISO 8601."""
+
+    disclosure: str
+    decision: Decision
+    sent: tuple[str, ...]
+    withheld: tuple[str, ...]
+    report: Mapping[str, Json] = Field(repr=False)
+    cut: tuple[str, ...]
+    reused: bool
+    """Nothing left: an earlier report served again."""
+    ledger: Places
+
+
+class Consent(_Shape):
+    """A consent on record; who gave it is not said."""
+
+    consent: str
+    status: Literal["active", "expired", "withdrawal_pending", "withdrawn"]
+    terms: Mapping[str, Json] = Field(repr=False)
+    withdrawal_asked_at: str | None = None
+    withdrawn_at: str | None = None
+
+
+class Problem(_Shape):
+    """RFC 9457, with the gate's own members."""
+
+    code: str
+    detail: str = ""
+    disclosure: str | None = None
+    reasons: tuple[Reason, ...] = ()
+    problems: tuple[str, ...] = ()
+    their_code: str | None = None
