@@ -166,22 +166,12 @@ class Gateway:
 
     async def _logged(self, caller: CallerId, request: DisclosureRequest, key: str | None) -> Disclosure:
         await self._enter_policy()
-        # Names of the configuration only: what a caller makes up is no label.
-        asked = self.policy.known(request_asks(caller, request))
-        route = (asked.caller, asked.recipient, asked.operation, asked.purpose)
         try:
             with metrics.stage("whole"):
                 disclosure = await self._once(caller, request, key)
         except QaqpaError as error:
-            if isinstance(error, Blocked):
-                metrics.DECISIONS.labels(*route, error.decision.result.value).inc()
-            elif isinstance(error, ThirdPartyError):
-                metrics.DECISIONS.labels(*route, "permit").inc()
-            metrics.DISCLOSURES.labels(*route, error.code).inc()
             _log.info("not disclosed", code=error.code, disclosure=error.disclosure)
             raise
-        metrics.DECISIONS.labels(*route, "permit").inc()
-        metrics.DISCLOSURES.labels(*route, "reused" if disclosure.reused else "delivered").inc()
         _log.info("disclosed", disclosure=disclosure.id, recipient=disclosure.decision.asked.recipient)
         return disclosure
 
