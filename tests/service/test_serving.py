@@ -1,4 +1,4 @@
-"""`qaqpa serve` itself: slow callers, callers who go away, a thousand at once, full disks, several processes, a stop."""
+"""`qaqpa serve` itself: slow callers, callers who leave, a thousand at once, full disks, several processes, a stop."""
 
 from __future__ import annotations
 

@@ -339,11 +339,10 @@ async def test_of_many_outcomes_at_once_one_stands_and_nobody_else_is_harmed(sto
     with book_at(store_url, tmp_path) as book, book_at(store_url, tmp_path) as elsewhere:
         await book.ledger.record_policy([], "digest")
         intent = await book.intend()
-        results = await asyncio.gather(
-            *(each.ledger.enter_outcome(intent, OK) for each in (book, elsewhere) for _ in range(5)),
-            *(each.control(number) for each in (book, elsewhere) for number in range(5)),
-            return_exceptions=True,
-        )
+        both = (book, elsewhere)
+        outcomes = (each.ledger.enter_outcome(intent, OK) for each in both for _ in range(5))
+        acts = (each.control(number) for each in both for number in range(5))
+        results = await asyncio.gather(*outcomes, *acts, return_exceptions=True)
         refused = [each for each in results if isinstance(each, StoreUnavailable)]
         assert len(refused) == 9 and all("has an outcome already" in str(each) for each in refused)
         assert sorted(each for each in results if isinstance(each, int)) == list(range(2, 13))
