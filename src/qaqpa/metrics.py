@@ -16,6 +16,8 @@ from typing import ParamSpec, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from qaqpa import traces
+
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -56,7 +58,8 @@ def stage(name: str) -> Iterator[None]:
     """Time a block as a stage."""
     started = perf_counter()
     try:
-        yield
+        with traces.span(name):
+            yield
     finally:
         STAGES.labels(name).observe(perf_counter() - started)
 
@@ -70,7 +73,8 @@ def timed(name: str) -> Callable[[Callable[Given, Result]], Callable[Given, Resu
         def run(*given: Given.args, **named: Given.kwargs) -> Result:
             started = perf_counter()
             try:
-                return work(*given, **named)
+                with traces.span(name):
+                    return work(*given, **named)
             finally:
                 observe(perf_counter() - started)
 
@@ -88,7 +92,8 @@ def timed_async(name: str) -> Callable[[Callable[Given, Awaitable[Result]]], Cal
         async def run(*given: Given.args, **named: Given.kwargs) -> Result:
             started = perf_counter()
             try:
-                return await work(*given, **named)
+                with traces.span(name):
+                    return await work(*given, **named)
             finally:
                 observe(perf_counter() - started)
 

@@ -9,11 +9,12 @@ from time import perf_counter
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.telemetry import TelemetryConfig
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from qaqpa import log, metrics
+from qaqpa import log, metrics, traces
 from qaqpa.errors import QaqpaError
 from qaqpa.gateway import Gateway, Setup
 from qaqpa.gateway.gateway import utc_now
@@ -26,6 +27,10 @@ from qaqpa.service.issuers import Issuer, clients_of
 from qaqpa.service.tokens import Tokens
 
 _log = log.get("service")
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False,
+}  # fmt: skip
+"""FastAPI's own would record addresses with their queries and what exceptions say; ours is qaqpa.traces."""
 _PROBLEMS = {
     404: ("not_found", routes.NOTHING_HERE),
     405: ("method_not_allowed", "this address does not take this method: Allow says which it takes"),
@@ -63,6 +68,7 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
     )
     default = setup.config.gateway.language
 
@@ -108,12 +114,14 @@ class _Measured:
                 status = message["status"]
             await send(message)
 
-        try:
-            await self._app(scope, receive, noting)
-        finally:
-            route = scope.get("route")
-            path = getattr(route, "path", "other")
-            metrics.REQUESTS.labels(path, str(status)).observe(perf_counter() - started)
+        with traces.served(scope["headers"], scope["method"]) as span:
+            try:
+                await self._app(scope, receive, noting)
+            finally:
+                route = scope.get("route")
+                path = getattr(route, "path", "other")
+                metrics.REQUESTS.labels(path, str(status)).observe(perf_counter() - started)
+                traces.answered(span, scope["method"], path, status)
 
 
 def _describe(app: FastAPI) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from qaqpa import log
+from qaqpa import log, traces
 from qaqpa.gateway import load_setup
 from qaqpa.service.app import make_app
 
@@ -19,4 +19,5 @@ def app() -> FastAPI:
     """The application on the configuration that QAQPA_CONFIG and QAQPA_HOME name."""
     log.configure()
     logging.captureWarnings(True)
+    traces.start()
     return make_app(load_setup(Path(os.environ[CONFIG]), home=Path(os.environ[HOME])))
