@@ -7,7 +7,8 @@ async with Client("https://gate.internal:8480", token=TOKEN, ca="/etc/ssl/intern
     )
     found.report["outstanding"]
 
-Every method raises `GateError` or a kind of it, and nothing else but ValueError for a client that is made wrongly:
+Every method raises `GateError` or a kind of it; besides, ValueError for what cannot be asked at all, and whatever the
+token_source raises:
 
     GateError                  code, status, reasons, problems, disclosure, idempotency_key
     ├── Blocked                nothing left; reasons say why
