@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import resource
 import tempfile
@@ -69,6 +70,8 @@ def _serve(config: Path, home: Path, listen: str | None, workers: int | None) ->
     with tempfile.TemporaryDirectory(prefix="qaqpa-metrics-") as folder:
         if count > 1:
             os.environ[metrics.MULTIPROCESS] = folder
+            # Workers begin anew: forked, each would count for itself alone, as this process began to.
+            multiprocessing.set_start_method("spawn", force=True)
         out.print(f"[green]serving[/] {'https' if certificate else 'http'}://{host}:{port}/v1 (Ctrl-C ends it)")
         Granian(
             "qaqpa.service.worker:app",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from datetime import UTC, datetime
 
@@ -11,7 +12,8 @@ from qaqpa.errors import QaqpaError
 from qaqpa.gateway import Gateway
 from qaqpa.store import Connection
 
-_PROBE = "UPDATE integrated SET size = size WHERE id = 1"
+_PROBE = "INSERT INTO meta (name, value) VALUES ('probed', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+"""Another value each time: one that is written over itself is not written by SQLite at all."""
 _TREE = "SELECT size, last_time FROM tree WHERE id = 1"
 _SIGNED = "SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1"
 _SINCE = "SELECT time FROM entries WHERE idx = ?"
@@ -26,7 +28,7 @@ OK = "ok"
 
 
 def _probe(connection: Connection) -> None:
-    connection.execute(_PROBE)
+    connection.execute(_PROBE, (secrets.token_hex(8),))
 
 
 class Health:

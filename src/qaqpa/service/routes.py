@@ -18,6 +18,7 @@ from qaqpa.ledger.read import Entry, Wanted
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.service.callers import Callers
+from qaqpa.service.examples import EXAMPLES
 from qaqpa.service.exchange import JSON, KEPT_APART, PROBLEM, document, json_answer, language_of
 from qaqpa.service.health import OK, Health
 from qaqpa.service.schemas import (
@@ -270,7 +271,8 @@ def add(app: FastAPI) -> None:
     ) -> None:
         extra: dict[str, Any] = {"parameters": [*_path_parameter(where), *parameters]}
         if takes is not None:
-            extra["requestBody"] = {"required": True, "content": {JSON: {"schema": {"$ref": _ref(takes)}}}}
+            shape = {"schema": {"$ref": _ref(takes)}, "example": EXAMPLES[takes.__name__]}
+            extra["requestBody"] = {"required": True, "content": {JSON: shape}}
         refusals = {} if is_open else _problems(401, 403, 429, 500, 503)
         if takes is not None:
             refusals |= _problems(400, 408, 413, 415)
