@@ -13,6 +13,7 @@ from ledger import ledger_rows
 from online import online_added
 from rich.console import Console
 from rich.table import Table
+
 from service import service_rows
 
 BUILD = Path("build")

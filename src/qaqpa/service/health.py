@@ -12,8 +12,8 @@ from qaqpa.errors import QaqpaError
 from qaqpa.gateway import Gateway
 from qaqpa.store import Connection
 
-_PROBE = "INSERT INTO meta (name, value) VALUES ('probed', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-"""Another value each time: one that is written over itself is not written by SQLite at all."""
+_PROBE = ("INSERT INTO meta (name, value) VALUES (?, '')", "DELETE FROM meta WHERE name = ?")
+"""Writes, and leaves nothing: SQLite does not write a value over itself at all."""
 _TREE = "SELECT size, last_time FROM tree WHERE id = 1"
 _SIGNED = "SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1"
 _SINCE = "SELECT time FROM entries WHERE idx = ?"
@@ -28,7 +28,9 @@ OK = "ok"
 
 
 def _probe(connection: Connection) -> None:
-    connection.execute(_PROBE, (secrets.token_hex(8),))
+    name = f"probe {secrets.token_hex(8)}"
+    for statement in _PROBE:
+        connection.execute(statement, (name,))
 
 
 class Health:
