@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness import PEOPLE, House, give_consent, handover_document, request, request_document
+from harness import PEOPLE, House, give_consent, handover_document, kdp_consent, request, request_document
 from qaqpa import log
 from qaqpa.errors import QaqpaError
 from qaqpa.model.disclosure import Sealed
@@ -89,6 +89,10 @@ def test_the_canary_is_in_every_field_that_a_caller_may_hand_in() -> None:
     assert VALUES.keys() == {path for path in VOCABULARY if not path.startswith("report.")}
 
 
+CONSENTS = {("state-credit-bureau", "contributions"): kdp_consent(third_parties=["state-credit-bureau"])}
+"""Pension data are the state's: their consent comes through its own service."""
+
+
 @pytest.mark.promise(2)
 @pytest.mark.parametrize(
     ("recipient", "operation"),
@@ -107,7 +111,7 @@ async def test_nothing_outside_the_route_leaves_or_stays(
     make = handover_document if operation == "handover" else request_document
     caller = "collections" if operation == "handover" else "loan-scoring"
     async with wiretapped(monkeypatch) as (bodies, plain, logged), house.gateway() as gateway:
-        await give_consent(house, gateway, PERSON)
+        await give_consent(house, gateway, PERSON, **CONSENTS.get((recipient, operation), {}))
         document = make(PERSON, recipient=recipient, operation=operation)
         done = await gateway.disclose(caller, request(document))
 

@@ -63,6 +63,7 @@ class Restored:
     """Subjects whose keys were wrapped in an epoch that was destroyed since: nobody can read their sealed parts."""
 
 
+_IS_OURS = "SELECT count(*) FROM sqlite_schema WHERE name IN ('alembic_version', 'entries')"
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -112,6 +113,8 @@ def restore(
         unreadable_file: tuple[type[Exception], ...] = (StoreUnavailable, *copy.engine.failures)
         try:
             source = stack.enter_context(copy.snapshot())
+            if not source.execute(_IS_OURS).scalar():
+                raise NotPossible([f"{path}: is no back-up of Qaqpa's, but somebody else's database"])
             found = verify(source, key=outside.key)
             _count(source)
         except unreadable_file as error:
