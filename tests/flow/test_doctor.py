@@ -310,8 +310,8 @@ async def test_disclosures_that_are_not_settled_suspensions_and_erasures(house: 
     assert (await house.cli("doctor")).code == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everything")
-async def test_files_of_another_user(house: House) -> None:
+async def test_files_of_another_user(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     await lived_in(house)
-    (house.home / "qaqpa.db").chmod(0o400)
+    may = os.access  # the superuser may write everything, so what another user is told is put in its place
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("qaqpa.db") and may(path, mode))
     assert any("cannot be written by this user" in each.message for each in found(house))
