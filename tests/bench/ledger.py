@@ -21,7 +21,6 @@ from typing import Any
 import psycopg
 from ledgers import ledger_of
 
-from conftest import Server
 from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.checkpoints import Checkpoints
@@ -32,6 +31,7 @@ from qaqpa.ledger.rotation import rotate
 from qaqpa.ledger.verify import verify
 from qaqpa.model.canonical import canonical
 from qaqpa.store import Store, store_at
+from servers import Server
 
 Row = dict[str, object]
 ENTRIES = int(os.environ.get("QAQPA_BENCH_ENTRIES", "100000"))

@@ -21,9 +21,9 @@ from pathlib import Path
 import orjson
 from online import PERSON, captured, fast_third_party, without_rate_limit
 
-from conftest import Server
 from harness import House, built, give_consent, handover_document, request_document
 from qaqpa.service import tokens
+from servers import Server
 
 Row = dict[str, object]
 SECONDS = float(os.environ.get("QAQPA_BENCH_SECONDS", "3"))

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Server
 from harness import ROOT
 from qaqpa.demo import BY_TLS_ALONE, SANDBOXES, consents_for, received, stands, unaccounted
 from qaqpa.gateway import Gateway, Setup, load_setup
@@ -23,6 +22,7 @@ from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.consent import ConsentRequest
 from qaqpa.model.request import parse
 from qaqpa.testing.people import people
+from servers import Server
 
 KILLS = int(os.environ.get("QAQPA_KILLS", "6"))
 SEED = int(os.environ.get("QAQPA_SEED", str(time.time_ns())))

@@ -53,19 +53,21 @@ async def test_no_intent_is_made_or_entered_for_a_decision_that_does_not_permit(
 
 
 async def test_200_intents_at_once_are_gapless_and_in_the_order_of_their_indexes(book: Book) -> None:
+    await book.ledger.record_policy([], "digest")
     people = [PEOPLE[number % 5].iin for number in range(200)]
     intents = await asyncio.gather(*(book.intend(iin=iin) for iin in people))
-    assert sorted(intent.index for intent in intents) == list(range(200))
+    assert sorted(intent.index for intent in intents) == list(range(1, 201))
     ids = {intent.index: intent.id for intent in intents}
-    assert [entry["id"] for entry in book.contents("intent")] == [ids[index] for index in range(200)]
+    assert [entry["id"] for entry in book.contents("intent")] == [ids[index] for index in range(1, 201)]
     assert len({intent.subject for intent in intents}) == 5
     verified = book.verified()
-    assert (verified.size, set(verified.open_intents)) == (200, {intent.id for intent in intents})
+    assert (verified.size, set(verified.open_intents)) == (201, {intent.id for intent in intents})
 
 
 async def test_the_first_outcome_stands(book: Book) -> None:
+    await book.ledger.record_policy([], "digest")
     intent = await book.intend()
-    assert await book.ledger.conclude(intent, OK) == 1
+    assert await book.ledger.conclude(intent, OK) == 2
     with pytest.raises(StoreError):
         await book.ledger.conclude(intent, Outcome(OutcomeResult.NOT_SENT, "not_sent"))
     assert [entry["result"] for entry in book.contents("outcome")] == ["delivered"]
@@ -73,6 +75,7 @@ async def test_the_first_outcome_stands(book: Book) -> None:
 
 
 async def test_of_two_outcomes_at_once_one_is_entered_and_neighbours_are_unharmed(book: Book) -> None:
+    await book.ledger.record_policy([], "digest")
     intent, other = await book.intend(), await book.intend()
     work = (book.ledger.conclude(each, OK) for each in (intent, intent, other))
     results = await asyncio.gather(*work, return_exceptions=True)
@@ -92,6 +95,7 @@ async def test_the_outcome_may_be_said_by_another_process_than_the_intent(
 
 
 async def test_open_intents_are_listed_until_they_are_concluded(book: Book) -> None:
+    await book.ledger.record_policy([], "digest")
     first, second = await book.intend(), await book.intend()
     assert book.verified().open_intents == (first.id, second.id)
     await book.ledger.conclude(first, OK)

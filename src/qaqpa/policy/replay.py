@@ -34,6 +34,7 @@ TOLD = frozenset(
         "consent.covers",
         "consent.cross_border",
         "consent.given_at",
+        "consent.evidence",
         "contract.number",
         "contract.days_overdue",
         "contract.breach_notified_on",
