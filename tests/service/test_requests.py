@@ -15,7 +15,8 @@ import pytest
 from desk import PERSON, Desk, at_desk
 from flow.test_disk_and_clock import fill
 from harness import PEOPLE, House, both_engines, handover_document, request_document
-from qaqpa.errors import StoreUnavailable
+from qaqpa.errors import KeyringError, StoreUnavailable
+from qaqpa.keys import Keyring
 from qaqpa.ledger.checkpoints import Checkpoints
 from qaqpa.testing.faults import Fault
 
@@ -291,8 +292,16 @@ async def test_a_late_checkpoint_is_not_ready(desk: Desk, monkeypatch: pytest.Mo
     assert "qaqpa_checkpoint_age_seconds 12" in (await desk.ask("GET", "/metrics", None)).text
 
 
+async def test_keys_that_cannot_be_used_are_not_ready(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_given: Any) -> bytes:
+        raise KeyringError("the token is gone")  # as the ring says of an HSM that does not answer
+
+    monkeypatch.setattr(Keyring, "blind_request", gone)
+    assert await unready(desk) == {"keys": "the token is gone"}
+
+
 @both_engines
-async def test_keys_that_are_gone_and_a_ledger_that_was_rolled_back_are_not_ready(desk: Desk) -> None:
+async def test_a_ledger_that_was_rolled_back_is_not_ready(desk: Desk) -> None:
     desk.gateway.ledger.closed_by = StoreUnavailable("the ledger was rolled back")
     assert "rolled back" in (await unready(desk))["ledger"]
     desk.gateway.ledger.closed_by = None
