@@ -51,8 +51,9 @@ def once(ledger: Ledger, key: str, decision: Decision = PERMIT) -> Once:
 async def intend(
     ledger: Ledger, decision: Decision = PERMIT, *, key: str | None = None, iin: str = PEOPLE[0].iin, holds: Any = None
 ) -> Intent:
+    person = await ledger.subjects.person(iin)
     return await ledger.intend(
-        DisclosureId(uuid7()), decision, EXTRACT, MESSAGE, iin, seal=SealKind.TLS_ONLY, stated={},
+        DisclosureId(uuid7()), decision, EXTRACT, MESSAGE, person, seal=SealKind.TLS_ONLY, stated={},
         once=None if key is None else once(ledger, key, decision),
         still_holds=holds or (lambda _connection: True),
     )  # fmt: skip

@@ -132,9 +132,27 @@ class _Cut:
 
 def present(data: Mapping[str, Json]) -> frozenset[FieldPath]:
     """Paths of the fields that `data` holds."""
-    cut = _Cut(lambda _path, _value: None)
-    cut.walk(data, "")
-    return frozenset(cut.dropped)
+    found: set[str] = set()
+    _collect(data, "", found)
+    return frozenset(_KNOWN.get(path, _UNKNOWN) for path in found)
+
+
+def _collect(node: Json, path: str, found: set[str]) -> None:
+    """The same walk as `_Cut.walk`, without a verdict on each value."""
+    kind = type(node)
+    if kind is dict:
+        prefix = f"{path}." if path else ""
+        for key, value in node.items():
+            inner = prefix + key if key.isidentifier() else "?"
+            if type(value) in _NESTED:
+                _collect(value, inner, found)
+            elif value is not None:
+                found.add(inner)
+    elif kind is list and (not node or any(type(item) in _NESTED for item in node)):
+        for each in node:
+            _collect(each, path, found)
+    elif node is not None:
+        found.add(path)
 
 
 def minimise(

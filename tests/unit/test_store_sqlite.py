@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,7 +17,8 @@ import pytest
 from qaqpa.errors import NotConfigured, StoreUnavailable
 from qaqpa.keys import Keyring
 from qaqpa.ledger.verify import Verified, verify
-from qaqpa.store import Store, store_at
+from qaqpa.model.identifiers import uuid7
+from qaqpa.store import Connection, Store, store_at
 
 
 @contextmanager
@@ -125,3 +130,54 @@ def test_a_bad_address_is_not_configured(tmp_path: Path, text: str) -> None:
     with pytest.raises(NotConfigured, match=r"store\.url"), opened(tmp_path / "x", text or " "):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def _writers_thread(connection: Connection) -> int:
+    connection.execute("INSERT INTO meta (name, value) VALUES (?, 'x')", (uuid7(),))
+    return threading.get_ident()
+
+
+async def test_a_short_commit_runs_in_the_loop_and_what_would_hold_it_up_does_not(path: Path) -> None:
+    here = threading.get_ident()
+    with opened(path) as store:
+        assert await store.write(_writers_thread) == here
+        assert await store.write(_writers_thread, long=True) != here
+        assert await store.write(_writers_thread, alone=True) != here
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waiting = [asyncio.create_task(store.write(_writers_thread)) for _ in range(3)]
+            started, longest = time.perf_counter(), 0.0
+            for _ in range(20):
+                before = time.perf_counter()
+                await asyncio.sleep(0.01)
+                longest = max(longest, time.perf_counter() - before)
+            assert not any(task.done() for task in waiting)
+            assert longest < (time.perf_counter() - started) / 2, "the loop stood still while another process wrote"
+            other.execute("ROLLBACK")
+        assert here not in await asyncio.gather(*waiting)
+        assert await store.write(_writers_thread) == here
+
+
+async def test_after_a_slow_commit_the_thread_commits_for_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = threading.get_ident()
+    monkeypatch.setattr("qaqpa.store.store._SLOW_COMMIT_S", 0.0)
+    monkeypatch.setattr("qaqpa.store.store._IN_THREAD_FOR_S", 0.2)
+    with opened(path) as store:
+        assert await store.write(_writers_thread) == here
+        assert await store.write(_writers_thread) != here
+        await asyncio.sleep(0.25)
+        assert await store.write(_writers_thread) == here
+
+
+@pytest.mark.parametrize("every", [50, 10_000])
+async def test_the_log_does_not_grow_though_the_loop_commits(
+    path: Path, monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    monkeypatch.setattr("qaqpa.store.store._TIDY_EVERY", every)
+    with opened(path) as store:
+        for number in range(600):
+            await store.write(_writers_thread)
+            if number % 50 == 0:
+                await store.write(_writers_thread, long=True)  # comes after the tidying, in the same thread
+        size = path.with_name("s.db-wal").stat().st_size
+    assert (size < 2 * 2**20) == (every == 50), size

@@ -20,7 +20,7 @@ from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.erasure import Erased, erase
 from qaqpa.ledger.evidence import answer_of
 from qaqpa.ledger.export import Exported, export
-from qaqpa.ledger.integrate import integrate, read_tile
+from qaqpa.ledger.integrate import integrate_all, read_tile
 from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, latest
 from qaqpa.ledger.recovery import Unsettled, located, settle
 from qaqpa.ledger.rotation import Progress, Rotated, rotate
@@ -139,8 +139,7 @@ class Compliance:
         """Write the whole ledger to a new file, and verify it. Who operates may, and who reviews."""
         self._require(caller, Role.OPERATE, Role.REVIEW)
         await self.enter_look(caller, "backup", {})
-        while await self._store.write(integrate):  # the next checkpoint is over that look, and the copy must reach it
-            pass
+        await integrate_all(self._store)  # the next checkpoint is over that look, and the copy must reach it
         return await asyncio.to_thread(back_up, self._store, path, progress)
 
     async def unsettled(self, caller: str) -> list[Unsettled]:

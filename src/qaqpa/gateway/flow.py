@@ -38,6 +38,7 @@ from qaqpa.errors import (
 from qaqpa.gateway.remembered import Memo, Remembered
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.answers import Once
+from qaqpa.ledger.subjects import Person
 from qaqpa.minimise import Context, cut_report, minimise, present
 from qaqpa.model.decision import Asked, Decision, Result
 from qaqpa.model.disclosure import Disclosure, Exchange, Extract, Intent, Json, Message, Outcome, Reply, Report
@@ -53,8 +54,10 @@ from qaqpa.transport import Transport
 class FactsSource(Protocol):
     """Gathers what a decision needs to know."""
 
-    async def __call__(self, asked: Asked, request: DisclosureRequest, handed_in: frozenset[FieldPath]) -> Facts:
-        """Facts about `request`, at this moment; `handed_in` are the fields that it holds."""
+    async def __call__(
+        self, asked: Asked, request: DisclosureRequest, person: Person, handed_in: frozenset[FieldPath]
+    ) -> Facts:
+        """Facts about `request` and `person`, at this moment; `handed_in` are the fields that it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +86,21 @@ class Flow:
         # Which clause lets this caller ask this? 3.4(2): if none, the decision below is deny.
         asked = request_asks(caller, request)
         route = self.policy.find(asked)
-        data = request.data.model_dump(mode="json", exclude_none=True)
-        facts = await self.facts(asked, request, present(data))
+        data = request.plain["data"]
+        person = await self.ledger.subjects.person(request.iin)
+        facts = await self.facts(asked, request, person, present(data))
 
         # Every guard of law and of the operator. Not permitted: the refusal is entered and nothing leaves.
         decision = self.shadow(decide(self.policy, route, facts), route, facts)
         if route is None or not decision.permits:
-            return await self._refuse(decision, request, facts)
+            return await self._refuse(decision, request, person, facts)
         self.transport.require(asked.recipient)
 
         # 3.2: only what the purpose needs, in the recipient's own format.
         extract = minimised(data, route, decision, self.policy.day(facts.now))
         holds = self.still_holds(decision)
         # Paid for once, disclosed once: where the route says so, a fresh report serves the same purpose again.
-        memo = self.remembered.about(route, decision, extract, request.iin, once)
+        memo = self.remembered.about(route, decision, extract, person, once)
         if (known := await memo.reuse(holds)) is not None:
             return known
         operation = route.operation
@@ -106,16 +110,9 @@ class Flow:
 
         # The ledger first. From here on the disclosure exists, whatever happens.
         intent = await self.ledger.intend(
-            exchange.id,
-            decision,
-            extract,
-            message,
-            request.iin,
-            seal=route.recipient.seal.kind,
-            stated=request.stated,
-            still_holds=holds,
-            once=once,
-        )
+            exchange.id, decision, extract, message, person,
+            seal=route.recipient.seal.kind, stated=request.stated, still_holds=holds, once=once,
+        )  # fmt: skip
         reply: Reply | None = None
         try:
             sealed = seal(intent, self.keys[asked.recipient], idempotent=operation.idempotent)
@@ -138,10 +135,10 @@ class Flow:
         )
         return replace(done, outcome_index=await self.ledger.conclude(intent, outcome, memo.of(done)))
 
-    async def _refuse(self, decision: Decision, request: DisclosureRequest, facts: Facts) -> Disclosure:
+    async def _refuse(self, decision: Decision, request: DisclosureRequest, person: Person, facts: Facts) -> Disclosure:
         known = self.policy.known(decision.asked)
         stated = {**request.stated, "handed_in": sorted(facts.present)}
-        refusal = await self.ledger.refuse(decision, known, request.iin, stated=stated)
+        refusal = await self.ledger.refuse(decision, known, person, stated=stated)
         raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
 
     async def _fail(self, intent: Intent, reply: Reply | None, error: ThirdPartyError, memo: Memo) -> None:

@@ -39,6 +39,7 @@ from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger, StillHolds, entries
 from qaqpa.ledger.answers import Once
 from qaqpa.ledger.entries import Kind
+from qaqpa.ledger.subjects import Person
 from qaqpa.minimise import present
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.decision import Asked, Decision
@@ -56,8 +57,10 @@ Result = TypeVar("Result")
 _log = log.get("gateway")
 
 _SUSPENDED = "SELECT 1 FROM suspensions WHERE recipient = ?"
-_CONFIG = "SELECT value FROM meta WHERE name = 'config'"
-_NOT_WITHDRAWN = "SELECT 1 FROM consents WHERE id = ? AND withdrawn_at IS NULL"
+_STILL = (
+    "SELECT (SELECT value FROM meta WHERE name = 'config'), EXISTS (SELECT 1 FROM suspensions WHERE recipient = ?), "
+    "EXISTS (SELECT 1 FROM consents WHERE id = ? AND withdrawn_at IS NULL)"
+)
 _DECISIONS = 3
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
@@ -161,8 +164,9 @@ class Gateway:
         """What would be decided; nothing is sent and nothing is entered."""
         self._require_if_known(caller, Role.DISCLOSE)
         asked = request_asks(CallerId(caller), request)
-        handed_in = present(request.data.model_dump(mode="json", exclude_none=True))
-        return decide(self.policy, self.policy.find(asked), await self._facts(asked, request, handed_in))
+        handed_in = present(request.plain["data"])
+        person = await self.ledger.subjects.person(request.iin)
+        return decide(self.policy, self.policy.find(asked), await self._facts(asked, request, person, handed_in))
 
     async def _logged(self, caller: CallerId, request: DisclosureRequest, key: str | None) -> Disclosure:
         await self._enter_policy()
@@ -221,12 +225,9 @@ class Gateway:
         recipient, consent = decision.asked.recipient, decision.consent
 
         def holds(connection: Connection) -> bool:
+            config, suspended, consented = connection.execute(_STILL, (recipient, consent or "")).one()
             # Another gateway may have entered another configuration meanwhile; then ours is entered anew first.
-            if connection.execute(_CONFIG).scalar() != self.setup.config.digest:
-                return False
-            if connection.execute(_SUSPENDED, (recipient,)).first() is not None:
-                return False
-            return consent is None or connection.execute(_NOT_WITHDRAWN, (consent,)).first() is not None
+            return config == self.setup.config.digest and not suspended and (consent is None or bool(consented))
 
         return holds
 
@@ -246,8 +247,10 @@ class Gateway:
         if self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _facts(self, asked: Asked, request: DisclosureRequest, handed_in: frozenset[FieldPath]) -> Facts:
-        subject = await self.ledger.subjects.find(request.iin)
+    async def _facts(
+        self, asked: Asked, request: DisclosureRequest, person: Person, handed_in: frozenset[FieldPath]
+    ) -> Facts:
+        subject = person.known
         consents = () if subject is None else await self.consents.of_subject(subject.id)
         if request.consent is not None:
             consents = tuple(consent for consent in consents if consent.id == request.consent)

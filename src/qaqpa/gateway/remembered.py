@@ -14,6 +14,7 @@ from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.answers import Kept, Once
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.read import entries_of
+from qaqpa.ledger.subjects import Person
 from qaqpa.minimise import cut_report
 from qaqpa.model.canonical import canonical
 from qaqpa.model.decision import Asked, Decision
@@ -34,7 +35,7 @@ class Remembered:
 
     def once(self, caller: str, request: DisclosureRequest, key: str) -> Once:
         """An Idempotency-Key with what it stands for."""
-        return Once(self.ledger.keyring.blind_request(caller, key), request.model_dump_json().encode())
+        return Once(self.ledger.keyring.blind_request(caller, key), canonical(request.plain))
 
     async def first(self, once: Once, iin: str) -> Disclosure | None:
         """The first answer to this key; None for a new one. Raises the error that the first request ended with.
@@ -50,9 +51,9 @@ class Remembered:
             raise _error(told["error"], disclosure)
         return await self.located(_read(answer))
 
-    def about(self, route: Route, decision: Decision, extract: Extract, iin: str, once: Once | None) -> Memo:
+    def about(self, route: Route, decision: Decision, extract: Extract, person: Person, once: Once | None) -> Memo:
         """What may be remembered of one disclosure."""
-        return Memo(self, route, decision, extract, iin, once)
+        return Memo(self, route, decision, extract, person, once)
 
     async def located(self, first: Disclosure) -> Disclosure:
         """With the index of its outcome, which was not known when the answer was kept."""
@@ -70,7 +71,7 @@ class Memo:
     route: Route
     decision: Decision
     extract: Extract
-    iin: str
+    person: Person
     once: Once | None
 
     async def reuse(self, still_holds: StillHolds) -> Disclosure | None:
@@ -79,13 +80,13 @@ class Memo:
             return None
         ledger, decision = self.remembered.ledger, self.decision
         found = await ledger.reusable_answer(
-            _name(decision.asked), canonical(self.extract.data), self.iin, since=decision.at - self.route.reuse_for
+            _name(decision.asked), canonical(self.extract.data), self.person, since=decision.at - self.route.reuse_for
         )
         if found is None:
             return None
         first = await self.remembered.located(_read(found[1]))
         report, returned, cut = cut_report(first.report, self.route.returns)  # the route may be narrower since
-        index = await ledger.reuse(decision, first.id, returned, self.iin, still_holds=still_holds, once=self.once)
+        index = await ledger.reuse(decision, first.id, returned, self.person, still_holds=still_holds, once=self.once)
         return replace(
             first, decision=decision, withheld=self.extract.withheld, report=report, returned=returned,
             cut=tuple(sorted({*first.cut, *cut})), outcome_index=index, wire_ms=0.0, reused=True,

@@ -123,5 +123,5 @@ class Upkeep:
         if time.monotonic() - self._recovered_at >= RECOVER_EVERY_S or self._ledger.has_unfinished:
             await recover(self._ledger)
             now = self._ledger.clock()
-            await self._ledger.store.write(lambda connection: forget_expired(connection, now))
+            await self._ledger.store.write(lambda connection: forget_expired(connection, now), long=True)
             self._recovered_at = time.monotonic()

@@ -15,7 +15,7 @@ from pathlib import Path
 from qaqpa import files, log
 from qaqpa.errors import LedgerRolledBack, NotFound, StoreUnavailable, VerificationFailed
 from qaqpa.keys.keyring import Keyring
-from qaqpa.ledger.integrate import integrate, integrated, tree_of
+from qaqpa.ledger.integrate import integrate_all, integrated, tree_of
 from qaqpa.ledger.ledger import Clock
 from qaqpa.model.words import timestamp
 from qaqpa.store import Connection, Row, Store
@@ -183,12 +183,12 @@ class Checkpoints:
 
     async def start(self) -> None:
         """Let the tree catch up and compare it with the outside. Raises LedgerRolledBack."""
-        await self._grow()
+        await integrate_all(self._store)
         await asyncio.to_thread(self._compare)
 
     async def make(self) -> Note | None:
         """A checkpoint over every entry that stands now; None when the last one is still true."""
-        await self._grow()
+        await integrate_all(self._store)
         if await self._store.read(lambda connection: integrated(connection)[0]) in (0, self._size):
             return None
         checkpoint, note = await asyncio.to_thread(self._sign)
@@ -221,10 +221,6 @@ class Checkpoints:
             connection.execute(_COSIGNED, (size, now, known.adding([signature]).to_bytes()))
 
         await self._store.write(unit)
-
-    async def _grow(self) -> None:
-        while await self._store.write(integrate):
-            pass
 
     def _compare(self) -> None:
         # Locked: else another gateway may sign between our view of the database and our look at the file.

@@ -10,7 +10,7 @@ chosen by an advisory lock; a row lock and the tiles' primary key keep it right 
 from __future__ import annotations
 
 from qaqpa.errors import StoreUnavailable, VerificationFailed
-from qaqpa.store import Connection
+from qaqpa.store import Connection, Store
 from qaqpa.tlog.tiles import TILE, ReadTile, TileTree, grow
 
 BATCH = 4_096
@@ -86,3 +86,9 @@ def integrate(connection: Connection) -> int:
     if connection.execute(_GROWN, (grown.size, grown.root, size)).first() is None:
         raise StoreUnavailable("the tree grew meanwhile by somebody else's hand")  # the lock above forbids it
     return len(rows)
+
+
+async def integrate_all(store: Store) -> None:
+    """Grow the tree over every entry that stands now; what is appended meanwhile waits for the next time."""
+    while await store.write(integrate, long=True) == BATCH:
+        pass

@@ -22,7 +22,7 @@ from qaqpa.ledger import answers, entries
 from qaqpa.ledger.answers import Kept, Once
 from qaqpa.ledger.appending import Appended, Appending
 from qaqpa.ledger.entries import AUTHORISING, Draft, Kind, Public
-from qaqpa.ledger.subjects import Subject, Subjects
+from qaqpa.ledger.subjects import Person, Subject, Subjects
 from qaqpa.model.canonical import canonical
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Extract, Intent, Json, Message, Outcome
@@ -144,7 +144,7 @@ class Ledger:
         decision: Decision,
         extract: Extract,
         message: Message,
-        iin: str,
+        person: Person,
         *,
         seal: SealKind,
         stated: Mapping[str, Json],
@@ -161,9 +161,9 @@ class Ledger:
             raise TypeError("an intent is made only from a permitting decision")
         if self.closed_by is not None:
             raise self.closed_by
-        subject = await self.subjects.ensure(iin)
+        subject = person.known or await self.subjects.ensure(person.iin)
         public = entries.intent(disclosure, decision, extract, message, subject.id, seal=seal, at=self.clock())
-        private = {"iin": iin, "sent": subject.digest(message.body), "stated": stated}
+        private = {"iin": person.iin, "sent": subject.digest(message.body), "stated": stated}
         draft = self.draft(Kind.INTENT, disclosure, public, subject, private)
 
         def unit(connection: Connection) -> Appended:
@@ -240,10 +240,10 @@ class Ledger:
         return await self.store.read(lambda connection: answers.first(connection, once, subject))
 
     async def reusable_answer(
-        self, route: str, extract: bytes, iin: str, *, since: datetime
+        self, route: str, extract: bytes, person: Person, *, since: datetime
     ) -> tuple[str, bytes] | None:
         """An answer that may serve again (see `answers.reusable`)."""
-        subject = await self.subjects.find(iin)
+        subject = person.known
         if subject is None:
             return None
         return await self.store.read(
@@ -255,13 +255,13 @@ class Ledger:
         decision: Decision,
         disclosure: str,
         returned: tuple[FieldPath, ...],
-        iin: str,
+        person: Person,
         *,
         still_holds: StillHolds,
         once: Once | None,
     ) -> int:
         """Record that an earlier report serves again; returns the entry's index. Raises as `intend` does."""
-        subject = await self.subjects.ensure(iin)
+        subject = person.known or await self.subjects.ensure(person.iin)
         public = entries.reused(decision, disclosure, returned, subject.id, at=self.clock())
         draft = self.draft(Kind.REUSED, str(public["id"]), public, subject)
 
@@ -274,13 +274,13 @@ class Ledger:
 
         return (await self.store.write(unit)).index
 
-    async def refuse(self, decision: Decision, known: Asked, iin: str, *, stated: Mapping[str, Json]) -> str:
+    async def refuse(self, decision: Decision, known: Asked, person: Person, *, stated: Mapping[str, Json]) -> str:
         """Record a refusal; returns the entry's id. `known` is what was asked, in names of the configuration."""
         if decision.permits:
             raise TypeError("a decision that permits is not refused")
-        subject = await self.subjects.ensure(iin)
+        subject = person.known or await self.subjects.ensure(person.iin)
         public = entries.refusal(decision, known, subject.id, at=self.clock())
-        draft = self.draft(Kind.REFUSAL, public["id"], public, subject, {"iin": iin, "stated": stated})
+        draft = self.draft(Kind.REFUSAL, public["id"], public, subject, {"iin": person.iin, "stated": stated})
         await self.store.write(lambda connection: self.append(connection, draft))
         return str(public["id"])
 

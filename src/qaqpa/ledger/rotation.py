@@ -93,7 +93,7 @@ async def _rotate(ledger: Ledger, caller: str, person: str, reason: str, progres
     epoch, oldest = keyring.epoch, min(keyring.epochs)
     total = int(await ledger.store.read(lambda connection: connection.execute(_LEFT, (epoch, oldest)).scalar()))
     done = 0
-    while moved := await ledger.store.write(lambda connection: _move(ledger, connection, epoch)):
+    while moved := await ledger.store.write(lambda connection: _move(ledger, connection, epoch), long=True):
         done += moved
         progress(min(done, total), total)
     if left := int(await ledger.store.read(lambda connection: connection.execute(_LEFT, (epoch, oldest)).scalar())):

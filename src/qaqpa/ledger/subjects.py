@@ -156,6 +156,17 @@ class Subject:
         return hmac.new(self._derive(b"qaqpa/digest/1", KEY_SIZE), content, hashlib.sha256).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who is asked about, and the subject that stands for them, if the ledger knew one a moment ago.
+
+    Should they be erased meanwhile, nothing more is entered about them (see `Appending`).
+    """
+
+    iin: str = field(repr=False)
+    known: Subject | None
+
+
 def _entry(public: Mapping[str, Any]) -> bytes:
     return b"qaqpa/entry/1\0" + str(public["id"]).encode()
 
@@ -205,6 +216,10 @@ class Subjects:
         except (_Outdated, KeyringError):  # keys were rotated meanwhile
             self._keyring.refresh()
             return await self._store.read(lambda connection: self._lookup(connection, iin, last=True))
+
+    async def person(self, iin: str) -> Person:
+        """Who `iin` is, looked up once for all that one request needs."""
+        return Person(iin, await self.find(iin))
 
     async def ensure(self, iin: str) -> Subject:
         """The subject of `iin`, made now if need be."""

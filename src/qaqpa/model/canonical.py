@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 _LARGEST = 2**53 - 1
+_PLAIN = frozenset({str, bool, type(None)})
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
@@ -22,7 +23,7 @@ def canonical(value: Mapping[str, Any]) -> bytes:
 
 def _check(value: Any) -> None:
     kind = type(value)
-    if kind is str or kind is bool or value is None:
+    if kind in _PLAIN:
         return
     if kind is int:
         if abs(value) > _LARGEST:
@@ -31,9 +32,11 @@ def _check(value: Any) -> None:
         for key, inner in value.items():
             if type(key) is not str or not key.isascii():
                 raise TypeError("keys of an entry are ASCII")
-            _check(inner)
+            if type(inner) not in _PLAIN:
+                _check(inner)
     elif kind is list or kind is tuple:
         for inner in value:
-            _check(inner)
+            if type(inner) not in _PLAIN:
+                _check(inner)
     else:
         raise TypeError(f"an entry cannot hold a value of type {kind.__name__}")

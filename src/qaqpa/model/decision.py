@@ -95,16 +95,16 @@ class Decision:
     @property
     def result(self) -> Result:
         """Permit only if there are guards and all permit; one deny outweighs any gap."""
-        results = {guard.result for guard in self.guards}
-        if results == {Result.PERMIT}:
+        if self.permits:
             return Result.PERMIT
-        # An empty set of guards has checked nothing; what is no result at all is no permit.
+        results = {guard.result for guard in self.guards}
+        # What is no result at all is no permit.
         return Result.GAP if results and results <= {Result.GAP, Result.PERMIT} else Result.DENY
 
     @property
     def permits(self) -> bool:
-        """Whether data may leave."""
-        return self.result is Result.PERMIT
+        """Whether data may leave: an empty set of guards has checked nothing."""
+        return bool(self.guards) and all(guard.result is Result.PERMIT for guard in self.guards)
 
     @property
     def reasons(self) -> tuple[GuardResult, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -72,6 +73,11 @@ class DisclosureRequest(BaseModel):
     consent: Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{36}$")] | None = None
     facts: Facts = Facts()
 
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """All that it holds, as JSON values; what is not given is left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
     @property
     def iin(self) -> str:
         """Who it is about."""
@@ -82,7 +88,7 @@ class DisclosureRequest(BaseModel):
         """What the caller states beside the data, as JSON values; sealed in the entry, so that a decision can be
         replayed.
         """
-        return {**self.facts.model_dump(mode="json", exclude_none=True), "consent": self.consent}
+        return {**self.plain["facts"], "consent": self.consent}
 
 
 def readable_path(location: tuple[int | str, ...]) -> str:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from qaqpa.errors import NotConfigured
 from qaqpa.store.connection import Connection, Engine, EntryRow, Row
+from qaqpa.store.groups import Unit, Writes
 from qaqpa.store.sqlite import SqliteEngine
-from qaqpa.store.store import Store, Unit, Writes
+from qaqpa.store.store import Store
 
 
 def store_at(url: str, home: Path) -> Store:

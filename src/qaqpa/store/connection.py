@@ -104,6 +104,14 @@ class Connection(ABC):
         """Begin a transaction: one writer's among others, one that no other writer overlaps, or one unchanging view."""
 
     @abstractmethod
+    def try_begin(self) -> bool:
+        """Begin a writer's transaction unless another writer is at it; whether it has begun."""
+
+    @abstractmethod
+    def tidy(self) -> None:
+        """Between transactions: what the engine wants done now and then."""
+
+    @abstractmethod
     def commit(self) -> None:
         """End the transaction; what it wrote is durable."""
 
@@ -139,6 +147,8 @@ class Engine(ABC):
     """Those of them after which the session knows better what there is: the transaction is run once more."""
     readers: ClassVar[int]
     """Threads that read beside the event loop; 0 where a read is so short that it runs in the loop."""
+    commits_in_loop: ClassVar[bool]
+    """A commit is so short that it runs in the event loop, while no other writer is at it."""
 
     @abstractmethod
     def prepare(self) -> None:
@@ -149,8 +159,9 @@ class Engine(ABC):
         """Bring the schema to this version's; returns its revision. Raises SchemaMismatch."""
 
     @abstractmethod
-    def connect(self, *, patient: bool = False) -> Connection:
-        """A new connection; a `patient` one has no limit on the time of a statement."""
+    def connect(self, *, patient: bool = False, waits: bool = True) -> Connection:
+        """A new connection. A `patient` one has no limit on the time of a statement; one that `waits` not never waits
+        for another writer and is tidied by others."""
 
     @abstractmethod
     def exists(self) -> bool:

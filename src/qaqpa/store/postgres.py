@@ -169,6 +169,13 @@ class PostgresConnection(Connection):
             lock = "pg_advisory_xact_lock" if mode == "alone" else "pg_advisory_xact_lock_shared"
             self._raw.execute(f"BEGIN; SELECT {lock}({_WRITERS})")
 
+    def try_begin(self) -> bool:
+        self.begin("write")
+        return True
+
+    def tidy(self) -> None:
+        """The server does."""
+
     def commit(self) -> None:
         # After a failed statement that its unit kept to itself, COMMIT rolls back and raises nothing.
         if self._raw.execute("COMMIT").statusmessage != "COMMIT":
@@ -222,6 +229,7 @@ class PostgresEngine(Engine):
     waits: ClassVar[tuple[type[Exception], ...]] = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
     outdated: ClassVar[tuple[type[Exception], ...]] = (psycopg.errors.CheckViolation,)
     readers: ClassVar[int] = 4
+    commits_in_loop: ClassVar[bool] = False
 
     def __init__(self, text: str) -> None:
         self._url = text
@@ -256,7 +264,7 @@ class PostgresEngine(Engine):
         raw.execute("SET idle_in_transaction_session_timeout = 0")
         return raw
 
-    def connect(self, *, patient: bool = False) -> Connection:
+    def connect(self, *, patient: bool = False, waits: bool = True) -> Connection:
         return PostgresConnection(self._raw(patient=patient))
 
     def prepare(self) -> None:

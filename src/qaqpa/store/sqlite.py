@@ -28,6 +28,7 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",  # deleted keys must not stay in free pages
 )
+_NEVER_HELD_UP = ("PRAGMA busy_timeout = 0", "PRAGMA wal_autocheckpoint = 0")
 _COUNT = (
     "UPDATE tree SET size = size + ?, last_time = CASE WHEN ? THEN ? ELSE max(last_time, ?) END "
     "WHERE id = 1 RETURNING size"
@@ -107,6 +108,26 @@ class SqliteConnection(Connection):
         if mode == "snapshot":  # a deferred transaction sees the moment of its first read
             self._raw.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
 
+    def try_begin(self) -> bool:
+        try:
+            self._raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                return False
+            raise
+        return True
+
+    def tidy(self) -> None:
+        """Move the write-ahead log into the database, and let the next writer begin it anew, if nobody is at it now."""
+        self._raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._raw.execute("PRAGMA busy_timeout = 0")  # the second step holds writers up, so it never waits itself
+        try:
+            for _ in range(3):
+                if self._raw.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0:
+                    break
+        finally:
+            self._raw.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}")
+
     def commit(self) -> None:
         self._raw.execute("COMMIT")
 
@@ -142,6 +163,7 @@ class SqliteEngine(Engine):
     waits: ClassVar[tuple[type[Exception], ...]] = ()  # whoever waits for this lock does so before any unit runs
     outdated: ClassVar[tuple[type[Exception], ...]] = ()
     readers: ClassVar[int] = 0
+    commits_in_loop: ClassVar[bool] = True
 
     def __init__(self, text: str, home: Path) -> None:
         self._url = parse_url(text, home)
@@ -171,8 +193,12 @@ class SqliteEngine(Engine):
             raw.execute(pragma).fetchall()
         return raw
 
-    def connect(self, *, patient: bool = False) -> Connection:
-        return SqliteConnection(self._raw())
+    def connect(self, *, patient: bool = False, waits: bool = True) -> Connection:
+        raw = self._raw()
+        if not waits:
+            for pragma in _NEVER_HELD_UP:
+                raw.execute(pragma).fetchall()
+        return SqliteConnection(raw)
 
     def prepare(self) -> None:
         self._make_private()

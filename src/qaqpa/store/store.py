@@ -1,6 +1,9 @@
-"""One writer thread groups waiting writes into one durable transaction; reads never wait for it.
+"""Waiting writes are grouped into one durable transaction; reads never wait for it.
 
-A write is done when it is on disk, not before. Several processes may share the database.
+A write is done when it is on disk, not before. Several processes may share the database. A thread writes; where a
+commit is as short as a read (SQLite on a healthy disk), the event loop itself does, because handing work to a thread
+and back costs more than the work. What would hold the loop up is the thread's: long work, another process's
+transaction, a slow disk.
 """
 
 from __future__ import annotations
@@ -8,59 +11,28 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from enum import Enum
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
 
-from qaqpa import metrics
 from qaqpa.errors import NotPossible, StoreUnavailable
 from qaqpa.store.connection import Connection, Engine
+from qaqpa.store.groups import GROUP, Groups, Result, Unit, Waiting, Writes, settle, unavailable
 
-Result = TypeVar("Result")
-Unit = Callable[[Connection], Result]
-"""Work inside a transaction. It may be run again after a roll-back, so it has no effect but on the connection."""
-
-GROUP = 256
-"""At most this many units share a transaction."""
-
-
-class Writes(Protocol):
-    """What the ledger does around every transaction of the writer."""
-
-    def begin(self, connection: Connection) -> None:
-        """A transaction has begun, or has been rolled back and begun again."""
-
-    def flush(self, connection: Connection) -> None:
-        """All units have run; the transaction is about to be committed."""
+_SLOW_COMMIT_S = 0.02
+"""A commit that took longer held the event loop up; for a while the thread commits."""
+_IN_THREAD_FOR_S = 5.0
+_TIDY_EVERY = 2_000
+"""Units."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    unit: Unit[Any]
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-    alone: bool = False
-    since: float = field(default_factory=perf_counter)
-    result: Any = None
-    error: BaseException | None = None
-    done: bool = False
-    """Committed, or failed by itself: nothing that happens to others changes that."""
+class _Order(Enum):
+    """What the thread is told beside units."""
 
-    def settle(self) -> None:
-        if self.future.done():  # the waiting task was cancelled; what is committed stays committed
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
-
-
-def _settle(group: list[_Waiting]) -> None:
-    for waiting in group:
-        waiting.settle()
+    TIDY = "tidy"
+    STOP = "stop"
 
 
 class Store:
@@ -68,13 +40,20 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Waiting | _Order] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._reader: Connection | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._local = threading.local()
         self._readers: list[Connection] = []
         self._writes: Writes | None = None
+        self._here: list[Waiting] = []
+        """What the event loop commits next."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one that commits."""
+        self._in_loop: Groups | None = None
+        self._in_thread_until = 0.0
+        self._untidied = 0
 
     def open(self, writes: Writes | None = None) -> None:
         """Prepare the schema and start the writer. Raises StoreUnavailable or SchemaMismatch."""
@@ -86,8 +65,10 @@ class Store:
             else:
                 self._reader = self.engine.connect()
         except self.engine.failures as error:
-            raise self._unavailable(error) from error
-        self._thread = threading.Thread(target=self._write_groups, name="qaqpa-writer", daemon=True)
+            raise unavailable(self.engine, error) from error
+        if self.engine.commits_in_loop:
+            self._in_loop = Groups(self.engine, writes)
+        self._thread = threading.Thread(target=self._write_in_thread, name="qaqpa-writer", daemon=True)
         self._thread.start()
 
     def exists(self) -> bool:
@@ -95,19 +76,25 @@ class Store:
         try:
             return self.engine.exists()
         except self.engine.failures as error:
-            raise self._unavailable(error) from error
+            raise unavailable(self.engine, error) from error
 
     def migrate(self) -> str:
         """Bring the schema to this version's in one transaction; returns its revision."""
         try:
             return self.engine.migrate()
         except self.engine.failures as error:
-            raise self._unavailable(error) from error
+            raise unavailable(self.engine, error) from error
 
     def close(self) -> None:
         """Finish what is queued and let go of the database."""
+        for waiting in self._here:
+            self._queue.put(waiting)
+        self._here.clear()
+        if self._in_loop is not None:
+            self._in_loop.close()
+            self._in_loop = self._loop = None
         if self._thread is not None:
-            self._queue.put(None)
+            self._queue.put(_Order.STOP)
             self._thread.join()
             self._thread = None
         if self._pool is not None:
@@ -118,20 +105,6 @@ class Store:
                 reader.close()
         self._readers.clear()
         self._reader = None
-
-    def _unavailable(self, error: Exception) -> StoreUnavailable:
-        """Our error for the database's; only the database's own name of the cause is repeated."""
-        return StoreUnavailable(
-            f"the database cannot be used ({self.engine.cause(error)}): look at free space, permissions, the disk and "
-            "the server; nothing was sent"
-        )
-
-    def _mapped(self, error: BaseException) -> BaseException:
-        if isinstance(error, self.engine.failures):
-            return self._unavailable(error)
-        if isinstance(error, StopIteration | StopAsyncIteration):  # a future cannot carry these
-            return RuntimeError(f"a unit of work ran out of an iterator ({type(error).__name__})")
-        return error
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -144,7 +117,7 @@ class Store:
         try:
             return query(self._reader)
         except self.engine.failures as error:
-            raise self._unavailable(error) from error
+            raise unavailable(self.engine, error) from error
 
     def _read_in_thread(self, query: Unit[Result]) -> Result:
         connection: Connection | None = getattr(self._local, "connection", None)
@@ -159,7 +132,7 @@ class Store:
                 self._readers.remove(connection)
                 with suppress(*self.engine.failures):
                     connection.close()
-            raise self._unavailable(error) from error
+            raise unavailable(self.engine, error) from error
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -173,7 +146,7 @@ class Store:
             finally:
                 connection.close()
         except self.engine.failures as error:
-            raise self._unavailable(error) from error
+            raise unavailable(self.engine, error) from error
 
     @contextmanager
     def filled(self) -> Iterator[Connection]:
@@ -196,12 +169,14 @@ class Store:
             finally:
                 connection.close()
         except self.engine.failures as error:
-            raise self._unavailable(error) from error
+            raise unavailable(self.engine, error) from error
 
     # --- writing ---------------------------------------------------------------------------------
 
-    async def write(self, unit: Unit[Result], *, alone: bool = False) -> Result:
+    async def write(self, unit: Unit[Result], *, alone: bool = False, long: bool = False) -> Result:
         """Run `unit` in a transaction that it may share with others; returns when it is durable.
+
+        `long` is for what takes more than a millisecond or two: it never runs in the event loop.
 
         `alone` is for what forbids (a suspension, a withdrawal, an erasure): no other writer of any process runs beside
         it, so whoever looks afterwards, in a transaction of its own, sees it. Raises what `unit` raises (its changes
@@ -211,80 +186,59 @@ class Store:
             raise StoreUnavailable("the store is not open")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        self._queue.put(_Waiting(unit, loop, future, alone))
+        waiting = Waiting(unit, loop, future, alone)
+        if self._commits_in(loop) and not (alone or long) and waiting.since >= self._in_thread_until:
+            self._here.append(waiting)
+            if len(self._here) == 1:
+                loop.call_soon(self._write_here)
+        else:
+            self._queue.put(waiting)
         return await future
 
-    def _write_groups(self) -> None:
-        connection: Connection | None = None
-        held: _Waiting | None = None
-        stopping = False
-        while not stopping or held is not None:
-            first, held = held if held is not None else self._queue.get(), None
-            if first is None:
-                break
+    def _commits_in(self, loop: asyncio.AbstractEventLoop) -> bool:
+        if self._in_loop is not None and (self._loop is None or self._loop.is_closed()):
+            self._loop = loop
+        return self._loop is loop
+
+    def _write_here(self) -> None:
+        group, self._here = self._here[:GROUP], self._here[GROUP:]
+        if self._here and self._loop is not None:
+            self._loop.call_soon(self._write_here)
+        if self._in_loop is None or not group:
+            return
+        if not self._in_loop.write(group, wait=False):
+            for waiting in group:
+                self._queue.put(waiting)
+            return
+        if self._in_loop.commit_s > _SLOW_COMMIT_S:
+            self._in_thread_until = perf_counter() + _IN_THREAD_FOR_S
+        self._untidied += len(group)
+        if self._untidied >= _TIDY_EVERY:
+            self._untidied = 0
+            self._queue.put(_Order.TIDY)
+        settle(group)
+
+    def _write_in_thread(self) -> None:
+        groups = Groups(self.engine, self._writes)
+        held: Waiting | _Order | None = None
+        while (first := held or self._queue.get()) is not _Order.STOP:
+            held = None
+            if not isinstance(first, Waiting):
+                groups.tidy()
+                continue
             group = [first]
             while not first.alone and len(group) < GROUP:
                 try:
                     following = self._queue.get_nowait()
                 except queue.Empty:
                     break
-                if following is None:
-                    stopping = True
-                    break
-                if following.alone:
+                if not isinstance(following, Waiting) or following.alone:
                     held = following
                     break
                 group.append(following)
-            connection = self._write_group(connection, group)
-        if connection is not None:
-            with suppress(*self.engine.failures):
-                connection.close()
-
-    def _write_group(self, connection: Connection | None, group: list[_Waiting]) -> Connection | None:
-        try:
-            connection = connection or self.engine.connect()
-            if not self._commit(connection, group):
-                # One unit failed: each now gets a transaction of its own, so that the others are not lost with it.
-                for waiting in group:
-                    self._commit(connection, [waiting])
-        except BaseException as error:  # noqa: BLE001 - whatever happened, every waiting task must hear of it
-            mapped = self._mapped(error)
-            for waiting in group:
-                waiting.error = waiting.error if waiting.done else mapped
-            if connection is not None:
-                with suppress(Exception):  # a connection that cannot even be closed is let go
-                    connection.close()
-                connection = None
-        for loop in {waiting.loop for waiting in group}:
-            mine = [waiting for waiting in group if waiting.loop is loop]
-            with suppress(RuntimeError):  # its loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_settle, mine)
-        return connection
-
-    def _commit(self, connection: Connection, group: list[_Waiting], *, again: bool = True) -> bool:
-        """Whether the group is settled: committed, or a single unit that failed by itself."""
-        connection.begin("alone" if group[0].alone else "write")
-        try:
-            if self._writes is not None:
-                self._writes.begin(connection)
-            for waiting in group:
-                waiting.result = waiting.unit(connection)
-            if self._writes is not None:
-                self._writes.flush(connection)
-            committing = perf_counter()
-            connection.commit()
-        except Exception as error:  # noqa: BLE001 - a unit may fail in any way; only its own caller is to hear of it
-            connection.rollback()  # raises when the connection is broken: then the whole group hears of that
-            if again and isinstance(error, self.engine.outdated):
-                return self._commit(connection, group, again=False)
-            if len(group) > 1 and not isinstance(error, self.engine.waits):
-                return False
-            for waiting in group:
-                waiting.error = self._mapped(error)
-        else:
-            metrics.COMMITS.observe(perf_counter() - committing)
-            metrics.GROUPS.observe(len(group))
-            metrics.QUEUED.observe(committing - group[0].since)
-        for waiting in group:
-            waiting.done = True
-        return True
+            groups.write(group)
+            for loop in {waiting.loop for waiting in group}:
+                mine = [waiting for waiting in group if waiting.loop is loop]
+                with suppress(RuntimeError):  # its loop is closed: nobody waits any more
+                    loop.call_soon_threadsafe(settle, mine)
+        groups.close()

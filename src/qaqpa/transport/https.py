@@ -14,7 +14,6 @@ import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -37,6 +36,7 @@ from qaqpa.model.disclosure import Reply, Sealed
 from qaqpa.transport.peer import AddressForbidden, CheckedResolver, Network, tls_context
 
 USER_AGENT = "qaqpa"
+_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": USER_AGENT}
 # Letters, digits and hyphens, the last label not numeric: some resolvers read 127.1 or 0x7f.1 as an address.
 _HOST_NAME = re.compile(
     r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?\.)*(?![0-9.]+$|0x[0-9a-f]*$)[a-z](?:[a-z0-9-]*[a-z0-9])?"
@@ -131,25 +131,22 @@ class Https:
         self._resolver = CheckedResolver(addresses.networks)
         self._urls = {name: pinned_url(name, url, self._resolver) for name, url in addresses.endpoints.items()}
         self._tls = tls_context(addresses.ca, config.key_pins, addresses.client_certificate)
-        self._transport = transport
-        self._client: httpx.AsyncClient | None = None
+        self._replaced = transport
+        self._wire: httpx.AsyncBaseTransport | None = None
+        times = httpx.Timeout(
+            connect=config.connect_timeout_s,
+            read=config.answer_timeout_s,
+            write=config.answer_timeout_s,
+            pool=None,  # limits above decide how many run at once
+        )
+        self._extensions = {"timeout": times.as_dict()}
 
-    def _open(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                transport=self._transport or AiohttpTransport(client=self._session),
-                follow_redirects=False,
-                trust_env=False,
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept: it would join two people
-                headers={"user-agent": USER_AGENT, "accept-encoding": "identity"},
-                timeout=httpx.Timeout(
-                    connect=self._config.connect_timeout_s,
-                    read=self._config.answer_timeout_s,
-                    write=self._config.answer_timeout_s,
-                    pool=None,  # limits above decide how many run at once
-                ),
-            )
-        return self._client
+    def _open(self) -> httpx.AsyncBaseTransport:
+        """httpx's transport without its client: nobody is there who could follow a redirect, keep a cookie (it would
+        join two people) or look at the environment."""
+        if self._wire is None:
+            self._wire = self._replaced or AiohttpTransport(client=self._session)
+        return self._wire
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -166,9 +163,9 @@ class Https:
 
     async def close(self) -> None:
         """Close idle connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        if self._wire is not None:
+            await self._wire.aclose()
+            self._wire = None
 
     async def send(self, sealed: Sealed) -> Reply:
         """Send once and return the whole answer. Raises a kind of NotSent or Unsettled."""
@@ -193,7 +190,7 @@ class Https:
 
     async def _asked(self, method: str, endpoint: str, body: bytes, headers: dict[str, str]) -> Reply:
         # A replaced wire has no trace, so everything on it is doubtful.
-        wire = _Wire(has_connection=self._transport is not None)
+        wire = _Wire(has_connection=self._replaced is not None)
         token = _wire.set(wire)
         limit_s = self._config.connect_timeout_s + self._config.answer_timeout_s
         try:
@@ -207,7 +204,11 @@ class Https:
             _wire.reset(token)
 
     async def _exchange(self, method: str, endpoint: str, content: bytes, headers: dict[str, str]) -> Reply:
-        async with self._open().stream(method, self._urls[endpoint], content=content, headers=headers) as response:
+        request = httpx.Request(
+            method, self._urls[endpoint], headers=_HEADERS | headers, content=content, extensions=self._extensions
+        )
+        response = await self._open().handle_async_request(request)
+        try:
             _wire.get().has_connection = True
             largest = self._config.max_answer_bytes
             body = bytearray()
@@ -216,6 +217,8 @@ class Https:
                 if len(body) > largest:
                     raise AnswerTooLarge(f"the answer is larger than channel.max_answer_bytes ({largest})")
             return Reply(response.status_code, bytes(body), response.headers.get("content-type", ""))
+        finally:
+            await response.aclose()
 
     def _mapped(self, error: BaseException, wire: _Wire) -> ThirdPartyError:
         causes = _causes(error)

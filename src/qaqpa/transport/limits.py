@@ -108,14 +108,20 @@ class Limits:
         wait = self._take()
         if wait:
             await asyncio.sleep(wait)
+        if self._slots.locked():
+            await self._slot(max(self._config.wait_s - wait, 0.001))
+        else:
+            await self._slots.acquire()  # at once
         try:
-            async with asyncio.timeout(max(self._config.wait_s - wait, 0.001)):
+            yield
+        finally:
+            self._slots.release()
+
+    async def _slot(self, longest_s: float) -> None:
+        try:
+            async with asyncio.timeout(longest_s):
                 await self._slots.acquire()
         except TimeoutError:
             raise RateLimited(
                 f"{self._recipient} is being asked {self._config.concurrent} things at once already; ask again later"
             ) from None
-        try:
-            yield
-        finally:
-            self._slots.release()

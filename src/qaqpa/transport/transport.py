@@ -81,7 +81,17 @@ class Transport:
         """
         recipient = sealed.intent.decision.asked.recipient
         line = self._lines[recipient]
+        try:
+            return await self._attempt(line, sealed)
+        except ThirdPartyError as error:
+            failed = error
+        return await self._again(line, sealed, failed)
+
+    async def _again(self, line: Line, sealed: Sealed, first: ThirdPartyError) -> Reply:
+        """The attempts after the first one failed, as far as there may be any."""
+        recipient = sealed.intent.decision.asked.recipient
         doubt: Unsettled | None = None
+        failed: ThirdPartyError | None = first
 
         def log_retry(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome is not None else None
@@ -99,6 +109,9 @@ class Transport:
             async for attempt in attempts:
                 with attempt:
                     try:
+                        if failed is not None:
+                            error, failed = failed, None
+                            raise error
                         return await self._attempt(line, sealed)
                     except Unsettled as error:
                         doubt = error
