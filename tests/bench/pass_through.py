@@ -51,5 +51,5 @@ def app() -> FastAPI:
 if __name__ == "__main__":
     Granian(
         "pass_through:app", address="127.0.0.1", port=int(sys.argv[1]), interface=Interfaces.ASGI, factory=True,
-        loop=Loops.uvloop, log_enabled=False, websockets=False,
+        loop=Loops.uvloop, workers=int(os.environ["BARE_WORKERS"]), log_enabled=False, websockets=False,
     ).serve()  # fmt: skip

@@ -143,32 +143,51 @@ async def _engine_rows(folder: Path, engine: str, url: str | None) -> list[Row]:
         for recipient in ("first-credit-bureau", "demo-collector"):
             without_rate_limit(house, recipient)
         scoring, collections = await token_for(house, "loan-scoring"), await token_for(house, "collections")
-        ports = {name: free_port() for name in ("qaqpa", "aiohttp", "httpx")}
-        serve = ("-m", "qaqpa", "serve", "--config", str(house.config), "--home", str(house.home))
-        listen = ("--listen", f"127.0.0.1:{ports['qaqpa']}")
-        await stack.enter_async_context(
-            running(sys.executable, *serve, *listen, port=ports["qaqpa"], environ=house.environ)
-        )
-        for stack_name in ("aiohttp", "httpx"):
-            bare = str(Path(__file__).parent / "pass_through.py")
-            environ = {"BARE_URL": third, "BARE_CA": str(folder / "ca.pem"), "BARE_STACK": stack_name}
-            port = ports[stack_name]
-            await stack.enter_async_context(running(sys.executable, bare, str(port), port=port, environ=environ))
         kinds: dict[str, tuple[str, bytes, bytes]] = {
             "": (collections, orjson.dumps(handover_document(PERSON)), seen["handover"][0].body),
             "_unsealed": (scoring, orjson.dumps(request_document(PERSON, operation="score")), seen["score"][0].body),
         }
         rows: list[Row] = []
-        for suffix, (token, document, sent) in kinds.items():
-            path = "/handover" if not suffix else "/score"
-            loads = {
-                "qaqpa": Load(ports["qaqpa"], "/v1/disclosures", token, document),
-                "aiohttp": Load(ports["aiohttp"], path, token, sent),
-                "httpx": Load(ports["httpx"], path, token, sent),
-            }
-            rows += _rows(suffix if engine == "sqlite" else f"{suffix}_{engine}", await compared(loads, 32),
-                          await compared(loads, 1))  # fmt: skip
+        for workers in (1, 2):
+            async with servers_of(house, third, folder, workers) as ports:
+                for suffix, (token, document, sent) in kinds.items():
+                    path = "/handover" if not suffix else "/score"
+                    loads = {
+                        "qaqpa": Load(ports["qaqpa"], "/v1/disclosures", token, document),
+                        "aiohttp": Load(ports["aiohttp"], path, token, sent),
+                        "httpx": Load(ports["httpx"], path, token, sent),
+                    }
+                    name = suffix if engine == "sqlite" else f"{suffix}_{engine}"
+                    many = await compared(loads, 32)
+                    if workers == 1:
+                        rows += _rows(name, many, await compared(loads, 1))
+                    elif not suffix:
+                        rows.append(_row("online_vs_same_stack_2_workers" + name, many, "aiohttp"))
         return rows
+
+
+@asynccontextmanager
+async def servers_of(house: House, third: str, folder: Path, workers: int) -> AsyncIterator[dict[str, int]]:
+    """The gate and both bare pass-throughs, each with as many processes; their ports."""
+    ports = {name: free_port() for name in ("qaqpa", "aiohttp", "httpx")}
+    serve = ("-m", "qaqpa", "serve", "--config", str(house.config), "--home", str(house.home))
+    listen = ("--listen", f"127.0.0.1:{ports['qaqpa']}", "--workers", str(workers))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            running(sys.executable, *serve, *listen, port=ports["qaqpa"], environ=house.environ)
+        )
+        for name in ("aiohttp", "httpx"):
+            bare = str(Path(__file__).parent / "pass_through.py")
+            environ = {"BARE_URL": third, "BARE_CA": str(folder / "ca.pem"), "BARE_STACK": name}
+            environ["BARE_WORKERS"], port = str(workers), ports[name]
+            await stack.enter_async_context(running(sys.executable, bare, str(port), port=port, environ=environ))
+        yield ports
+
+
+def _row(name: str, many: dict[str, tuple[float, float]], base: str) -> Row:
+    ours, bare = many["qaqpa"][0], many[base][0]
+    unit = f"ratio; {ours:.0f}/s, 32 connections"
+    return {"name": name, "value": round(ours / bare, 3), "unit": unit, "goal": None, "baseline": round(bare, 3)}
 
 
 def _rows(suffix: str, many: dict[str, tuple[float, float]], one: dict[str, tuple[float, float]]) -> list[Row]:

@@ -167,23 +167,12 @@ async def test_refused_while_a_disclosure_is_unknown_until_a_person_settles_it(h
 def before_the_intent(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], Awaitable[object]]]:
     """Work put in here is done once, after the decision and after the subject was found, before the intent."""
     waiting: list[Callable[[], Awaitable[object]]] = []
-    ensure = Ledger.intend
+    intend = Ledger.intend
 
     async def then_intend(self: Ledger, *given: Any, **named: Any) -> Any:
         if waiting:
-            work, find = waiting.pop(), self.subjects.ensure
-            found = await find(given[4])
-            await work()
-
-            async def as_found(_iin: str) -> Any:
-                return found
-
-            self.subjects.ensure = as_found  # type: ignore[method-assign]
-            try:
-                return await ensure(self, *given, **named)
-            finally:
-                self.subjects.ensure = find  # type: ignore[method-assign]
-        return await ensure(self, *given, **named)
+            await waiting.pop()()
+        return await intend(self, *given, **named)
 
     monkeypatch.setattr(Ledger, "intend", then_intend)
     return waiting
