@@ -218,11 +218,20 @@ class ThirdParty:
         return root
 
     def fault(self, fault: etree._Element) -> RequestRefused:
-        """A SOAP fault, with the local name of its code and never its text."""
+        """A SOAP fault, with the local name of its code and never its text.
+
+        Raises AnswerUnreadable for one that refuses nothing: their service broke down, and what became of the message is
+        not known.
+        """
+        code = self.fault_code(fault)
+        # SOAP 1.1 §4.4: `Server` is no fault of the message, and without a detail its body was not even looked at.
+        detail = self.child(fault, "detail")
+        if (code or "").partition(".")[0] == "Server" and (detail is None or len(detail) == 0):
+            raise self.unreadable("a fault of their server without a detail")
         return RequestRefused(
             f"{self.name} refused the message with a SOAP fault: compare the recipient's settings "
             "with their description of the service",
-            their_code=self.fault_code(fault),
+            their_code=code,
         )
 
     def fault_code(self, fault: etree._Element) -> str | None:

@@ -143,6 +143,8 @@ def _contribution(node: etree._Element) -> dict[str, Any]:
 def _fault(fault: etree._Element) -> RequestRefused:
     """Their fault, with its code where that is one and never its text."""
     detail = CENTER.child(fault, "detail", FAULT)
+    if detail is None:
+        return CENTER.fault(fault)
     return RequestRefused(
         "SmartBridge refused the message: compare sender, service, route and signatures with its description",
         their_code=_plain(CENTER.value(detail, "errorCode") or "") or CENTER.fault_code(fault),

@@ -146,7 +146,11 @@ class Flow:
 
     async def _fail(self, intent: Intent, reply: Reply | None, error: ThirdPartyError, memo: Memo) -> None:
         error.disclosure = intent.id
-        their_code = error.their_code if isinstance(error, Rejected) else None
+        their_code = None
+        if isinstance(error, Rejected):
+            their_code = error.their_code
+            if reply is not None:
+                self.transport.answered(intent.decision.asked.recipient, reply)
         await self.ledger.conclude(
             intent, Outcome(result_of(error), error.code, reply, their_code=their_code), memo.of(error)
         )
