@@ -220,8 +220,8 @@ class ThirdParty:
     def fault(self, fault: etree._Element) -> RequestRefused:
         """A SOAP fault, with the local name of its code and never its text.
 
-        Raises AnswerUnreadable for one that refuses nothing: their service broke down, and what became of the message is
-        not known.
+        Raises AnswerUnreadable for one that refuses nothing: their service broke down, and what became of the message
+        is not known.
         """
         code = self.fault_code(fault)
         # SOAP 1.1 §4.4: `Server` is no fault of the message, and without a detail its body was not even looked at.
