@@ -23,8 +23,9 @@ from qaqpa.errors import (
     Rejected,
     RequestRefused,
     RightsRefused,
+    WrongExchange,
 )
-from qaqpa.model.disclosure import Extract, Reply, Report
+from qaqpa.model.disclosure import Exchange, Extract, Reply, Report
 
 ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
 CONTENT_TYPE = "text/xml; charset=utf-8"
@@ -147,6 +148,14 @@ class ThirdParty:
     def unreadable(self, what: str) -> AnswerUnreadable:
         """The error for an answer that is not of their format; `what` is a word of ours, never of the answer."""
         return AnswerUnreadable(f"{self.name}'s answer cannot be read ({what}): {self.unsettled}")
+
+    def answers(self, said: str | None, exchange: Exchange) -> None:
+        """Returns when `said`, which the answer repeats of its request, is the number of ours. Raises WrongExchange."""
+        if said is None or said.lower() != exchange.id:
+            raise WrongExchange(
+                f"{self.name}'s answer is to another request than the one sent, and nothing of it is believed: "
+                f"{self.unsettled}"
+            )
 
     def _refused(self, status: int) -> Rejected:
         code = f"http-{status}"

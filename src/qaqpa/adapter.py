@@ -65,8 +65,14 @@ class Adapter(Protocol):
         Raises InvalidRequest when a value cannot be written in their format.
         """
 
-    def decode(self, operation: str, reply: Reply) -> Report:
-        """What the reply says. Raises Rejected (or a kind of it) or AnswerUnreadable; never anything else."""
+    def decode(self, operation: str, reply: Reply, exchange: Exchange, /) -> Report:
+        """What the reply says; `exchange` is the one that the message was encoded with.
+
+        Raises Rejected (or a kind of it) or AnswerUnreadable; never anything else. Where the format says which request
+        is answered, an answer to another one is WrongExchange, a kind of AnswerUnreadable: an old answer, however well
+        signed, must not pass for one to this request. A Rejected made of a server error (HTTP 5xx) counts as an answer,
+        anything else made of one as a failure of the third party.
+        """
 
 
 class SignedPart(StrEnum):
@@ -101,10 +107,10 @@ class SigningAdapter(Protocol):
     async def sign(self, operation: str, message: Message, signer: Signer) -> Message:
         """What `encode` made, signed as their format wants it. Raises SigningFailed."""
 
-    async def check(self, operation: str, reply: Reply, signer: Signer) -> None:
+    async def check(self, operation: str, reply: Reply, signer: Signer, exchange: Exchange, /) -> None:
         """Returns when what `decode` reads of the reply is signed by the third party, or the reply is a refusal.
 
-        Raises what `decode` raises, SignatureRefused and Unsettled.
+        `exchange` as for `decode`. Raises what `decode` raises, SignatureRefused and Unsettled.
         """
 
 

@@ -181,6 +181,20 @@ async def test_a_fault_is_told_and_never_guessed(house: House, fault: Fault, exp
         assert kept(gateway) == 0
 
 
+async def test_an_answer_that_somebody_kept_does_not_pass_for_one_to_this_request(house: House) -> None:
+    async with house.gateway() as gateway:
+        await consented(house, gateway)
+        assert (await ask(gateway)).report["contributions"]
+        house.ppc.fault = Fault.STALE  # signed by the centre, and about the same person
+        error = await fails(gateway)
+        assert (type(error), error.code) == (errors.WrongExchange, "wrong_exchange")
+        outcome = house.entries(gateway, "outcome")[-1]
+        assert (outcome["result"], outcome["code"], outcome["intent"]) == (
+            "unknown", "wrong_exchange", error.disclosure,
+        )  # fmt: skip
+        assert kept(gateway) == 1, "what is not believed is no evidence"
+
+
 async def test_a_wrong_sender_is_refused_with_smartbridges_code(house: House) -> None:
     house.environ["QAQPA_PPC_PASSWORD"] = "wrong"
     async with house.gateway() as gateway:

@@ -18,6 +18,7 @@ from qaqpa.errors import (
     QaqpaError,
     SubjectNotFound,
     ThirdPartyError,
+    WrongExchange,
     WrongSubject,
 )
 from qaqpa.model.disclosure import Disclosure
@@ -144,6 +145,13 @@ async def test_an_answer_about_another_person_is_kept_back(house: House) -> None
     for operation in ("credit_report", "contributions"):
         with pytest.raises(WrongSubject):
             await ask(house, operation)
+
+
+async def test_pension_data_that_were_given_before_do_not_pass_for_an_answer(house: House) -> None:
+    await ask(house, "contributions")
+    house.scb.fault = Fault.STALE
+    with pytest.raises(WrongExchange):
+        await ask(house, "contributions")
 
 
 @pytest.mark.parametrize("password", ["canary-password", None])

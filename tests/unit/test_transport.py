@@ -366,26 +366,6 @@ async def test_server_errors_open_the_breaker_and_other_answers_close_it() -> No
     assert states == [BreakerState.CLOSED] * 3 + [BreakerState.OPEN]
 
 
-async def test_a_server_error_that_is_read_as_an_answer_is_no_failure() -> None:
-    clock, refusal = Ticking(), Reply(500, b"refused")
-    channel = Scripted(*[refusal] * 10, Reply(500, b"?"), refusal, Reply(502, b"?"))
-    door = transport(channel, clock=clock, failures=2)
-    for _ in range(10):
-        door.answered("bureau", await door.send(sealed()))
-        assert door.breaker_state("bureau") is BreakerState.CLOSED
-    await door.send(sealed())  # nobody came to read it
-    door.answered("bureau", OK)
-    assert await door.send(sealed()) is refusal
-    assert door.breaker_state("bureau") is BreakerState.OPEN, "two in a row that nobody has read"
-    clock.now += 30
-    await door.send(sealed())  # the one try; its caller goes away before it is read
-    assert door.breaker_state("bureau") is BreakerState.OPEN
-    clock.now += 30
-    channel.script.append(refusal)
-    door.answered("bureau", await door.send(sealed()))
-    assert door.breaker_state("bureau") is BreakerState.CLOSED
-
-
 async def test_the_rate_limit_refuses_before_anything_is_sent_and_is_no_failure_of_the_recipient() -> None:
     clock, channel = Ticking(), Scripted()
     door = transport(channel, clock=clock, failures=1, per_second=2, burst=1, wait_s=0)

@@ -104,16 +104,16 @@ class PensionCenter:
         signed = await signer.enveloped(wire.inner(message.body))
         return replace(message, body=await signer.wsse(wire.with_inner(message.body, signed)))
 
-    async def check(self, operation: str, reply: Reply, signer: Signer) -> None:
+    async def check(self, operation: str, reply: Reply, signer: Signer, exchange: Exchange) -> None:
         """An answer with data is signed by the centre. Raises what `decode` raises, SignatureRefused, Unsettled."""
         # A fault or another status holds nothing about anybody and is not signed: it is a refusal. That a person has no
         # contributions is said in the data, and is believed only if it is signed.
         with suppress(NoReport):
-            self.decode(operation, reply)
+            self.decode(operation, reply, exchange)
         if self._settings.body_signed:
             await signer.verify(reply.body, SignedPart.BODY)
-        await signer.verify(wire.alone(wire.answered(reply.body)), SignedPart.ROOT)
+        await signer.verify(wire.alone(wire.answered(reply.body, exchange)), SignedPart.ROOT)
 
-    def decode(self, _operation: str, reply: Reply) -> Report:
+    def decode(self, _operation: str, reply: Reply, exchange: Exchange) -> Report:
         """What the centre says. Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else."""
-        return wire.CENTER.decoded(reply, lambda answer: wire.contributions(answer.body))
+        return wire.CENTER.decoded(reply, lambda answer: wire.contributions(answer.body, exchange))

@@ -16,7 +16,7 @@ from lxml import etree
 
 from qaqpa.errors import NoReport, Rejected, RequestRefused, SigningFailed
 from qaqpa.model import vocabulary
-from qaqpa.model.disclosure import Report
+from qaqpa.model.disclosure import Exchange, Report
 from qaqpa_adapters.soap import ThirdParty, children, envelope, leaf, to_bytes
 
 CHANNEL = "http://bip.bee.kz/SyncChannel/v10/Types"
@@ -93,10 +93,15 @@ def alone(data: etree._Element) -> bytes:
 # --- reading ---------------------------------------------------------------------------------------
 
 
-def answered(answer: bytes) -> etree._Element:
+def answered(answer: bytes, exchange: Exchange) -> etree._Element:
     """The answer's `data`. Raises Rejected for a fault or another status than success, AnswerUnreadable."""
     opened = CENTER.open_answer(answer, namespace=CHANNEL, element="SendMessageResponse", fault=_fault)
     response = CENTER.need(opened, "response")
+    # SmartBridge's own word for which message is answered. Not every service behind it fills it in, and a body that is
+    # not signed can be changed on its way: what binds the answer is the number in its signed data.
+    correlation = CENTER.value(response, "responseInfo", "correlationId")
+    if correlation is not None:
+        CENTER.answers(correlation, exchange)
     code = CENTER.needed_value(response, "responseInfo", "status", "code")
     if code != SUCCESS:
         raise Rejected(
@@ -106,9 +111,10 @@ def answered(answer: bytes) -> etree._Element:
     return CENTER.need(response, "responseData", "data")
 
 
-def contributions(answer: bytes) -> Report:
+def contributions(answer: bytes, exchange: Exchange) -> Report:
     """What the centre says of a person's contributions. Raises NoReport where it knows of none."""
-    data = answered(answer)
+    data = answered(answer, exchange)
+    CENTER.answers(CENTER.needed_value(data, "requestNumber"), exchange)
     iin = CENTER.needed_value(data, "requestIin")
     code = CENTER.needed_value(data, "responseCode")
     if code in NONE_FOUND:

@@ -28,7 +28,7 @@ from qaqpa.errors import (
     SubjectNotFound,
 )
 from qaqpa.model import vocabulary
-from qaqpa.model.disclosure import Reply, Report
+from qaqpa.model.disclosure import Exchange, Reply, Report
 from qaqpa_adapters.soap import children, own_value
 from qaqpa_adapters.state_credit_bureau.mtom import INCLUDE, Package, unpack
 from qaqpa_adapters.state_credit_bureau.wire import BUREAU, REGISTERS, REPORTS
@@ -152,8 +152,11 @@ RETURNED: Mapping[str, frozenset[str]] = MappingProxyType(
 """By operation: the fields that an answer may hold."""
 
 
-def credit_report(reply: Reply) -> Report:
-    """requestXmlCreditReportResponse. Raises as ThirdParty.decoded says, or what that turns into AnswerUnreadable."""
+def credit_report(reply: Reply, _exchange: Exchange) -> Report:
+    """requestXmlCreditReportResponse, which repeats nothing of the request but the IIN.
+
+    Raises as ThirdParty.decoded says, or what that turns into AnswerUnreadable.
+    """
     package = unpack(reply, BUREAU.unreadable)
     answer = BUREAU.open_answer(package.root, namespace=REPORTS, element="requestXmlCreditReportResponse", fault=_fault)
     document = _document(BUREAU.need(answer, "return"), package)
@@ -165,11 +168,12 @@ def credit_report(reply: Reply) -> Report:
     return _report(data, about=iin)
 
 
-def contributions(reply: Reply) -> Report:
-    """getPensionInfoResponse: the pension centre's `data`."""
+def contributions(reply: Reply, exchange: Exchange) -> Report:
+    """getPensionInfoResponse: the pension centre's `data`, which repeats the request's number."""
     package = unpack(reply, BUREAU.unreadable)
     answer = BUREAU.open_answer(package.root, namespace=REGISTERS, element="getPensionInfoResponse", fault=_fault)
     data = BUREAU.need(answer, *_DATA)
+    BUREAU.answers(BUREAU.needed_value(data, "requestNumber"), exchange)
     code = BUREAU.needed_value(data, "responseCode")
     if code == _NOT_FOUND:
         raise NoReport(

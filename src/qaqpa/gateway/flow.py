@@ -122,7 +122,7 @@ class Flow:
             sent_at = perf_counter()
             reply = await self.transport.send(sealed)
             wire_ms = (perf_counter() - sent_at) * 1000
-            report = await read_answer(adapter, operation, reply, signer, request.iin)
+            report = await read_answer(adapter, operation, reply, signer, exchange, request.iin)
             # 3.2 again: the caller gets from the answer what its purpose needs.
             answer, returned, cut = cut_report(report.data, route.returns)
         except ThirdPartyError as error:
@@ -212,10 +212,13 @@ def request_asks(caller: CallerId, request: DisclosureRequest) -> Asked:
 
 
 @metrics.timed_async("decode")
-async def read_answer(adapter: Adapter, operation: Operation, reply: Reply, signer: Signer | None, iin: str) -> Report:
+async def read_answer(
+    adapter: Adapter, operation: Operation, reply: Reply, signer: Signer | None, exchange: Exchange, iin: str
+) -> Report:
     """The report in `reply`, its signatures checked first where the operation wants them.
 
-    An answer about another person is kept from the caller (WrongSubject).
+    An answer about another person is kept from the caller (WrongSubject), one to another request is not believed
+    (WrongExchange).
     """
     if 300 <= reply.status < 400:
         raise RequestRefused("the recipient answered with a redirect, which is never followed; correct its address")
@@ -223,8 +226,8 @@ async def read_answer(adapter: Adapter, operation: Operation, reply: Reply, sign
         if operation.signed:
             if signer is None or not isinstance(adapter, SigningAdapter):
                 raise SignatureRefused("there is no signer to check the answer with; nothing of it is believed")
-            await adapter.check(operation.name, reply, signer)
-        report = adapter.decode(operation.name, reply)
+            await adapter.check(operation.name, reply, signer, exchange)
+        report = adapter.decode(operation.name, reply, exchange)
     except AnswerUnreadable:
         if reply.status >= 500:
             raise ThirdPartyFault(f"the recipient answered with HTTP {reply.status}") from None
