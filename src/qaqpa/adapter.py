@@ -39,6 +39,8 @@ class Operation:
     """The third party treats a repeated message as one: only then may a message that perhaps left be sent again."""
     signed: bool = False
     """Its messages are signed and the signatures of its answers are checked: the adapter is a `SigningAdapter`."""
+    kdp: bool = False
+    """Its messages can carry the consent's КДП token (94-V art. 8(1)); a route decides whether they do."""
     keeps_answer: bool = False
     """The answer's bytes are evidence (a signed statement of the third party's) and are kept, sealed."""
 
@@ -128,6 +130,7 @@ def operation(
     returns: Iterable[str] = (),
     idempotent: bool = False,
     signed: bool = False,
+    kdp: bool = False,
     keeps_answer: bool = False,
 ) -> Operation:
     """An operation from plain paths; `uses` adds to `needs`."""
@@ -140,6 +143,7 @@ def operation(
         returns=frozenset(FieldPath(path) for path in returns),
         idempotent=idempotent,
         signed=signed,
+        kdp=kdp,
         keeps_answer=keeps_answer,
     )
 

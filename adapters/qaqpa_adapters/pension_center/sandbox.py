@@ -90,6 +90,8 @@ class PensionCenterSandbox(Sandbox[Question]):
         self.service_id = "GCVP_SANDBOX"
         self.route_id = "GCVP"
         self.signing = Signing.GOOD
+        self.wants_token = False
+        """Every call must carry a КДП token and the key that it is checked with."""
         self.answered = 0
         """Answers with contributions."""
         self.operator = key_pair("operator")
@@ -151,6 +153,8 @@ class PensionCenterSandbox(Sandbox[Question]):
             raise _RefusedError("SCSE004", "no such service")
         if request.findtext("requestInfo/routeId") != self.route_id:
             raise _RefusedError("SCSE004", "no such route")
+        if self.wants_token and not (data.findtext("kdpToken") and data.findtext("publicKey")):
+            raise _RefusedError("SCSE007", "no КДП token")
         try:
             uuid.UUID(request.findtext("requestInfo/messageId") or "")
             datetime.fromisoformat(request.findtext("requestInfo/messageDate") or "")

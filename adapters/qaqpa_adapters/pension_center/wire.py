@@ -16,6 +16,7 @@ from lxml import etree
 
 from qaqpa.errors import NoReport, Rejected, RequestRefused, SigningFailed
 from qaqpa.model import vocabulary
+from qaqpa.model.consent import KdpToken
 from qaqpa.model.disclosure import Exchange, Report
 from qaqpa_adapters.soap import ThirdParty, children, envelope, leaf, to_bytes
 
@@ -38,7 +39,9 @@ _CODE = re.compile(r"[A-Z][A-Z_]{0,30}[0-9]{0,6}")
 # --- writing ---------------------------------------------------------------------------------------
 
 
-def send_message(info: Mapping[str, str], sender: Mapping[str, str], data: Mapping[str, str]) -> bytes:
+def send_message(
+    info: Mapping[str, str], sender: Mapping[str, str], properties: Mapping[str, str], data: Mapping[str, str]
+) -> bytes:
     """SendMessage with its parts in their order, without signatures; the inner elements have no namespace."""
     root, _, body = envelope({"typ": CHANNEL})
     request = etree.SubElement(etree.SubElement(body, f"{{{CHANNEL}}}SendMessage"), "request")
@@ -48,10 +51,22 @@ def send_message(info: Mapping[str, str], sender: Mapping[str, str], data: Mappi
     who = etree.SubElement(head, "sender")
     for name, text in sender.items():
         leaf(who, name, text)
+    for key, value in properties.items():
+        pair = etree.SubElement(head, "properties")
+        leaf(pair, "key", key)
+        leaf(pair, "value", value)
     asked = etree.SubElement(etree.SubElement(request, "requestData"), "data")
     for name, text in data.items():
         leaf(asked, name, text)
     return to_bytes(root)
+
+
+def kdp(token: KdpToken) -> dict[str, str]:
+    """What calls for the state's data carry of a КДП consent, behind the rest of `data`.
+
+    The names are known; that they stand there is what clients of other services on the bus do.
+    """
+    return {"kdpToken": token.token, "publicKey": token.public_key}
 
 
 def date_time(at: datetime) -> str:

@@ -11,7 +11,7 @@ and the answer serves nobody), StoreError (nothing left, unless it names a discl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from time import perf_counter
@@ -39,6 +39,7 @@ from qaqpa.gateway.remembered import Memo, Remembered
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.answers import Once
 from qaqpa.minimise import Context, cut_report, minimise, present
+from qaqpa.model.consent import KdpToken
 from qaqpa.model.decision import Asked, Decision, Result
 from qaqpa.model.disclosure import Disclosure, Exchange, Extract, Intent, Json, Message, Outcome, Reply, Report
 from qaqpa.model.identifiers import CallerId, DisclosureId, RecipientId, uuid7
@@ -75,6 +76,8 @@ class Flow:
     """What was answered before."""
     still_holds: Callable[[Decision], StillHolds]
     """Whether, in the transaction of the intent, what a decision rested on is as it was."""
+    kdp_token: Callable[[str], Awaitable[KdpToken | None]]
+    """The КДП token that was recorded with a consent."""
     shadow: Callable[[Decision, Route | None, Facts], Decision]
     """Notes on a decision what a draft of the policy would have decided; changes nothing else and never fails."""
 
@@ -93,7 +96,7 @@ class Flow:
         self.transport.require(asked.recipient)
 
         # 3.2: only what the purpose needs, in the recipient's own format.
-        extract = minimised(data, route, decision, self.policy.day(facts.now))
+        extract = minimised(data, route, decision, self.policy.day(facts.now), await self._kdp_token(route, decision))
         holds = self.still_holds(decision)
         # Paid for once, disclosed once: where the route says so, a fresh report serves the same purpose again.
         memo = self.remembered.about(route, decision, extract, request.iin, once)
@@ -144,6 +147,17 @@ class Flow:
         refusal = await self.ledger.refuse(decision, known, request.iin, stated=stated)
         raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
 
+    async def _kdp_token(self, route: Route, decision: Decision) -> KdpToken | None:
+        """The consent's КДП token, where the route passes it. Raises InvalidRequest where none is on record."""
+        if not route.kdp or decision.consent is None:
+            return None
+        token = await self.kdp_token(decision.consent)
+        if token is None:
+            raise InvalidRequest(
+                ["consent: the route passes its КДП token and none is on record; record the consent with evidence.kdp"]
+            )
+        return token
+
     async def _fail(self, intent: Intent, reply: Reply | None, error: ThirdPartyError, memo: Memo) -> None:
         error.disclosure = intent.id
         their_code = None
@@ -156,10 +170,12 @@ class Flow:
         )
 
 
-def minimised(data: Mapping[str, Json], route: Route, decision: Decision, day: date) -> Extract:
+def minimised(
+    data: Mapping[str, Json], route: Route, decision: Decision, day: date, kdp: KdpToken | None = None
+) -> Extract:
     """What the route passes; the consent is confirmed only where one was found and checked."""
     confirmed = decision.consent is not None
-    return minimise(data, route.fields, consent_confirmed=confirmed, context=Context(day))
+    return minimise(data, route.fields, consent_confirmed=confirmed, context=Context(day), kdp=kdp)
 
 
 @metrics.timed_async("encode")

@@ -20,6 +20,7 @@ import inspect
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +32,7 @@ from pydantic import ValidationError
 from qaqpa.adapter import Adapter, SignedPart, SigningAdapter
 from qaqpa.errors import AnswerUnreadable, InvalidRequest, Rejected, SignatureRefused, WrongExchange
 from qaqpa.model import vocabulary
+from qaqpa.model.consent import KdpToken
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.identifiers import DisclosureId
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
@@ -173,6 +175,14 @@ class AdapterContract:
                 rest = [text for other in example.fields if other != path for text in _texts(example, other)]
                 stale = [value for value in old if value not in "\n".join(rest) and value in "\n".join(texts)]
                 assert not stale, f"{name}: a value of {path} that is not in the extract"
+
+    def test_the_token_of_a_consent_is_written_only_where_that_is_declared(self) -> None:
+        token, key = f"token{MARKUP}", f"key{MARKUP}"
+        for name, example in self.examples.items():
+            given = replace(example, kdp=KdpToken.model_construct(token=token, public_key=key))
+            texts = self.strings(self.adapter.encode(name, given, EXCHANGE))
+            written = [any(each in text for text in texts) for each in (token, key)]
+            assert written == [self.adapter.operations[name].kdp] * 2, f"{name}: the token, or the key to it"
 
     # --- decode ---
 
