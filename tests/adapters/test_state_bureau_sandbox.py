@@ -64,7 +64,7 @@ async def ask(client, bureau, service=REPORT, *, iin=IIN, change=None, headers=N
         bureau.environment[variable],
         content=text.encode(),
         headers={"Content-Type": "text/xml; charset=utf-8", **(headers or {})},
-        **{"auth": (bureau.client_id, bureau.password), **options},
+        **{"auth": (bureau.user, bureau.password), **options},
     )
 
 
@@ -131,7 +131,7 @@ async def test_contributions_are_six_and_their_employer_is_nobody(bureau, client
 
 @SERVICES
 async def test_a_wrong_login_is_refused_by_http(bureau, client, service):
-    for login in ((bureau.client_id, "x"), ("x", bureau.password), None):
+    for login in ((bureau.user, "x"), ("x", bureau.password), None):
         assert (await ask(client, bureau, service, auth=login)).status_code == 401
     assert [(call.accepted, call.problem) for call in bureau.calls] == [(False, "login refused")] * 3
     assert (bureau.billed, bureau.queries.total()) == (0, 0)

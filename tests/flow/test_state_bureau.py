@@ -168,7 +168,7 @@ async def test_the_login_is_shown_nowhere_neither_a_wrong_one_nor_the_right_one(
     else:
         said = repr(await ask(house, "credit_report"))
     secret = password or house.scb.password
-    login = base64.b64encode(f"{house.scb.client_id}:{secret}".encode()).decode()
+    login = base64.b64encode(f"{house.scb.user}:{secret}".encode()).decode()
     async with house.gateway() as gateway:
         said += json.dumps(house.entries(gateway)) + caplog.text
     files = [path.read_bytes() for path in house.home.rglob("*") if path.is_file()]
