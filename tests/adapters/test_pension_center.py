@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import pytest
+import xmlsec
 from lxml import etree
 from pydantic import SecretStr
 from test_contract import example
@@ -28,6 +29,7 @@ from qaqpa.testing.sandbox import Arrival
 from qaqpa.testing.signing import key_pair
 from qaqpa_adapters.pension_center import PensionCenter, PensionCenterSettings, wire
 from qaqpa_adapters.pension_center.sandbox import PensionCenterSandbox, Signing
+from signed import signed_by_xmlsec
 
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 TYPES = "http://bip.bee.kz/SyncChannel/v10/Types"
@@ -250,6 +252,17 @@ async def test_the_bus_need_not_say_which_message_is_answered_when_the_data_do()
     body = signed_anew(OURS_ON_THE_BUS, b"<correlationId><")
     await ADAPTER.check("contributions", reply(body), OURS, EXCHANGE)
     assert ADAPTER.decode("contributions", reply(body), EXCHANGE).reference == "R-77"
+
+
+async def test_data_that_are_signed_inclusively_with_namespaces_of_their_own_are_believed() -> None:
+    inside = data("FOUND", ROWS).replace(b"<data>", b'<data xmlns:ns2="urn:unused" xmlns:ns3="urn:too">')
+    inclusively = xmlsec.constants.TransformInclC14NWithComments
+    signed = signed_by_xmlsec(inside, SignedPart.ROOT, key_pair("pension centre"), how=inclusively)
+    body = THEIRS.sign(answer(signed), SignedPart.BODY)
+    await ADAPTER.check("contributions", reply(body), OURS, EXCHANGE)
+    with pytest.raises(SignatureRefused):
+        tampered = THEIRS.sign(answer(signed.replace(b"58551.95", b"98551.95")), SignedPart.BODY)
+        await ADAPTER.check("contributions", reply(tampered), OURS, EXCHANGE)
 
 
 async def test_that_nothing_is_known_is_believed_when_signed() -> None:

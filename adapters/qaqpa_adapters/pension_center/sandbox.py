@@ -7,6 +7,7 @@ invented contributions here.
 
 from __future__ import annotations
 
+import copy
 import hmac
 import random
 import re
@@ -142,7 +143,8 @@ class PensionCenterSandbox(Sandbox[Question]):
         ours = self.own.signer(self.operator)
         try:
             ours.require(body, SignedPart.BODY)
-            ours.require(etree.tostring(data, with_tail=False), SignedPart.ROOT)
+            alone = copy.deepcopy(data)  # without the namespaces of what stands around it
+            ours.require(etree.tostring(alone, with_tail=False), SignedPart.ROOT)
         except SignatureRefused:
             raise _RefusedError("SCSE005", "a signature is missing or wrong") from None
         info = {name: request.findtext(f"requestInfo/{name}") or "" for name in ("sender/senderId", "sender/password")}

@@ -98,10 +98,12 @@ def _our_data(root: etree._Element) -> etree._Element:
 
 
 def alone(data: etree._Element) -> bytes:
-    """`data` as a document of its own, without namespaces of what stood around it."""
+    """`data` as a document of its own, without namespaces of what stood around it.
+
+    Those that it declares itself stay, used or not: a signature that is canonicalised inclusively is over them too.
+    """
     document = copy.deepcopy(data)
     document.tail = None
-    etree.cleanup_namespaces(document)
     return etree.tostring(document, encoding="UTF-8")
 
 
