@@ -176,6 +176,8 @@ CASES = {
     "two data": Case(answer(data()).replace(b"<data>", b"<data/><data>"), AnswerUnreadable),
     "two answers": Case(answer(data()).replace(b"<response>", b"<response/><response>"), AnswerUnreadable),
     "an amount that is no number": Case(answer(data(rows=ROWS.replace("58226", "all"))), AnswerUnreadable),
+    "a contribution without its amount": Case(answer(data(rows=ROWS.replace("58226", ""))), AnswerUnreadable),
+    "a contribution without its date": Case(answer(data(rows=ROWS.replace("14.09.2026", "-"))), AnswerUnreadable),
     "a date that does not exist": Case(answer(data(rows=ROWS.replace("10-14", "02-30"))), AnswerUnreadable),
 }
 

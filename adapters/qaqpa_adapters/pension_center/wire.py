@@ -148,7 +148,7 @@ def contributions(answer: bytes, exchange: Exchange) -> Report:
     found: dict[str, Any] = {
         "reference": reference,
         "issued_at": CENTER.moment(CENTER.value(data, "responseDate")),
-        "contributions": [_contribution(node) for node in children(data, "deductionsDetailed")] or None,
+        "contributions": [_contribution(node) for node in children(data, "deductionsDetailed") if len(node)] or None,
     }
     checked = vocabulary.Report.model_validate(found)
     return Report(data=checked.model_dump(mode="json", exclude_none=True), about=iin, reference=reference)
@@ -156,8 +156,8 @@ def contributions(answer: bytes, exchange: Exchange) -> Report:
 
 def _contribution(node: etree._Element) -> dict[str, Any]:
     return {
-        "paid_on": CENTER.day(CENTER.value(node, "date")),
-        "amount": CENTER.money(CENTER.value(node, "amount")),
+        "paid_on": CENTER.day(CENTER.needed_value(node, "date")),
+        "amount": CENTER.money(CENTER.needed_value(node, "amount")),
         "employer": CENTER.value(node, "name"),
         "employer_bin": CENTER.value(node, "bin"),
     }
