@@ -41,14 +41,19 @@ def q(namespace: str, name: str) -> str:
 
 
 def signed_by_xmlsec(
-    document: bytes, part: SignedPart, pair: KeyPair, method: object = xmlsec.constants.TransformRsaSha256
+    document: bytes,
+    part: SignedPart,
+    pair: KeyPair,
+    method: object = xmlsec.constants.TransformRsaSha256,
+    *,
+    how: object = xmlsec.constants.TransformExclC14N,
 ) -> bytes:
     """As another party would: its own prefixes, line breaks in base64, the elements in their order."""
     root = etree.fromstring(document)
     key = pair.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    signature = xmlsec.template.create(root, xmlsec.constants.TransformExclC14N, method, ns="dsig")
+    signature = xmlsec.template.create(root, how, method, ns="dsig")
     certificate = base64.encodebytes(pair.certificate.public_bytes(serialization.Encoding.DER)).decode()
     context = xmlsec.SignatureContext()
     context.key = xmlsec.Key.from_memory(key, xmlsec.constants.KeyDataFormatPem)
@@ -71,6 +76,6 @@ def signed_by_xmlsec(
         token = etree.SubElement(info, q(WSSE, "SecurityTokenReference"))
         identifier = etree.SubElement(token, q(WSSE, "KeyIdentifier"), EncodingType=BASE64, ValueType=X509_V3)
         identifier.text = certificate
-    xmlsec.template.add_transform(reference, xmlsec.constants.TransformExclC14N)
+    xmlsec.template.add_transform(reference, how)
     context.sign(signature)
     return etree.tostring(root)

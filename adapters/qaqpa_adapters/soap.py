@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from lxml import etree
@@ -23,9 +23,11 @@ from qaqpa.errors import (
     Rejected,
     RequestRefused,
     RightsRefused,
+    WrongExchange,
 )
-from qaqpa.model.disclosure import Extract, Reply, Report
+from qaqpa.model.disclosure import Exchange, Extract, Reply, Report
 
+_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
 CONTENT_TYPE = "text/xml; charset=utf-8"
 
@@ -43,8 +45,13 @@ _RATIO = re.compile(r"-?[0-9]{1,9}(?:[.,][0-9]{1,20})?(?:E-?[0-9]{1,2})?")
 _DAY_FIRST = re.compile(r"^([0-9]{2})\.([0-9]{2})\.([0-9]{4})")
 _SHORT_HOUR = re.compile(r"(?<=^.{10} )(?=[0-9]:)")
 _ISO = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})([T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?(Z|[+-][0-9]{2}:[0-9]{2})?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})([T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
+_DECLARATION = re.compile(r"^<\?xml\s[^>]{0,200}\?>")
+_NOW, _LATEST = timedelta(hours=5), timedelta(hours=7)
+"""Kazakhstan's offset since 2024, and the greatest that it had (in summers until 2004)."""
+_MIDNIGHTS = frozenset({time(17), time(18), time(19)})
+"""Midnight in Kazakhstan as UTC, under each of its offsets."""
 _FAULT_CODE = re.compile(r"[A-Za-z.]{1,40}")
 
 
@@ -77,9 +84,9 @@ def local_name(node: etree._Element) -> str:
 
 
 def children(node: etree._Element | None, name: str) -> Iterator[etree._Element]:
-    """Children of this name, in order; none of an absent node."""
+    """Children of this name, in order; none of an absent node, and none that says of itself that it is nil."""
     if node is not None:
-        yield from (child for child in node if local_name(child) == name)
+        yield from (child for child in node if local_name(child) == name and child.get(_NIL) not in {"true", "1"})
 
 
 def own_value(node: etree._Element | None) -> str | None:
@@ -148,6 +155,14 @@ class ThirdParty:
         """The error for an answer that is not of their format; `what` is a word of ours, never of the answer."""
         return AnswerUnreadable(f"{self.name}'s answer cannot be read ({what}): {self.unsettled}")
 
+    def answers(self, said: str | None, exchange: Exchange) -> None:
+        """Returns when `said`, which the answer repeats of its request, is the number of ours. Raises WrongExchange."""
+        if said is None or said.lower() != exchange.id:
+            raise WrongExchange(
+                f"{self.name}'s answer is to another request than the one sent, and nothing of it is believed: "
+                f"{self.unsettled}"
+            )
+
     def _refused(self, status: int) -> Rejected:
         code = f"http-{status}"
         if status == 401:
@@ -189,6 +204,10 @@ class ThirdParty:
             raise self.unreadable(f"no {element} in the SOAP body")
         return body[0]
 
+    def parse_text(self, text: str) -> etree._Element:
+        """As `parse`, for a document that stands as text in another, whatever encoding it was written for."""
+        return self.parse(_DECLARATION.sub("", text.strip().removeprefix("\ufeff")).encode())
+
     def parse(self, document: bytes) -> etree._Element:
         """The root of an XML document. Raises AnswerUnreadable."""
         if len(document) > MAX_ANSWER:
@@ -218,11 +237,20 @@ class ThirdParty:
         return root
 
     def fault(self, fault: etree._Element) -> RequestRefused:
-        """A SOAP fault, with the local name of its code and never its text."""
+        """A SOAP fault, with the local name of its code and never its text.
+
+        Raises AnswerUnreadable for one that refuses nothing: their service broke down, and what became of the message
+        is not known.
+        """
+        code = self.fault_code(fault)
+        # SOAP 1.1 §4.4: `Server` is no fault of the message, and without a detail its body was not even looked at.
+        detail = self.child(fault, "detail")
+        if (code or "").partition(".")[0] == "Server" and (detail is None or len(detail) == 0):
+            raise self.unreadable("a fault of their server without a detail")
         return RequestRefused(
             f"{self.name} refused the message with a SOAP fault: compare the recipient's settings "
             "with their description of the service",
-            their_code=self.fault_code(fault),
+            their_code=code,
         )
 
     def fault_code(self, fault: etree._Element) -> str | None:
@@ -301,6 +329,11 @@ class ThirdParty:
         raise self.unreadable("a date that does not exist")
 
     def day(self, text: str | None) -> date | None:
-        """A date in dd.mm.yyyy or ISO form; a time behind it is dropped."""
+        """A date in dd.mm.yyyy or ISO form; a time behind it is dropped.
+
+        In UTC a day of Kazakhstan begins the evening before, and that is how some libraries write a mere date.
+        """
         found = self.moment(text)
+        if found is not None and found.tzinfo is UTC:
+            found += _LATEST if found.time() in _MIDNIGHTS else _NOW
         return None if found is None else found.date()

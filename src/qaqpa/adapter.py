@@ -39,6 +39,8 @@ class Operation:
     """The third party treats a repeated message as one: only then may a message that perhaps left be sent again."""
     signed: bool = False
     """Its messages are signed and the signatures of its answers are checked: the adapter is a `SigningAdapter`."""
+    kdp: bool = False
+    """Its messages can carry the consent's КДП token (94-V art. 8(1)); a route decides whether they do."""
     keeps_answer: bool = False
     """The answer's bytes are evidence (a signed statement of the third party's) and are kept, sealed."""
 
@@ -65,8 +67,14 @@ class Adapter(Protocol):
         Raises InvalidRequest when a value cannot be written in their format.
         """
 
-    def decode(self, operation: str, reply: Reply) -> Report:
-        """What the reply says. Raises Rejected (or a kind of it) or AnswerUnreadable; never anything else."""
+    def decode(self, operation: str, reply: Reply, exchange: Exchange, /) -> Report:
+        """What the reply says; `exchange` is the one that the message was encoded with.
+
+        Raises Rejected (or a kind of it) or AnswerUnreadable; never anything else. Where the format says which request
+        is answered, an answer to another one is WrongExchange, a kind of AnswerUnreadable: an old answer, however well
+        signed, must not pass for one to this request. A Rejected made of a server error (HTTP 5xx) counts as an answer,
+        anything else made of one as a failure of the third party.
+        """
 
 
 class SignedPart(StrEnum):
@@ -101,10 +109,10 @@ class SigningAdapter(Protocol):
     async def sign(self, operation: str, message: Message, signer: Signer) -> Message:
         """What `encode` made, signed as their format wants it. Raises SigningFailed."""
 
-    async def check(self, operation: str, reply: Reply, signer: Signer) -> None:
+    async def check(self, operation: str, reply: Reply, signer: Signer, exchange: Exchange, /) -> None:
         """Returns when what `decode` reads of the reply is signed by the third party, or the reply is a refusal.
 
-        Raises what `decode` raises, SignatureRefused and Unsettled.
+        `exchange` as for `decode`. Raises what `decode` raises, SignatureRefused and Unsettled.
         """
 
 
@@ -122,6 +130,7 @@ def operation(
     returns: Iterable[str] = (),
     idempotent: bool = False,
     signed: bool = False,
+    kdp: bool = False,
     keeps_answer: bool = False,
 ) -> Operation:
     """An operation from plain paths; `uses` adds to `needs`."""
@@ -134,6 +143,7 @@ def operation(
         returns=frozenset(FieldPath(path) for path in returns),
         idempotent=idempotent,
         signed=signed,
+        kdp=kdp,
         keeps_answer=keeps_answer,
     )
 

@@ -10,12 +10,13 @@ import asyncio
 import base64
 import os
 import secrets
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from qaqpa.errors import Blocked, ThirdPartyError, UsageError
+from qaqpa.errors import Blocked, NotConfigured, ThirdPartyError, UsageError
 from qaqpa.gateway import Gateway, load_setup
 from qaqpa.keys import Keyring
 from qaqpa.ledger.entries import Kind
@@ -167,18 +168,27 @@ def handovers_for(number: int, person: Person, today: date) -> dict[str, Any]:
 class Stands:
     """The stand-ins in their own process, which ends with this one."""
 
-    def __init__(self, process: asyncio.subprocess.Process, environment: dict[str, str], home: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], home: Path) -> None:
         self._process = process
-        self.environment = environment
         self._home = home
+        self.environment: dict[str, str] = orjson.loads(self._answer(b"}\n"))
+        """Where a gateway's configuration finds them."""
 
-    async def fail_next(self, name: str, fault: str, times: int = 1) -> None:
+    def fail_next(self, name: str, fault: str, times: int = 1) -> None:
         """Let the next answers of one stand-in suffer from a fault."""
-        if self._process.stdin is None or self._process.stdout is None:
-            raise UsageError("the sandboxes are not attached")
-        self._process.stdin.write(f"{name} {fault} {times}\n".encode())
-        await self._process.stdin.drain()
-        await self._process.stdout.readline()
+        if self._process.stdin is not None:
+            self._process.stdin.write(f"{name} {fault} {times}\n".encode())
+            self._process.stdin.flush()
+        self._answer(b"\n")
+
+    def _answer(self, end: bytes) -> bytes:
+        said = b""
+        while not said.endswith(end):
+            line = b"" if self._process.stdout is None else self._process.stdout.readline()
+            if not line:
+                raise NotConfigured("the stand-ins did not start, or ended: run `qaqpa sandbox` to see why")
+            said += line
+        return said
 
     def calls(self) -> list[dict[str, Any]]:
         """What reached them, by their own logs."""
@@ -222,35 +232,24 @@ def passphrase(home: Path) -> str:
     return path.read_text()
 
 
-@asynccontextmanager
-async def stands(config: Path, home: Path) -> AsyncIterator[Stands]:
-    """Start the stand-ins and stop them."""
-    command = (
-        sys.executable, "-m", "qaqpa", "sandbox", *SANDBOXES,
-        "--config", str(config), "--home", str(home), "--attached", "--json",
-    )  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+@contextmanager
+def stands(config: Path, home: Path, *names: str) -> Iterator[Stands]:
+    """Start the stand-ins of these names, or all that are installed, and stop them. Raises NotConfigured."""
+    command = (sys.executable, "-m", "qaqpa", "sandbox", *names, "--config", str(config), "--home", str(home))
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [*command, "--attached", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
-        text = b""
-        while not text.rstrip().endswith(b"}"):
-            line = await process.stdout.readline() if process.stdout else b""
-            if not line:
-                raise UsageError("the sandboxes did not start; run `qaqpa sandbox` to see why")
-            text += line
-        yield Stands(process, orjson.loads(text), home)
+        yield Stands(process, home)
     finally:
-        if process.stdin is not None:
-            process.stdin.close()
-        await process.wait()
+        process.communicate()  # the end of its standard input is its end
 
 
 async def run(config: Path, home: Path, *, count: int, progress: Progress) -> Summary:
     """The whole demonstration in `home`. Raises QaqpaError when anything but the expected goes wrong."""
     started = time.perf_counter()
     summary = Summary(people=count)
-    async with stands(config, home) as third_parties:
+    with stands(config, home, *SANDBOXES) as third_parties:
         setup = load_setup(config, home=home, environ={**os.environ, **third_parties.environment})
         if not setup.keyring_path.exists():
             Keyring.create(setup.keyring_path, setup.unlock).close()
@@ -316,7 +315,7 @@ async def _jobs(gateway: Gateway, third_parties: Stands, summary: Summary, count
     await asyncio.gather(*asked)
     # A bureau that errs: an answer about somebody else, one cut short, one that never comes whole.
     for fault in ("wrong_subject", "truncated", "server_error"):
-        await third_parties.fail_next("first-credit-bureau", fault)
+        third_parties.fail_next("first-credit-bureau", fault)
         await _ask(gateway, summary, "loan-scoring", next(requests_for(applicants[0], "good")))
     handovers = (ask("collections", handovers_for(number, person, now.date())) for number, person in enumerate(debtors))
     await asyncio.gather(*handovers)

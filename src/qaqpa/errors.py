@@ -40,7 +40,8 @@ they arise; none but these crosses a module's border.
     │   │   ├── ThirdPartyFault         third_party_fault       HTTP 5xx
     │   │   ├── AnswerTooLarge          answer_too_large
     │   │   └── AnswerUnreadable        answer_unreadable
-    │   │       └── SignatureRefused    signature_refused       the answer's signature does not hold
+    │   │       ├── SignatureRefused    signature_refused       the answer's signature does not hold
+    │   │       └── WrongExchange       wrong_exchange          an answer to another request
     │   ├── WrongSubject                wrong_subject           an answer about somebody else
     │   └── Rejected                    third_party_rejected    they answered no, with a code of theirs
     │       ├── SubjectNotFound         subject_not_found
@@ -363,6 +364,12 @@ class SignatureRefused(AnswerUnreadable):
     """The answer is not signed as agreed by one of the pinned certificates; nothing in it is believed."""
 
     code = "signature_refused"
+
+
+class WrongExchange(AnswerUnreadable):
+    """The answer is to another request than ours, perhaps one that somebody has kept; nothing in it is believed."""
+
+    code = "wrong_exchange"
 
 
 class WrongSubject(ThirdPartyError):

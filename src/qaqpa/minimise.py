@@ -16,6 +16,7 @@ from datetime import date
 from decimal import Decimal
 
 from qaqpa.config.recipients import FieldRule
+from qaqpa.model.consent import KdpToken
 from qaqpa.model.disclosure import Extract, Json
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 
@@ -161,8 +162,9 @@ def minimise(
     *,
     consent_confirmed: bool,
     context: Context,
+    kdp: KdpToken | None = None,
 ) -> Extract:
-    """What of `data` (nested groups, JSON values) the route's `rules` let through."""
+    """What of `data` (nested groups, JSON values) the route's `rules` let through; `kdp` where the route passes it."""
 
     def pass_or_withhold(path: FieldPath, value: Json) -> Json:
         rule = rules.get(path)
@@ -179,6 +181,7 @@ def minimise(
         # A field of a list may be passed for one item and withheld for another; it counts as passed.
         withheld=tuple(sorted(cut.dropped - cut.kept)),
         consent_confirmed=consent_confirmed,
+        kdp=kdp,
     )
 
 

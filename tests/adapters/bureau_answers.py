@@ -138,4 +138,4 @@ def written(operation: str, found: Extract | None = None, settings: FirstCreditB
 
 
 def read(operation: str, body: bytes, status: int = 200) -> Report:
-    return BUREAU.decode(operation, Reply(status, body, "text/xml"))
+    return BUREAU.decode(operation, Reply(status, body, "text/xml"), EXCHANGE)

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from qaqpa.model.disclosure import Extract, Reply, Report
 from qaqpa.model.vocabulary import FieldPath
+from qaqpa.testing.contract import EXCHANGE
 from qaqpa.testing.people import people
 from qaqpa_adapters.state_credit_bureau import StateCreditBureau, StateCreditBureauSettings
 
@@ -126,4 +127,4 @@ def extract(iin: Any = IIN, *, consent: bool = True) -> Extract:
 
 
 def read(operation: str, reply: Reply) -> Report:
-    return BUREAU.decode(operation, reply)
+    return BUREAU.decode(operation, reply, EXCHANGE)

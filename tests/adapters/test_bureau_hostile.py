@@ -51,8 +51,9 @@ def debt_error(code: str) -> bytes:
     return DEBT_ANSWER.replace(b"errorCode>0<", f"errorCode>{code}<".encode())
 
 
-def fault(code: str = "s:Server") -> bytes:
-    return soap(f"<S:Fault><faultcode>{code}</faultcode><faultstring>{IIN} сломан</faultstring></S:Fault>")
+def fault(code: str = "s:Server", detail: str = "") -> bytes:
+    inside = f"<faultcode>{code}</faultcode><faultstring>{IIN} сломан</faultstring>{detail}"
+    return soap(f"<S:Fault>{inside}</S:Fault>")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def fault(code: str = "s:Server") -> bytes:
         ("score", score_error("-1017"), 200, ConsentRefused, "-1017"),
         ("score", score_error("5"), 200, Rejected, "5"),
         ("debt_burden", debt_error("-3"), 200, Rejected, "-3"),
-        ("score", fault(), 500, RequestRefused, "Server"),
+        ("score", fault(detail="<detail><code>7</code></detail>"), 500, RequestRefused, "Server"),
         ("score", fault("S:Client.Auth"), 200, RequestRefused, "Client.Auth"),
         ("score", fault(f"S:{IIN}"), 500, RequestRefused, None),
         ("score", b"", 401, CredentialsRefused, "http-401"),
@@ -100,10 +101,14 @@ def test_every_code_in_the_tables_says_something_of_its_own() -> None:
 # --- what is hostile or broken ---------------------------------------------------------------------
 
 
-def test_a_server_error_without_a_fault_is_unsettled() -> None:
-    for body in (b"", SCORE_ANSWER, b"<html/>"):
-        with pytest.raises(AnswerUnreadable):
-            read("score", body, 503)
+@pytest.mark.parametrize(
+    "body",
+    [b"", SCORE_ANSWER, b"<html/>", fault(), fault("s:Server.Busy"), fault(detail="<detail>at line 7</detail>")],
+    ids=["empty", "an answer", "a page", "a fault of theirs", "a kind of it", "one that only says where it broke"],
+)
+def test_a_server_error_that_refuses_nothing_is_unsettled(body: bytes) -> None:
+    with pytest.raises(AnswerUnreadable):
+        read("score", body, 503)
 
 
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))

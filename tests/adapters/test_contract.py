@@ -19,7 +19,7 @@ from qaqpa.errors import AnswerUnreadable, InvalidRequest
 from qaqpa.minimise import Context, minimise
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.vocabulary import FieldPath
-from qaqpa.testing.contract import AdapterContract
+from qaqpa.testing.contract import EXCHANGE, AdapterContract
 from qaqpa.testing.people import people
 from qaqpa_adapters.demo_collector import DemoCollector, DemoCollectorSettings
 from qaqpa_adapters.first_credit_bureau import FirstCreditBureau
@@ -29,7 +29,8 @@ PENSION_ANSWER = (
     '<S:Envelope xmlns:S="http://schemas.xmlsoap.org/soap/envelope/"><S:Body>'
     '<n:SendMessageResponse xmlns:n="http://bip.bee.kz/SyncChannel/v10/Types"><response><responseInfo><status>'
     "<code>SCSS001</code></status></responseInfo><responseData><data><responseCode>FOUND</responseCode>"
-    "<requestIin>900101300017</requestIin><responseNumber>R-7781</responseNumber><deductionsDetailed>"
+    f"<requestNumber>{EXCHANGE.id}</requestNumber><requestIin>900101300017</requestIin>"
+    "<responseNumber>R-7781</responseNumber><deductionsDetailed>"
     "<bin>230340000017</bin><date>2026-10-14</date><name>ТОО «Пример»</name><amount>58551.95</amount>"
     "</deductionsDetailed></data></responseData></response></n:SendMessageResponse></S:Body></S:Envelope>"
 ).encode()
@@ -54,12 +55,14 @@ class TestFirstCreditBureau(AdapterContract):
         "score": Reply(200, SCORE_ANSWER, "text/xml; charset=utf-8"),
         "debt_burden": Reply(200, DEBT_ANSWER, "text/xml; charset=utf-8"),
     }
+    unbound = frozenset(replies)
 
 
 class TestStateCreditBureau(AdapterContract):
     adapter = STATE_BUREAU
     examples: ClassVar = {"credit_report": example("iin"), "contributions": example("iin")}
     replies: ClassVar = GOOD
+    unbound = frozenset({"credit_report"})
 
 
 class TestStateCreditBureauInPackages(TestStateCreditBureau):
@@ -81,6 +84,7 @@ class TestDemoCollector(AdapterContract):
         )
     }
     replies: ClassVar = {"handover": Reply(202, b'{"receipt":"DC-000001"}', "application/json")}
+    unbound = frozenset(replies)
 
 
 class TestPensionCenter(AdapterContract):
@@ -122,39 +126,43 @@ class Forgiving(Careless):
 
 
 class Gullible(Careless):
-    def decode(self, operation: str, reply: Reply) -> Report:
+    def decode(self, operation: str, reply: Reply, exchange: Exchange) -> Report:
         try:
-            return super().decode(operation, reply)
+            return super().decode(operation, reply, exchange)
         except AnswerUnreadable:
             return Report(data={})
 
 
 class Talkative(Careless):
-    def decode(self, operation: str, reply: Reply) -> Report:
+    def decode(self, operation: str, reply: Reply, exchange: Exchange) -> Report:
         try:
-            return super().decode(operation, reply)
+            return super().decode(operation, reply, exchange)
         except AnswerUnreadable:
             raise AnswerUnreadable(f"cannot read {reply.body!r}") from None
 
 
 class Chaining(Careless):
-    def decode(self, operation: str, reply: Reply) -> Report:
+    def decode(self, operation: str, reply: Reply, exchange: Exchange) -> Report:
         try:
-            return super().decode(operation, reply)
+            return super().decode(operation, reply, exchange)
         except AnswerUnreadable:
             raise AnswerUnreadable("cannot read") from ValueError(reply.body.decode("utf-8", "replace"))
 
 
 class Leaky(Careless):
-    def decode(self, operation: str, reply: Reply) -> Report:
+    def decode(self, operation: str, reply: Reply, exchange: Exchange) -> Report:
         if not reply.body:
             raise ValueError("empty")
-        return super().decode(operation, reply)
+        return super().decode(operation, reply, exchange)
+
+
+class Unbound(Careless):
+    """It says that its answers are bound to their requests, and does not look."""
 
 
 class Generous(Careless):
-    def decode(self, operation: str, reply: Reply) -> Report:
-        good = super().decode(operation, reply)
+    def decode(self, operation: str, reply: Reply, exchange: Exchange) -> Report:
+        good = super().decode(operation, reply, exchange)
         return Report(data={**good.data, "receipt": "r"}, about=good.about, reference=good.reference)
 
 
@@ -171,11 +179,13 @@ class Generous(Careless):
         (Chaining, "test_flipped_bits_do_no_harm"),
         (Leaky, "test_an_answer_of_another_form_is_refused"),
         (Generous, "test_a_good_reply_gives_only_what_is_declared"),
+        (Unbound, "test_an_answer_to_another_request_is_refused"),
         (Careless, "test_no_module_does_io_or_reaches_above_the_model"),
     ],
 )
 def test_the_contract_notices(faulty: type[Any], test: str) -> None:
-    held = type("Held", (TestFirstCreditBureau,), {"adapter": faulty(SETTINGS)})
+    unbound = frozenset[str]() if faulty is Unbound else TestFirstCreditBureau.unbound
+    held = type("Held", (TestFirstCreditBureau,), {"adapter": faulty(SETTINGS), "unbound": unbound})
     with pytest.raises((Exception, pytest.fail.Exception)):
         getattr(held(), test)()
     getattr(TestFirstCreditBureau(), test)()

@@ -82,9 +82,9 @@ def test_an_operation_that_the_agency_does_not_offer_is_refused():
 
 @pytest.mark.parametrize("status", [200, 202])
 def test_a_receipt_is_the_report(status):
-    report = ADAPTER.decode("handover", reply_of({"receipt": "DC-1", "iin": IIN, "more": 1}, status))
+    report = ADAPTER.decode("handover", reply_of({"receipt": "DC-1", "iin": IIN, "more": 1}, status), EXCHANGE)
     assert (report.data, report.about, report.reference) == ({"receipt": "DC-1"}, IIN, "DC-1")
-    assert ADAPTER.decode("handover", reply_of({"receipt": "DC-1"}, status)).about is None
+    assert ADAPTER.decode("handover", reply_of({"receipt": "DC-1"}, status), EXCHANGE).about is None
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_receipt_is_the_report(status):
 )
 def test_a_refusal_carries_the_agencys_code_and_never_its_text(status, body, error, code):
     with pytest.raises(Rejected) as caught:
-        ADAPTER.decode("handover", reply_of(body, status))
+        ADAPTER.decode("handover", reply_of(body, status), EXCHANGE)
     assert (type(caught.value), caught.value.their_code) == (error, code)
     assert IIN not in str(caught.value)
 
@@ -127,13 +127,13 @@ def test_a_refusal_carries_the_agencys_code_and_never_its_text(status, body, err
 )
 def test_anything_else_is_unreadable(status, body):
     with pytest.raises(AnswerUnreadable):
-        ADAPTER.decode("handover", reply_of(body, status))
+        ADAPTER.decode("handover", reply_of(body, status), EXCHANGE)
 
 
 @given(st.binary(max_size=200), st.integers(100, 599))
 def test_no_answer_whatever_raises_anything_else(body, status):
     try:
-        ADAPTER.decode("handover", Reply(status, body))
+        ADAPTER.decode("handover", Reply(status, body), EXCHANGE)
     except (Rejected, AnswerUnreadable):
         return
     assert status in {200, 202}

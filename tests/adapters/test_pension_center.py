@@ -7,19 +7,29 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import pytest
+import xmlsec
 from lxml import etree
 from pydantic import SecretStr
 from test_contract import example
 
 from qaqpa.adapter import SignedPart
-from qaqpa.errors import AnswerUnreadable, NoReport, Rejected, RequestRefused, SignatureRefused, SigningFailed
+from qaqpa.errors import (
+    AnswerUnreadable,
+    NoReport,
+    Rejected,
+    RequestRefused,
+    SignatureRefused,
+    SigningFailed,
+    WrongExchange,
+)
 from qaqpa.model.disclosure import Message, Reply
-from qaqpa.testing.contract import EXCHANGE
+from qaqpa.testing.contract import ANOTHER, EXCHANGE
 from qaqpa.testing.people import people
 from qaqpa.testing.sandbox import Arrival
 from qaqpa.testing.signing import key_pair
 from qaqpa_adapters.pension_center import PensionCenter, PensionCenterSettings, wire
 from qaqpa_adapters.pension_center.sandbox import PensionCenterSandbox, Signing
+from signed import signed_by_xmlsec
 
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 TYPES = "http://bip.bee.kz/SyncChannel/v10/Types"
@@ -35,7 +45,8 @@ THEIRS = key_pair("pension centre").signer(key_pair("operator"))
 def data(code: str = "FOUND", rows: str = "") -> bytes:
     """The answer's inner data, not signed."""
     return (
-        f"<data><responseCode>{code}</responseCode><requestNumber>n-1</requestNumber><requestIin>{IIN}</requestIin>"
+        f"<data><responseCode>{code}</responseCode><requestNumber>{EXCHANGE.id}</requestNumber>"
+        f"<requestIin>{IIN}</requestIin>"
         f"<responseDate>2026-11-23T11:00:00.000+05:00</responseDate><responseNumber>R-77</responseNumber>{rows}</data>"
     ).encode()
 
@@ -53,7 +64,8 @@ def answer(inside: bytes, *, status: str = "SCSS001") -> bytes:
     return (
         f'<?xml version="1.0" encoding="UTF-8"?><S:Envelope xmlns:S="{SOAP}"><S:Header/><S:Body>'
         f'<ns2:SendMessageResponse xmlns:ns2="{TYPES}"><response><responseInfo><messageId>m</messageId>'
-        f"<correlationId>c</correlationId><status><code>{status}</code><message>ok</message></status></responseInfo>"
+        f"<correlationId>{EXCHANGE.id}</correlationId><status><code>{status}</code><message>ok</message></status>"
+        "</responseInfo>"
         f"<responseData>{etree.tostring(etree.fromstring(inside), encoding='unicode')}</responseData></response>"
         "</ns2:SendMessageResponse></S:Body></S:Envelope>"
     ).encode()
@@ -130,8 +142,8 @@ async def test_a_message_without_its_data_is_not_signed() -> None:
 
 async def test_contributions_are_read_and_the_answer_is_believed() -> None:
     body = signed_answer()
-    await ADAPTER.check("contributions", reply(body), OURS)
-    report = ADAPTER.decode("contributions", reply(body))
+    await ADAPTER.check("contributions", reply(body), OURS, EXCHANGE)
+    report = ADAPTER.decode("contributions", reply(body), EXCHANGE)
     assert report.data == {
         "reference": "R-77",
         "issued_at": "2026-11-23T11:00:00+05:00",
@@ -164,6 +176,8 @@ CASES = {
     "two data": Case(answer(data()).replace(b"<data>", b"<data/><data>"), AnswerUnreadable),
     "two answers": Case(answer(data()).replace(b"<response>", b"<response/><response>"), AnswerUnreadable),
     "an amount that is no number": Case(answer(data(rows=ROWS.replace("58226", "all"))), AnswerUnreadable),
+    "a contribution without its amount": Case(answer(data(rows=ROWS.replace("58226", ""))), AnswerUnreadable),
+    "a contribution without its date": Case(answer(data(rows=ROWS.replace("14.09.2026", "-"))), AnswerUnreadable),
     "a date that does not exist": Case(answer(data(rows=ROWS.replace("10-14", "02-30"))), AnswerUnreadable),
 }
 
@@ -171,7 +185,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_what_is_no_report(case: Case) -> None:
     with pytest.raises(case.error) as raised:
-        ADAPTER.decode("contributions", reply(case.body, case.status))
+        ADAPTER.decode("contributions", reply(case.body, case.status), EXCHANGE)
     assert type(raised.value) is case.error
     assert getattr(raised.value, "their_code", None) == case.their_code
     assert IIN not in str(raised.value)
@@ -202,27 +216,74 @@ HOSTILE = {
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_an_answer_that_is_not_signed_as_agreed_is_not_believed(body: bytes) -> None:
     with pytest.raises(SignatureRefused) as raised:
-        await ADAPTER.check("contributions", reply(body), OURS)
+        await ADAPTER.check("contributions", reply(body), OURS, EXCHANGE)
     assert IIN not in str(raised.value)
 
 
+OLD = ANOTHER.id.encode()
+OURS_IN_DATA = f"<requestNumber>{EXCHANGE.id}<".encode()
+OURS_ON_THE_BUS = f"<correlationId>{EXCHANGE.id}<".encode()
+
+
+def signed_anew(old: bytes, new: bytes, code: str = "FOUND") -> bytes:
+    """An answer with another text in it, signed by them all the same."""
+    inside = THEIRS.sign(data(code, ROWS).replace(old, new), SignedPart.ROOT)
+    return THEIRS.sign(answer(inside).replace(old, new), SignedPart.BODY)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (signed_anew(OURS_IN_DATA, b"<requestNumber>" + OLD + b"<"), WrongExchange),
+        (signed_anew(OURS_IN_DATA, b"<requestNumber>" + OLD + b"<", "NOT_FOUND"), WrongExchange),
+        (signed_anew(OURS_ON_THE_BUS, b"<correlationId>" + OLD + b"<"), WrongExchange),
+        (signed_anew(OURS_IN_DATA, b"<requestNumber><"), AnswerUnreadable),
+    ],
+    ids=["an old answer", "an old word that nothing is known", "the bus took it for another", "it does not say which"],
+)
+async def test_a_signed_answer_to_another_request_is_not_believed(body: bytes, error: type[Exception]) -> None:
+    for exchange, wanted in ((EXCHANGE, error), (ANOTHER, WrongExchange)):
+        with pytest.raises(wanted) as raised:
+            await ADAPTER.check("contributions", reply(body), OURS, exchange)
+        assert type(raised.value) is wanted and IIN not in str(raised.value)
+        with pytest.raises(wanted):
+            ADAPTER.decode("contributions", reply(body), exchange)
+
+
+async def test_the_bus_need_not_say_which_message_is_answered_when_the_data_do() -> None:
+    body = signed_anew(OURS_ON_THE_BUS, b"<correlationId><")
+    await ADAPTER.check("contributions", reply(body), OURS, EXCHANGE)
+    assert ADAPTER.decode("contributions", reply(body), EXCHANGE).reference == "R-77"
+
+
+async def test_data_that_are_signed_inclusively_with_namespaces_of_their_own_are_believed() -> None:
+    inside = data("FOUND", ROWS).replace(b"<data>", b'<data xmlns:ns2="urn:unused" xmlns:ns3="urn:too">')
+    inclusively = xmlsec.constants.TransformInclC14NWithComments
+    signed = signed_by_xmlsec(inside, SignedPart.ROOT, key_pair("pension centre"), how=inclusively)
+    body = THEIRS.sign(answer(signed), SignedPart.BODY)
+    await ADAPTER.check("contributions", reply(body), OURS, EXCHANGE)
+    with pytest.raises(SignatureRefused):
+        tampered = THEIRS.sign(answer(signed.replace(b"58551.95", b"98551.95")), SignedPart.BODY)
+        await ADAPTER.check("contributions", reply(tampered), OURS, EXCHANGE)
+
+
 async def test_that_nothing_is_known_is_believed_when_signed() -> None:
-    await ADAPTER.check("contributions", reply(signed_answer("NOT_FOUND", "")), OURS)
+    await ADAPTER.check("contributions", reply(signed_answer("NOT_FOUND", "")), OURS, EXCHANGE)
 
 
 async def test_a_body_that_the_papers_say_is_not_signed() -> None:
     adapter = PensionCenter(SETTINGS.model_copy(update={"body_signed": False}))
     body = answer(THEIRS.sign(data("FOUND", ROWS), SignedPart.ROOT))
-    await adapter.check("contributions", reply(body), OURS)
+    await adapter.check("contributions", reply(body), OURS, EXCHANGE)
     with pytest.raises(SignatureRefused):
-        await adapter.check("contributions", reply(answer(data("FOUND", ROWS))), OURS)
+        await adapter.check("contributions", reply(answer(data("FOUND", ROWS))), OURS, EXCHANGE)
 
 
 @pytest.mark.parametrize("name", ["a fault", "the bus did not pass it on", "no person named", "two data"])
 async def test_a_refusal_is_not_signed_and_stays_a_refusal(name: str) -> None:
     case = CASES[name]
     with pytest.raises(case.error):
-        await ADAPTER.check("contributions", reply(case.body, case.status), OURS)
+        await ADAPTER.check("contributions", reply(case.body, case.status), OURS, EXCHANGE)
 
 
 @dataclass
@@ -243,11 +304,11 @@ class Listening:
 
 async def test_what_is_verified_is_what_is_read() -> None:
     body, listening = signed_answer(), Listening()
-    await ADAPTER.check("contributions", reply(body), listening)
+    await ADAPTER.check("contributions", reply(body), listening, EXCHANGE)
     assert [part for _, part in listening.verified] == [SignedPart.BODY, SignedPart.ROOT]
     assert listening.verified[0][0] == body
     again = etree.fromstring(listening.verified[1][0])
-    read = wire.answered(body)
+    read = wire.answered(body, EXCHANGE)
     assert etree.tostring(again, method="c14n") == etree.tostring(etree.fromstring(wire.alone(read)), method="c14n")
 
 
@@ -294,6 +355,6 @@ async def test_the_stand_ins_answers_are_believed_only_when_signed_well(
     arrival = Arrival(path=stand.paths[0], headers={"content-type": "text/xml"}, body=message.body)
     given = stand.answer(stand.examine(arrival), about=IIN)
     got = Reply(given.status, given.body, given.content_type)
-    assert len(ADAPTER.decode("contributions", got).data["contributions"]) == 6
+    assert len(ADAPTER.decode("contributions", got, EXCHANGE).data["contributions"]) == 6
     with nullcontext() if signing is Signing.GOOD else pytest.raises(SignatureRefused):
-        await ADAPTER.check("contributions", got, OURS)
+        await ADAPTER.check("contributions", got, OURS, EXCHANGE)

@@ -171,6 +171,8 @@ def test_a_report_of_another_shape_is_unreadable(inside: str) -> None:
         (f"<requestIin>{IIN}</requestIin>", ""),
         ("25000.00", "много"),
         ("2026-10-05", "2026-13-05"),
+        ("<date>2026-10-05</date>", ""),
+        ("25000.00", ""),
         ("<responseNumber>", "<responseNumber>1</responseNumber><responseNumber>"),
     ],
 )

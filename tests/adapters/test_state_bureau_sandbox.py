@@ -11,6 +11,7 @@ from sandbox_calls import IIN, SOAP, client_of
 
 from qaqpa.model.disclosure import Reply
 from qaqpa.model.identifiers import check_iin
+from qaqpa.testing.contract import EXCHANGE
 from qaqpa.testing.sandbox import Fault, another_iin
 from qaqpa_adapters.state_credit_bureau.report import contributions, credit_report
 from qaqpa_adapters.state_credit_bureau.sandbox import Form, StateCreditBureauSandbox
@@ -63,7 +64,7 @@ async def ask(client, bureau, service=REPORT, *, iin=IIN, change=None, headers=N
         bureau.environment[variable],
         content=text.encode(),
         headers={"Content-Type": "text/xml; charset=utf-8", **(headers or {})},
-        **{"auth": (bureau.client_id, bureau.password), **options},
+        **{"auth": (bureau.user, bureau.password), **options},
     )
 
 
@@ -85,7 +86,7 @@ async def test_each_service_answers_about_the_person_asked_in_each_form(service,
         response = await ask(client, bureau, service)
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("multipart/related") is (form is Form.XOP)
-        report = READERS[service](reply(response))
+        report = READERS[service](reply(response), EXCHANGE)
         assert report.about == IIN
         call = bureau.calls[0]
         assert (call.accepted, call.iin, bureau.billed, bureau.queries[IIN]) == (True, IIN, 1, 1)
@@ -111,18 +112,18 @@ async def test_people_get_their_answers_in_different_forms_and_each_always_in_on
             response = await ask(client, bureau, iin=iin)
             packed = response.headers["content-type"].startswith("multipart")
             forms.append("xop" if packed else "inline" if b"<creditReport>" in response.content else "base64")
-            assert credit_report(reply(response)).about == iin
+            assert credit_report(reply(response), EXCHANGE).about == iin
         assert forms[0] == forms[1]
         seen.add(forms[0])
 
 
 async def test_the_number_of_queries_grows_with_each(bureau, client):
-    counts = [credit_report(reply(await ask(client, bureau))).data["queries_30_days"] for _ in range(3)]
+    counts = [credit_report(reply(await ask(client, bureau)), EXCHANGE).data["queries_30_days"] for _ in range(3)]
     assert counts == [counts[0], counts[0] + 1, counts[0] + 2]
 
 
 async def test_contributions_are_six_and_their_employer_is_nobody(bureau, client):
-    found = contributions(reply(await ask(client, bureau, PENSION))).data["contributions"]
+    found = contributions(reply(await ask(client, bureau, PENSION)), EXCHANGE).data["contributions"]
     assert len(found) == 6
     with pytest.raises(ValueError):
         check_iin(found[0]["employer_bin"])
@@ -130,7 +131,7 @@ async def test_contributions_are_six_and_their_employer_is_nobody(bureau, client
 
 @SERVICES
 async def test_a_wrong_login_is_refused_by_http(bureau, client, service):
-    for login in ((bureau.client_id, "x"), ("x", bureau.password), None):
+    for login in ((bureau.user, "x"), ("x", bureau.password), None):
         assert (await ask(client, bureau, service, auth=login)).status_code == 401
     assert [(call.accepted, call.problem) for call in bureau.calls] == [(False, "login refused")] * 3
     assert (bureau.billed, bureau.queries.total()) == (0, 0)
@@ -189,6 +190,6 @@ async def test_some_people_are_unknown_and_some_have_no_report():
         assert b"<responseCode>NOT_FOUND<" in (await ask(client, bureau, PENSION)).content
         assert not bureau.knows(IIN)
         bureau.fault = Fault.WRONG_SUBJECT
-        assert credit_report(reply(await ask(client, bureau))).about == another_iin(IIN)
+        assert credit_report(reply(await ask(client, bureau)), EXCHANGE).about == another_iin(IIN)
     async with StateCreditBureauSandbox(unknown_share=0, no_report_share=1) as bureau, client_of(bureau) as client:
         assert code_of(await ask(client, bureau)) == "REPORT_NOT_FOUND"

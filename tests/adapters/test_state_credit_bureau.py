@@ -10,6 +10,7 @@ from lxml import etree
 from pydantic import SecretStr, ValidationError
 from state_bureau_answers import (
     BUREAU,
+    CONTRACT,
     FORMS,
     GOOD,
     IIN,
@@ -17,8 +18,10 @@ from state_bureau_answers import (
     PENSION,
     PERSON,
     PLAIN,
+    REPORT,
     SETTINGS,
     USER_ID,
+    deduction,
     extract,
     packaged,
     pension_in,
@@ -206,6 +209,62 @@ def test_contributions_are_read(reply: Reply) -> None:
             {"paid_on": "2026-09-04", "amount": "24500.50", **employer},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '<?xml version="1.0" encoding="windows-1251"?>',
+        "<?xml version='1.0' encoding='UTF-16' standalone='yes'?>\n",
+        "\ufeff",
+    ],
+    ids=["written for windows-1251", "written for UTF-16", "a mark in front"],
+)
+def test_a_report_as_text_is_read_in_the_encoding_that_it_now_has(head: str) -> None:
+    text = (head + REPORT).replace("<", "&lt;")
+    assert read("credit_report", Reply(200, report_in(text), PLAIN)).data == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [
+        ("2026-10-04T19:00:00.000Z", "2026-10-05"),
+        ("2023-10-04T18:00:00Z", "2023-10-05"),
+        ("1989-07-22T17:00:00Z", "1989-07-23"),
+        ("2026-10-05T00:00:00Z", "2026-10-05"),
+        ("2026-10-05T17:30:00Z", "2026-10-05"),
+        ("2026-10-05T20:30:00Z", "2026-10-06"),
+        ("2026-10-05T23:59:59+05:00", "2026-10-05"),
+        ("2026-10-05T00:00:00+0600", "2026-10-05"),
+        ("2026-10-05+06:00", "2026-10-05"),
+        ("2026-10-05Z", "2026-10-05"),
+    ],
+)
+def test_a_day_is_the_one_that_it_is_in_kazakhstan(written: str, day: str) -> None:
+    said = pension_in(PENSION.replace("2026-10-05", written))
+    assert read("contributions", Reply(200, said, PLAIN)).data["contributions"][0]["paid_on"] == day
+
+
+NIL = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:nil="true"'
+
+
+def test_what_is_nil_is_not_there() -> None:
+    rows = f"<deductionsDetailed {NIL}/><deductionsDetailed/>{deduction('2026-10-05', '1')}"
+    said = pension_in(PENSION.partition("<deductionsDetailed>")[0] + rows)
+    assert [row["amount"] for row in read("contributions", Reply(200, said, PLAIN)).data["contributions"]] == ["1.00"]
+    nothing = REPORT.replace(CONTRACT, f"<contract {NIL}/>").replace("<negativeStatus>", f"<negativeStatus {NIL}>")
+    report = read("credit_report", Reply(200, report_in(nothing), PLAIN))
+    assert not {"contracts", "negative"} & report.data.keys()
+
+
+def test_pension_data_may_stand_in_an_element_of_their_register() -> None:
+    head = "<n:Pension xmlns:n='urn:n'><responseInfo><status><code>SCSS001</code></status></responseInfo><responseData>"
+    within = pension_in(PENSION).replace(b"<responseData>", head.encode())
+    within = within.replace(b"</responseData>", b"</responseData></n:Pension>")
+    assert read("contributions", Reply(200, within, PLAIN)) == read("contributions", GOOD["contributions"])
+    with pytest.raises(Rejected) as refused:
+        read("contributions", Reply(200, within.replace(b"SCSS001", b"SCSE017"), PLAIN))
+    assert refused.value.their_code == "SCSE017"
 
 
 def test_the_samples_fill_every_field_that_is_declared() -> None:

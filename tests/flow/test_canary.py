@@ -132,7 +132,7 @@ async def test_nothing_outside_the_route_leaves_or_stays(
 
 
 @pytest.mark.promise(2)
-@pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in {Fault.NONE, Fault.SLOW}])
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in {Fault.NONE, Fault.SLOW, Fault.STALE}])
 async def test_errors_name_no_value(house: House, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     house.edit("recipients/first-credit-bureau.toml", ("answer_timeout_s = 10", "answer_timeout_s = 0.3"))
     house.fcb.fault = fault
@@ -169,8 +169,8 @@ async def _whole_answer(house: House) -> Any:
             def __getattr__(self, name: str) -> Any:
                 return getattr(adapter, name)
 
-            def decode(self, operation: str, reply: Any) -> Any:
-                report = decode(operation, reply)
+            def decode(self, *given: Any) -> Any:
+                report = decode(*given)
                 seen.append(report.data)
                 return report
 

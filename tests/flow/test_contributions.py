@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +24,7 @@ from qaqpa.testing.signing import key_pair
 from qaqpa_adapters.pension_center.sandbox import Signing
 
 PERSON, OTHER = PEOPLE[:2]
+PPC = "recipients/pension-center.toml"
 SAID = {"person": "A. Compliance", "reason": "application 17"}
 
 
@@ -37,6 +40,21 @@ async def fails(gateway: Gateway) -> QaqpaError:
     with pytest.raises(QaqpaError) as raised:
         await ask(gateway)
     return raised.value
+
+
+@contextmanager
+def listening(house: House) -> Iterator[list[bytes]]:
+    """What reaches the centre."""
+    sent: list[bytes] = []
+    examine = house.ppc.examine
+
+    def listen(arrival: Any) -> Any:
+        sent.append(arrival.body)
+        return examine(arrival)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.ppc, "examine", listen)
+        yield sent
 
 
 def kept(gateway: Gateway) -> int:
@@ -62,15 +80,8 @@ async def test_contributions_come_back_without_the_employer(house: House) -> Non
 async def test_what_left_is_what_the_intent_was_entered_over(house: House) -> None:
     async with house.gateway() as gateway:
         await consented(house, gateway)
-        sent: list[bytes] = []
-        examine = house.ppc.examine
-
-        def listen(arrival: Any) -> Any:
-            sent.append(arrival.body)
-            return examine(arrival)
-
-        house.ppc.examine = listen  # type: ignore[method-assign]
-        done = await ask(gateway)
+        with listening(house) as sent:
+            done = await ask(gateway)
         subject = await gateway.ledger.subjects.find(PERSON.iin)
         assert subject is not None
         [intent] = house.entries(gateway, "intent")
@@ -103,6 +114,57 @@ async def test_state_data_take_a_consent_through_the_states_own_service(house: H
 
 def _days_ago(house: House, days: int) -> str:
     return (house.clock() - timedelta(days=days)).isoformat()
+
+
+TOKEN = {"token": "header.canary-token-5520.signature", "public_key": "-----BEGIN\ncanary-key-5521\n-----END"}
+WITH_TOKEN = kdp_consent(evidence={"method": "kdp", "reference": "no. 17", "kdp": TOKEN})
+ROUTE_PASSES = ('purpose = "application_review"', 'purpose = "application_review"\nkdp = true')
+
+
+async def test_the_consents_token_travels_where_the_route_passes_it_and_stays_sealed_with_us(house: House) -> None:
+    house.edit(PPC, ROUTE_PASSES, ("[settings]", '[settings]\nproperties = { CONNECTOR_CLIENT = "env:CONNECTOR" }'))
+    house.environ["CONNECTOR"] = "true"
+    house.ppc.wants_token = True
+    with listening(house) as sent:
+        async with house.gateway() as gateway:
+            await give_consent(house, gateway, PERSON, **WITH_TOKEN)
+            assert (await ask(gateway)).report["contributions"]
+            [intent], [consent] = house.entries(gateway, "intent"), house.entries(gateway, "consent")
+            assert (intent["kdp"], intent["fields"]) == (True, ["identity.iin"])
+            assert "canary" not in f"{intent}{consent}"
+    [request] = etree.fromstring(sent[0]).findall(".//request")
+    data, info = request.find("requestData/data"), request.find("requestInfo")
+    assert data is not None and info is not None
+    assert (data.findtext("kdpToken"), data.findtext("publicKey")) == (TOKEN["token"], TOKEN["public_key"])
+    assert (info.findtext("properties/key"), info.findtext("properties/value")) == ("CONNECTOR_CLIENT", "true")
+    kept = [path.name for path in house.home.rglob("*") if path.is_file() and b"canary-token" in path.read_bytes()]
+    assert kept == [], "it stands nowhere in the clear"
+
+
+@pytest.mark.promise(3)
+async def test_a_route_that_passes_the_token_sends_nothing_without_one(house: House) -> None:
+    house.edit(PPC, ROUTE_PASSES)
+    async with house.gateway() as gateway:
+        await consented(house, gateway)  # by KDP, and only the word by which the operator finds it again
+        error = await fails(gateway)
+        assert type(error) is errors.InvalidRequest and "evidence.kdp" in str(error)
+        assert house.entries(gateway, "intent") == []
+        otp = {"method": "otp", "reference": "17", "kdp": TOKEN}
+        with pytest.raises(errors.InvalidRequest, match="goes with method kdp") as refused:
+            await give_consent(house, gateway, PERSON, **kdp_consent(evidence=otp))
+        assert "canary" not in str(refused.value)
+    assert house.ppc.connections == 0
+
+
+async def test_a_route_that_does_not_say_so_passes_no_token(house: House) -> None:
+    with listening(house) as sent:
+        async with house.gateway() as gateway:
+            await give_consent(house, gateway, PERSON, **WITH_TOKEN)
+            await ask(gateway)
+            assert "kdp" not in house.entries(gateway, "intent")[0]
+            house.ppc.wants_token = True
+            assert type(await fails(gateway)) is errors.RequestRefused
+    assert b"canary" not in b"".join(sent) and b"kdpToken" not in b"".join(sent)
 
 
 # --- signing ---------------------------------------------------------------------------------------
@@ -179,6 +241,20 @@ async def test_a_fault_is_told_and_never_guessed(house: House, fault: Fault, exp
         assert isinstance(error, errors.ThirdPartyError)
         assert (outcome["result"], outcome["code"]) == (result_of(error).value, error.code)
         assert kept(gateway) == 0
+
+
+async def test_an_answer_that_somebody_kept_does_not_pass_for_one_to_this_request(house: House) -> None:
+    async with house.gateway() as gateway:
+        await consented(house, gateway)
+        assert (await ask(gateway)).report["contributions"]
+        house.ppc.fault = Fault.STALE  # signed by the centre, and about the same person
+        error = await fails(gateway)
+        assert (type(error), error.code) == (errors.WrongExchange, "wrong_exchange")
+        outcome = house.entries(gateway, "outcome")[-1]
+        assert (outcome["result"], outcome["code"], outcome["intent"]) == (
+            "unknown", "wrong_exchange", error.disclosure,
+        )  # fmt: skip
+        assert kept(gateway) == 1, "what is not believed is no evidence"
 
 
 async def test_a_wrong_sender_is_refused_with_smartbridges_code(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -10,13 +11,23 @@ import pytest
 from lxml import etree
 
 from harness import PEOPLE, House, give_consent, kdp_consent, request, request_document
-from qaqpa.errors import CredentialsRefused, Denied, NoReport, QaqpaError, SubjectNotFound, WrongSubject
+from qaqpa.errors import (
+    CredentialsRefused,
+    Denied,
+    NoReport,
+    QaqpaError,
+    SubjectNotFound,
+    ThirdPartyError,
+    WrongExchange,
+    WrongSubject,
+)
 from qaqpa.model.disclosure import Disclosure
 from qaqpa.testing.faults import Fault
 from qaqpa.testing.sandbox import Arrival
 from qaqpa_adapters.state_credit_bureau.sandbox import Form
 
 PERSON = PEOPLE[0]
+SCB = "recipients/state-credit-bureau.toml"
 
 STATE_DATA = kdp_consent(third_parties=["state-credit-bureau"])
 """Pension data are the state's, so the consent came through its own service."""
@@ -103,11 +114,44 @@ async def test_a_person_whom_they_do_not_know_is_an_error_of_ours_and_an_outcome
         assert (outcome["result"], outcome["code"]) == ("rejected", error.code)
 
 
+async def test_people_whom_they_do_not_know_do_not_open_the_breaker_and_a_broken_bureau_does(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house.scb, "_unknown_below", 1)  # each is refused with HTTP 500, as SOAP 1.1 wants it
+    house.edit(SCB, ("failures = 5", "failures = 3"), ("open_s = 30", "open_s = 0.4"))
+    document = request_document(PERSON, recipient="state-credit-bureau")
+    codes: list[str] = []
+
+    async def said(times: int) -> list[str]:
+        codes.clear()
+        for _ in range(times):
+            with pytest.raises(ThirdPartyError) as raised:
+                await gateway.disclose("loan-scoring", request(document))
+            codes.append(raised.value.code)
+        return codes
+
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, PERSON, **STATE_DATA)
+        assert await said(10) == ["subject_not_found"] * 10
+        house.scb.fault = Fault.SERVER_ERROR
+        assert await said(4) == ["third_party_fault"] * 3 + ["circuit_open"]
+        await asyncio.sleep(0.4)
+        house.scb.fault = Fault.NONE
+        assert await said(2) == ["subject_not_found"] * 2, "the one try was answered, so all may pass again"
+
+
 async def test_an_answer_about_another_person_is_kept_back(house: House) -> None:
     house.scb.fault = Fault.WRONG_SUBJECT
     for operation in ("credit_report", "contributions"):
         with pytest.raises(WrongSubject):
             await ask(house, operation)
+
+
+async def test_pension_data_that_were_given_before_do_not_pass_for_an_answer(house: House) -> None:
+    await ask(house, "contributions")
+    house.scb.fault = Fault.STALE
+    with pytest.raises(WrongExchange):
+        await ask(house, "contributions")
 
 
 @pytest.mark.parametrize("password", ["canary-password", None])
@@ -124,7 +168,7 @@ async def test_the_login_is_shown_nowhere_neither_a_wrong_one_nor_the_right_one(
     else:
         said = repr(await ask(house, "credit_report"))
     secret = password or house.scb.password
-    login = base64.b64encode(f"{house.scb.client_id}:{secret}".encode()).decode()
+    login = base64.b64encode(f"{house.scb.user}:{secret}".encode()).decode()
     async with house.gateway() as gateway:
         said += json.dumps(house.entries(gateway)) + caplog.text
     files = [path.read_bytes() for path in house.home.rglob("*") if path.is_file()]

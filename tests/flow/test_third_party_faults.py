@@ -75,7 +75,7 @@ async def test_a_fault_is_told_and_never_guessed(house: House, fault: Fault, exp
 
 
 def test_every_fault_of_the_stand_in_has_its_expectation() -> None:
-    assert set(Fault) - set(FAULTS) == {Fault.NONE, Fault.SLOW}
+    assert set(Fault) - set(FAULTS) == {Fault.NONE, Fault.SLOW, Fault.STALE}
 
 
 async def test_an_answer_about_another_person_is_kept_from_the_caller(house: House) -> None:

@@ -59,7 +59,7 @@ async def test_three_gateways_killed_in_turn_lose_and_hide_nothing(tmp_path: Pat
     shutil.copytree(ROOT / "config", config)
     gateway_file = config / "gateway.toml"
     gateway_file.write_text(gateway_file.read_text().replace("sqlite:///qaqpa.db", postgres.database()))
-    async with stands(config, tmp_path) as third_parties:
+    with stands(config, tmp_path, *SANDBOXES) as third_parties:
         setup = load_setup(config, home=tmp_path, environ=third_parties.environment)
         Keyring.create(setup.keyring_path, setup.unlock, cost=2).close()
         async with Gateway.open(setup) as gateway:

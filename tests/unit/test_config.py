@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent.parent
 GATEWAY, CALLERS = "gateway.toml", "callers.toml"
 POLICY, CLAUSES, GUARDS = "policy/policy.toml", "policy/clauses.toml", "policy/guards.toml"
 BUREAU, COLLECTOR = "recipients/first-credit-bureau.toml", "recipients/demo-collector.toml"
+PENSION = "recipients/pension-center.toml"
 Change = Callable[[str], str]
 
 
@@ -190,6 +191,10 @@ CASES = {
     "caller who may not disclose": in_route('"collections"', '"compliance"', "compliance", ".caller", "lacks the role"),
     "unknown operation": in_route('n = "handover"', 'n = "gossip"', "gossip", ".operation", "it has: handover"),
     "purpose that the policy lacks": in_route('"debt_collection"', '"fun"', '"fun"', ".purpose", "no purpose fun"),
+    "token of a consent that has no place": in_route("ground =", "kdp = true\nground =", "kdp = true", ".kdp",
+        "no place for the token"),
+    "token of a consent on another ground": Case(PENSION, swap(('"consent"', '"legal_protection"\nkdp = true'),
+        ('"2.3(1)"', '"2.3(3)"')), "kdp = true", "routes.0.kdp", "goes with the ground consent"),
     "advertising": in_purpose("1.1(17)", "service_advertising", "service_adv", "purpose", "no personal data leaves"),
     "other purposes without an instrument": in_purpose("1.1(24)", "other_purposes", "[[ro", "instrument", "1.1(24)"),
     "instrument of another purpose": in_route("ground =", 'instrument = "x"\nground =', '"x"', ".instrument",

@@ -6,18 +6,13 @@ import time
 from contextlib import suppress
 
 import pytest
+from test_transport import OK, Scripted, Ticking, sealed, transport
 
 from qaqpa.config.recipients import Breaker as BreakerConfig
 from qaqpa.config.recipients import Limits as LimitsConfig
 from qaqpa.errors import CircuitOpen, RateLimited
-from qaqpa.transport.limits import Breaker, Limits
-
-
-class Ticking:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from qaqpa.model.disclosure import Reply
+from qaqpa.transport.limits import Breaker, BreakerState, Limits
 
 
 async def passes(limits: Limits) -> bool:
@@ -84,3 +79,23 @@ def test_the_one_try_stays_one_when_an_older_attempt_ends_meanwhile() -> None:
     breaker.left(was_try=old)  # the old attempt was cancelled
     with pytest.raises(CircuitOpen):
         breaker.enter()
+
+
+async def test_a_server_error_that_is_read_as_an_answer_is_no_failure() -> None:
+    clock, refusal = Ticking(), Reply(500, b"refused")
+    channel = Scripted(*[refusal] * 10, Reply(500, b"?"), refusal, Reply(502, b"?"))
+    door = transport(channel, clock=clock, failures=2)
+    for _ in range(10):
+        door.answered("bureau", await door.send(sealed()))
+        assert door.breaker_state("bureau") is BreakerState.CLOSED
+    await door.send(sealed())  # nobody came to read it
+    door.answered("bureau", OK)
+    assert await door.send(sealed()) is refusal
+    assert door.breaker_state("bureau") is BreakerState.OPEN, "two in a row that nobody has read"
+    clock.now += 30
+    await door.send(sealed())  # the one try; its caller goes away before it is read
+    assert door.breaker_state("bureau") is BreakerState.OPEN
+    clock.now += 30
+    channel.script.append(refusal)
+    door.answered("bureau", await door.send(sealed()))
+    assert door.breaker_state("bureau") is BreakerState.CLOSED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from qaqpa.errors import NotConfigured, SignatureRefused, SigningFailed
 from qaqpa.seal.rsa_signer import RsaSigner, load_rsa
 from qaqpa.seal.xml_signature import (
     DS,
+    INCLUSIVE_WITH_COMMENTS,
     SOAP,
     WSSE,
     WSU,
@@ -70,6 +72,32 @@ def test_we_verify_what_xmlsec_signs(part: SignedPart) -> None:
         OURS.signer(STRANGER).require(document, part)
     with pytest.raises(SignatureRefused, match="changed"):
         OURS.signer(THEIRS).require(document.replace(b"58551.95", b"98551.95"), part)
+
+
+INCLUSIVELY = [xmlsec.constants.TransformInclC14N, xmlsec.constants.TransformInclC14NWithComments]
+
+
+@pytest.mark.parametrize("how", INCLUSIVELY, ids=["inclusive", "inclusive with comments"])
+def test_an_enveloped_signature_may_be_canonicalised_inclusively(how: object) -> None:
+    inside = DOCUMENT.replace(b"<data ", b'<data xmlns:unused="urn:u" ')
+    signed = signed_by_xmlsec(inside, ROOT, THEIRS, how=how)
+    OURS.signer(THEIRS).require(signed, ROOT)
+    for old, new in ((b"58551.95", b"98551.95"), (b' xmlns:unused="urn:u"', b"")):
+        with pytest.raises(SignatureRefused, match="changed"):
+            OURS.signer(THEIRS).require(signed.replace(old, new), ROOT)
+    own = replace(OURS.signer(OURS), enveloping=INCLUSIVE_WITH_COMMENTS).sign(inside, ROOT)
+    assert INCLUSIVE_WITH_COMMENTS.encode() in own and verified_by_xmlsec(own, OURS)
+    # A body stands in an envelope, of which it would inherit: there it stays exclusive.
+    with pytest.raises(SignatureRefused, match="algorithm"):
+        OURS.signer(THEIRS).require(signed_by_xmlsec(ENVELOPE, BODY, THEIRS, how=how), BODY)
+
+
+def test_what_has_no_canonical_form_is_refused_and_not_signed() -> None:
+    relative = b' xmlns:x="urn:x"', b' xmlns:x="../x"'
+    with pytest.raises(SignatureRefused, match="canonical form"):
+        SIGNER.require(SIGNED[ROOT].replace(*relative), ROOT)
+    with pytest.raises(SigningFailed):
+        SIGNER.sign(DOCUMENT.replace(*relative), ROOT)
 
 
 def test_the_form_is_the_one_that_was_agreed() -> None:

@@ -59,8 +59,8 @@ class DemoCollector:
         body = wire.write(extract, agency_code=self._settings.agency_code)
         return Message(body, wire.CONTENT_TYPE, declared.endpoint)
 
-    def decode(self, operation: str, reply: Reply) -> Report:
-        """The receipt. Raises Rejected (or a kind of it) or AnswerUnreadable."""
+    def decode(self, operation: str, reply: Reply, _exchange: Exchange) -> Report:
+        """The receipt, which does not say what it is for. Raises Rejected (or a kind of it) or AnswerUnreadable."""
         self._declared(operation)
         return wire.read(reply)
 

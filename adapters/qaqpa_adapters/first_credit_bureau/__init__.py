@@ -113,8 +113,11 @@ class FirstCreditBureau:
             return self._message(operation, body, f"{wire.DEBTS}StorekdnReqV2")
         raise InvalidRequest([f"operation: First Credit Bureau has {', '.join(self.operations)} and no other"])
 
-    def decode(self, operation: str, reply: Reply) -> Report:
-        """What the bureau says. Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else."""
+    def decode(self, operation: str, reply: Reply, _exchange: Exchange) -> Report:
+        """What the bureau says, which repeats nothing of the request but the IIN.
+
+        Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else.
+        """
         return wire.BUREAU.decoded(reply, lambda answer: _READERS[operation](answer.body))
 
     def _header(self, culture: str) -> dict[str, str]:

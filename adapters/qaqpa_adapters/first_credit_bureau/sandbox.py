@@ -6,21 +6,28 @@ answers. It must be asked about synthetic persons only; whoever has a valid IIN 
 
 from __future__ import annotations
 
-import hmac
-import secrets
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 from lxml import etree
 
-from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival, Examination, Sandbox
-from qaqpa_adapters.first_credit_bureau.sandbox_report import chance, debt_burden, root, score
-from qaqpa_adapters.soap_sandbox import SOAP, RefusedError, need_iin, node, opened, written
+from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival
+from qaqpa_adapters.first_credit_bureau.sandbox_report import SEED, debt_burden, root, score
+from qaqpa_adapters.soap_sandbox import (
+    SOAP,
+    BureauSandbox,
+    BureauService,
+    Question,
+    RefusedError,
+    faulty,
+    need_iin,
+    node,
+    same,
+    written,
+)
 
 _HEADER_PARTS = frozenset({"Culture", "Password", "SecurityToken", "UserId", "UserName", "Version"})
 _HEADER_NEEDED = frozenset({"Culture", "Password", "UserName"})
@@ -29,51 +36,20 @@ _ALMATY = timezone(timedelta(hours=5))
 _IIN_DOCUMENT = "14"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question(Examination):
-    """A call as the bureau understood it."""
-
-    path: str
-    status: int = 200
-    code: str | None = None
-    """The bureau's own code for what is wrong, or for a person it does not know."""
-    text: str = ""
-    report_code: str = ""
-
-
-class _Service(ABC):
+class _Service(BureauService):
     """One of the three services."""
 
-    path: ClassVar[str]
-    namespace: ClassVar[str]
-    operation: ClassVar[str]
     cultures: ClassVar[frozenset[str]] = frozenset({"ru-RU", "kk-KZ", "en-US"})
     login, culture, unknown, no_report = "-1000", "-1", "-1", "-1"
     """The codes for these four. The bureau's public papers give -1000 and -1017; -1 stands for the rest."""
-
-    def q(self, name: str) -> str:
-        """`name` in the service's namespace."""
-        return f"{{{self.namespace}}}{name}"
 
     def answer(self, *children: etree._Element) -> etree._Element:
         """The element in the SOAP body."""
         return node(self.q(f"{self.operation}Response"), *children)
 
     @abstractmethod
-    def iin(self, call: etree._Element) -> str | None:
-        """Who the call names, for the log, however wrong the rest of it."""
-
-    @abstractmethod
-    def check(self, call: etree._Element, iin: str | None) -> str:
-        """Raise RefusedError unless the call is in order; returns the report code, where there is one."""
-
-    @abstractmethod
     def refusal(self, code: str, text: str) -> etree._Element:
         """The body that says no."""
-
-    @abstractmethod
-    def result(self, iin: str, question: Question, *, queries: int, sequence: int) -> etree._Element:
-        """The body that answers."""
 
 
 class _Report(_Service):
@@ -115,7 +91,7 @@ class _Report(_Service):
             node("ServiceName", text=self.operation),
             node("ResultCode", text="0"),
             node("UsageIdentity", text=f"SB{sequence}"),
-            node("Result", root(iin, queries=queries, report_code=question.report_code)),
+            node("Result", root(iin, queries=queries, report_code=question.detail)),
             Version="2.0",
         )
         return self.answer(node(self.q("GetReportResult"), found))
@@ -212,33 +188,12 @@ _REPORT, _SCORE, _DEBT_BURDEN = _Report(), _Score(), _DebtBurden()
 _SERVICES: dict[str, _Service] = {service.path: service for service in (_REPORT, _SCORE, _DEBT_BURDEN)}
 
 
-class FirstCreditBureauSandbox(Sandbox[Question]):
+class FirstCreditBureauSandbox(BureauSandbox[_Service]):
     """The bureau."""
 
     paths = tuple(_SERVICES)
-
-    def __init__(
-        self,
-        *,
-        port: int = 0,
-        directory: Path | None = None,
-        log: Path | None = None,
-        delay: float = 0.5,
-        user: str = "qaqpa-sandbox",
-        password: str | None = None,
-        unknown_share: float = 0.05,
-        no_report_share: float = 0.025,
-    ) -> None:
-        """As Sandbox; a random password if None. The two shares say how many of all IINs answer 1102 and 1108."""
-        super().__init__(port=port, directory=directory, log=log, delay=delay)
-        self.user = user
-        self.password = secrets.token_urlsafe(24) if password is None else password
-        self.billed = 0
-        """Answers given that the bureau would put on the invoice: reports, scores, burdens; never a refusal."""
-        self.queries: Counter[str] = Counter()
-        """Accepted calls by IIN."""
-        self._unknown_below = unknown_share
-        self._no_report_below = unknown_share + no_report_share
+    services = _SERVICES
+    seed = SEED
 
     @property
     def environment(self) -> dict[str, str]:
@@ -253,41 +208,11 @@ class FirstCreditBureauSandbox(Sandbox[Question]):
             "QAQPA_FCB_PASSWORD": self.password,
         }
 
-    def examine(self, arrival: Arrival) -> Question:
-        """Check the call as the bureau does: form, login, culture, codes, person, consent."""
-        service = _SERVICES[arrival.path]
-        operation: str | None = None
-        iin: str | None = None
-        try:
-            envelope = opened(arrival)
-            call = _call(service, envelope, arrival.headers.get("soapaction", ""))
-            operation, iin = service.operation, service.iin(call)
-            self._check_header(service, envelope)
-            report_code = service.check(call, iin)
-        except RefusedError as no:
-            return Question(
-                operation=operation,
-                iin=iin,
-                problem=no.problem if no.code is None else f"{no.code}: {no.problem}",
-                path=arrival.path,
-                status=no.status,
-                code=no.code,
-                text=no.problem,
-            )
-        code, text = self._whereabouts(service, iin or "")
-        return Question(operation=operation, iin=iin, path=arrival.path, code=code, text=text, report_code=report_code)
-
-    def act(self, examination: Question) -> None:
-        """Count the query, and bill it if there is something to give."""
-        self.queries[examination.iin or ""] += 1
-        self.billed += examination.code is None
-
     def answer(self, examination: Question, *, about: str | None) -> Answer:
         """A SOAP envelope; what is refused by HTTP itself gets a line of text."""
-        service, iin = _SERVICES[examination.path], examination.iin or ""
+        service, iin = self.service(examination.path), examination.iin or ""
         if examination.status == 500:
-            fault = node("faultcode", text="soap:Client"), node("faultstring", text=examination.text)
-            return written(500, node(f"{{{SOAP}}}Fault", *fault))
+            return faulty(examination.text)
         if examination.status != 200:
             return Answer(examination.status, examination.text.encode(), "text/plain; charset=utf-8")
         if examination.code is not None and (about == iin or examination.problem is not None):
@@ -295,19 +220,16 @@ class FirstCreditBureauSandbox(Sandbox[Question]):
         queries, sequence = self.queries[iin], 200_000_000 + self.billed
         return written(200, service.result(about or iin, examination, queries=queries, sequence=sequence))
 
-    def knows(self, iin: str) -> bool:
-        """Whether the person is known and has a report."""
-        return chance(iin) >= self._no_report_below
+    def admit(self, arrival: Arrival) -> etree._Element:
+        """SOAP 1.1 §6.1.1: the SOAPAction says what is asked."""
+        envelope = super().admit(arrival)
+        service = self.service(arrival.path)
+        if arrival.headers.get("soapaction", "").strip().strip('"') != service.namespace + service.operation:
+            raise RefusedError(None, "the SOAPAction is not recognised", status=500)
+        return envelope
 
-    def _whereabouts(self, service: _Service, iin: str) -> tuple[str | None, str]:
-        place = chance(iin)
-        if place < self._unknown_below:
-            return service.unknown, "Субъект не найден"
-        if place < self._no_report_below:
-            return service.no_report, "Отчёт отсутствует"
-        return None, ""
-
-    def _check_header(self, service: _Service, envelope: etree._Element) -> None:
+    def check_header(self, service: _Service, envelope: etree._Element) -> None:
+        """CigWsHeader with the login."""
         header = envelope.find(f"{{{SOAP}}}Header/{service.q('CigWsHeader')}")
         parts = Counter() if header is None else Counter(str(part.tag) for part in header)
         needed, known = ({service.q(name) for name in names} for names in (_HEADER_NEEDED, _HEADER_PARTS))
@@ -315,23 +237,10 @@ class FirstCreditBureauSandbox(Sandbox[Question]):
             raise RefusedError(service.login, "CigWsHeader is missing, not whole, or not theirs")
         given = (header.findtext(service.q("UserName")) or "", header.findtext(service.q("Password")) or "")
         for one, other in zip(given, (self.user, self.password), strict=True):
-            if not hmac.compare_digest(one.encode(), other.encode()):
+            if not same(one, other):
                 raise RefusedError(service.login, "login refused")
         if header.findtext(service.q("Culture")) not in service.cultures:
             raise RefusedError(service.culture, "unknown culture")
-
-
-def _call(service: _Service, envelope: etree._Element, action: str) -> etree._Element:
-    if action.strip().strip('"') != service.namespace + service.operation:
-        _fault("the SOAPAction is not recognised")
-    body = envelope.find(f"{{{SOAP}}}Body")
-    if body is None or len(body) != 1 or body[0].tag != service.q(service.operation):
-        _fault(f"the body does not hold one {service.operation} of this service's namespace")
-    return body[0]
-
-
-def _fault(problem: str) -> NoReturn:
-    raise RefusedError(None, problem, status=500)
 
 
 def _now() -> datetime:

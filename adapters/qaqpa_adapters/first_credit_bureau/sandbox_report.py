@@ -7,30 +7,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
 from lxml import etree
 
-from qaqpa_adapters.soap_sandbox import Person, node, seeded
-
-_CUT_OFF = date(2026, 10, 1)
-"""The bureau's knowledge ends here, so that a history is the same on every day."""
-
-_LONG_OVERDUE = 90
+from qaqpa_adapters.soap_sandbox import CUT_OFF, LONG_OVERDUE, Credit, Person, credits_of, node, seeded, two_places
 
 _CITIES = ("Алматы", "Астана", "Шымкент", "Қарағанды", "Өскемен", "Ақтөбе")
 _STREETS = ("Абай даңғылы", "ул. Сатпаева", "Достық көшесі", "ул. Гоголя")
-_LENDERS = ("ТОО «МФО Пример»", "АО «Банк Образец»", "ЖШС «Үлгі несие»")
 _PURPOSES = ("Потребительские цели", "Приобретение товара", "На неотложные нужды")
 _MARITAL = ("Холост/не замужем", "Женат/замужем", "Разведён(а)")
-_KINDS = ("Займ", "Кредитная карта", "Микрокредит")
-
-
-def chance(iin: str) -> float:
-    """A number from 0 to 1 that is always the same for one IIN: decides whom the bureau does not know."""
-    return _random(iin, "known").random()
+SEED = "fcb"
 
 
 def score(iin: str) -> tuple[int, str]:
@@ -50,7 +38,7 @@ def debt_burden(iin: str) -> tuple[Decimal, Decimal, Decimal]:
 def root(iin: str, *, queries: int, report_code: str) -> etree._Element:
     """A whole `Root` about `iin`; `queries` is how often this sandbox was asked about them."""
     person = Person.of(iin)
-    contracts = tuple(_contracts(iin))
+    contracts = tuple(credits_of(SEED, iin, prefix="SB", purposes=_PURPOSES))
     existing = [contract for contract in contracts if not contract.repaid]
     terminated = [contract for contract in contracts if contract.repaid]
     return node(
@@ -69,8 +57,8 @@ def root(iin: str, *, queries: int, report_code: str) -> etree._Element:
         node(
             "SummaryInformation", _summary("ExistingContracts", existing), _summary("TerminatedContracts", terminated)
         ),
-        node("ExistingContracts", *(contract.element() for contract in existing)),
-        node("TerminatedContracts", *(contract.element() for contract in terminated)),
+        node("ExistingContracts", *(_contract(contract) for contract in existing)),
+        node("TerminatedContracts", *(_contract(contract) for contract in terminated)),
         node("InterconnectedSubjects"),
         _queries(iin, queries),
         node(
@@ -81,103 +69,61 @@ def root(iin: str, *, queries: int, report_code: str) -> etree._Element:
         node(
             "Footer",
             _leaf("ReportCode", "Вид отчёта", report_code),
-            _leaf("DateOfIssue", "Данные на", _day(_CUT_OFF)),
+            _leaf("DateOfIssue", "Данные на", _day(CUT_OFF)),
         ),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Contract:
-    code: str
-    number: str
-    kind: str
-    purpose: str
-    lender: str
-    started: date
-    ends: date
-    repaid: date | None
-    amount: Decimal
-    outstanding: Decimal
-    overdue: Decimal
-    days_overdue: int
-    worst: int
+def _contract(credit: Credit) -> etree._Element:
+    """As the bureau writes it. NumberOfOverdueInstalments holds days, whatever its name says."""
+    return node(
+        "Contract",
+        _leaf("CodeOfContract", "Код контракта", credit.code),
+        _leaf("AgreementNumber", "Номер договора", credit.number),
+        _leaf("TypeOfFounding", "Вид финансирования", credit.kind, "1"),
+        _leaf("PurposeOfCredit", "Цель кредита", credit.purpose, "3"),
+        _leaf("ContractStatus", "Статус договора", credit.status, "5" if credit.repaid else "1"),
+        _leaf("CurrencyCode", "Код валюты", "KZT", "398"),
+        _leaf("DateOfCreditStart", "Дата начала", _day(credit.started)),
+        _leaf("DateOfCreditEnd", "Дата окончания", _day(credit.ends)),
+        _leaf("DateOfRealRepayment", "Фактическая дата погашения", _day(credit.repaid)),
+        _leaf("LastUpdate", "Последнее обновление", _day(CUT_OFF)),
+        node(
+            "Collateral",
+            _leaf("TypeOfGuarantee", "Вид обеспечения", "Без залога", "0"),
+            _leaf("ValueOfGuarantee", "Стоимость обеспечения", ""),
+        ),
+        _leaf("TotalAmount", "Общая сумма кредита", two_places(credit.amount)),
+        _leaf("OutstandingAmount", "Непогашенная сумма", two_places(credit.outstanding)),
+        _leaf("OverdueAmount", "Сумма просроченных взносов", two_places(credit.overdue)),
+        _leaf("NumberOfOverdueInstalments", "Количество дней просрочки", str(credit.days_overdue)),
+        _leaf("NumberOfOverdueInstalmentsMax", "Максимальное количество дней просрочки", str(credit.worst)),
+        _leaf("Fine", "Штраф", "0.00"),
+        _leaf("Penalty", "Пеня", two_places(credit.overdue / 100)),
+        _leaf("FinancialInstitution", "Кредитор", credit.lender),
+        _leaf("SubjectRole", "Роль субъекта", "Заёмщик", "1"),
+        node("PaymentsCalendar", *_years(credit)),
+    )
 
-    def element(self) -> etree._Element:
-        """As the bureau writes it. NumberOfOverdueInstalments holds days, whatever its name says."""
-        status = "Завершён" if self.repaid else ("Просрочка" if self.days_overdue else "Действующий")
-        return node(
-            "Contract",
-            _leaf("CodeOfContract", "Код контракта", self.code),
-            _leaf("AgreementNumber", "Номер договора", self.number),
-            _leaf("TypeOfFounding", "Вид финансирования", self.kind, "1"),
-            _leaf("PurposeOfCredit", "Цель кредита", self.purpose, "3"),
-            _leaf("ContractStatus", "Статус договора", status, "5" if self.repaid else "1"),
-            _leaf("CurrencyCode", "Код валюты", "KZT", "398"),
-            _leaf("DateOfCreditStart", "Дата начала", _day(self.started)),
-            _leaf("DateOfCreditEnd", "Дата окончания", _day(self.ends)),
-            _leaf("DateOfRealRepayment", "Фактическая дата погашения", _day(self.repaid)),
-            _leaf("LastUpdate", "Последнее обновление", _day(_CUT_OFF)),
-            node(
-                "Collateral",
-                _leaf("TypeOfGuarantee", "Вид обеспечения", "Без залога", "0"),
-                _leaf("ValueOfGuarantee", "Стоимость обеспечения", ""),
-            ),
-            _leaf("TotalAmount", "Общая сумма кредита", _money(self.amount)),
-            _leaf("OutstandingAmount", "Непогашенная сумма", _money(self.outstanding)),
-            _leaf("OverdueAmount", "Сумма просроченных взносов", _money(self.overdue)),
-            _leaf("NumberOfOverdueInstalments", "Количество дней просрочки", str(self.days_overdue)),
-            _leaf("NumberOfOverdueInstalmentsMax", "Максимальное количество дней просрочки", str(self.worst)),
-            _leaf("Fine", "Штраф", "0.00"),
-            _leaf("Penalty", "Пеня", _money(self.overdue / 100)),
-            _leaf("FinancialInstitution", "Кредитор", self.lender),
-            _leaf("SubjectRole", "Роль субъекта", "Заёмщик", "1"),
-            node("PaymentsCalendar", *self._years()),
-        )
 
-    def _years(self) -> Iterator[etree._Element]:
-        last = min(self.repaid or _CUT_OFF, _CUT_OFF)
-        for year in range(self.started.year, last.year + 1):
-            payments = []
-            for month in range(1, 13):
-                told = (self.started.year, self.started.month) <= (year, month) <= (last.year, last.month)
-                now = told and self.repaid is None and (year, month) == (last.year, last.month)
-                payments.append(
-                    node(
-                        "Payment",
-                        number=str(month),
-                        value=(str(self.days_overdue) if now else "0") if told else "-",
-                        overdue=(_money(self.overdue) if now else "0.00") if told else "-",
-                        fine="0.00" if told else "-",
-                        penalty="0.00" if told else "-",
-                    )
+def _years(credit: Credit) -> Iterator[etree._Element]:
+    last = min(credit.repaid or CUT_OFF, CUT_OFF)
+    for year in range(credit.started.year, last.year + 1):
+        payments = []
+        for month in range(1, 13):
+            told = (credit.started.year, credit.started.month) <= (year, month) <= (last.year, last.month)
+            now = told and credit.repaid is None and (year, month) == (last.year, last.month)
+            payments.append(
+                node(
+                    "Payment",
+                    number=str(month),
+                    value=(str(credit.days_overdue) if now else "0") if told else "-",
+                    overdue=(two_places(credit.overdue) if now else "0.00") if told else "-",
+                    fine="0.00" if told else "-",
+                    penalty="0.00" if told else "-",
                 )
-            yield node("Year", *payments, title=str(year))
-
-
-def _contracts(iin: str) -> Iterator[_Contract]:
-    made = _random(iin, "contracts")
-    for index in range(made.randint(0, 4)):
-        started = _CUT_OFF - timedelta(days=made.randint(40, 900))
-        ends = started + timedelta(days=30 * made.choice((1, 6, 12, 24)))
-        amount = Decimal(made.randrange(30_000, 2_000_000, 5_000))
-        is_repaid = made.random() < 0.5
-        days = 0 if is_repaid or made.random() < 0.7 else made.randint(1, 120)
-        outstanding = Decimal(0) if is_repaid else (amount * made.randint(5, 95) / 100)
-        yield _Contract(
-            code=f"{made.randrange(10**9, 10**10)}",
-            number=f"SB-{made.randrange(10**5, 10**6)}/{index + 1}",
-            kind=made.choice(_KINDS),
-            purpose=made.choice(_PURPOSES),
-            lender=made.choice(_LENDERS),
-            started=started,
-            ends=ends,
-            repaid=min(ends, _CUT_OFF) if is_repaid else None,
-            amount=amount,
-            outstanding=outstanding,
-            overdue=outstanding * made.randint(5, 50) / 100 if days else Decimal(0),
-            days_overdue=days,
-            worst=max(days, made.choice((0, 0, 3, 17))),
-        )
+            )
+        yield node("Year", *payments, title=str(year))
 
 
 def _header(person: Person) -> etree._Element:
@@ -215,7 +161,7 @@ def _addresses(person: Person) -> etree._Element:
                 "Address",
                 _leaf("Street", "Улица", f"{made.choice(_STREETS)}, {made.randint(1, 200)}"),
                 _leaf("City", "Город", made.choice(_CITIES)),
-                _leaf("AddressInserted", "Дата записи", _day(_CUT_OFF - timedelta(days=made.randint(1, 700)))),
+                _leaf("AddressInserted", "Дата записи", _day(CUT_OFF - timedelta(days=made.randint(1, 700)))),
                 title=title,
             )
             for title in ("Адрес проживания", "Адрес прописки")
@@ -225,7 +171,7 @@ def _addresses(person: Person) -> etree._Element:
 
 def _documents(person: Person) -> etree._Element:
     made = _random(person.iin, "documents")
-    issued = _CUT_OFF - timedelta(days=made.randint(30, 3000))
+    issued = CUT_OFF - timedelta(days=made.randint(30, 3000))
     return node(
         "IdentificationDocuments",
         node(
@@ -240,20 +186,20 @@ def _documents(person: Person) -> etree._Element:
     )
 
 
-def _negative(existing: list[_Contract]) -> Iterator[etree._Element]:
-    if any(contract.days_overdue > _LONG_OVERDUE for contract in existing):
+def _negative(existing: list[Credit]) -> Iterator[etree._Element]:
+    if any(contract.days_overdue > LONG_OVERDUE for contract in existing):
         yield node(
             "NegativeStatus",
             node(
                 "NegativeStatusOfContract",
                 _leaf("NegativeStatusOfContract", "Негативный статус договора", "Длительная просрочка", "3"),
-                _leaf("RegistrationDate", "Дата записи", _day(_CUT_OFF)),
+                _leaf("RegistrationDate", "Дата записи", _day(CUT_OFF)),
             ),
             typeTitle="Текущие",
         )
 
 
-def _summary(name: str, contracts: list[_Contract]) -> etree._Element:
+def _summary(name: str, contracts: list[Credit]) -> etree._Element:
     role = node(
         "SubjectRole",
         _leaf("NumberOfContracts", "Количество договоров", str(len(contracts))),
@@ -280,16 +226,12 @@ def _leaf(name: str, title: str, value: str, code: str = "0") -> etree._Element:
 
 
 def _random(iin: str, part: str) -> random.Random:
-    return seeded("fcb", part, iin)
+    return seeded(SEED, part, iin)
 
 
 def _day(day: date | None) -> str:
     return "" if day is None else day.strftime("%d.%m.%Y")
 
 
-def _money(value: Decimal) -> str:
-    return f"{value:.2f}"
-
-
 def _sum(values: Iterator[Decimal]) -> str:
-    return _money(sum(values, Decimal(0)))
+    return two_places(sum(values, Decimal(0)))

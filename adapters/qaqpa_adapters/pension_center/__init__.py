@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from qaqpa.adapter import Operation, SignedPart, Signer, operation
 from qaqpa.errors import InvalidRequest, NoReport
@@ -21,6 +21,9 @@ from qaqpa_adapters.pension_center import wire
 from qaqpa_adapters.soap import CONTENT_TYPE
 
 __all__ = ["PensionCenter", "PensionCenterSettings"]
+
+
+PropertyText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f\ufffe\uffff]{1,500}$")]
 
 
 class PensionCenterSettings(BaseModel):
@@ -35,6 +38,8 @@ class PensionCenterSettings(BaseModel):
     route_id: str = Field(min_length=1)
     request_type: str = Field(default="DEDUCTION_6", min_length=1)
     """Which contributions; their word for the last six months."""
+    properties: Annotated[Mapping[PropertyText, PropertyText], Field(max_length=16)] = {}
+    """What SmartBridge wants beside (`CONNECTOR_CLIENT`); key and value of each `properties`."""
     body_signed: bool = True
     """The answer's body is signed too; false only where SmartBridge's papers say that it is not."""
 
@@ -54,6 +59,7 @@ _CONTRIBUTIONS = operation(
     # The centre does not say that a repeated messageId counts as one.
     idempotent=False,
     signed=True,
+    kdp=True,
     keeps_answer=True,
 )
 
@@ -85,11 +91,13 @@ class PensionCenter:
                 "senderId": settings.sender_id.get_secret_value(),
                 "password": settings.password.get_secret_value(),
             },
+            settings.properties,
             {
                 "requestNumber": exchange.id,
                 "requestIin": wire.CENTER.needed(extract, "identity.iin"),
                 "requestType": settings.request_type,
                 "requestDate": wire.date_time(exchange.at),
+                **({} if extract.kdp is None else wire.kdp(extract.kdp)),
             },
         )
         return Message(
@@ -104,16 +112,16 @@ class PensionCenter:
         signed = await signer.enveloped(wire.inner(message.body))
         return replace(message, body=await signer.wsse(wire.with_inner(message.body, signed)))
 
-    async def check(self, operation: str, reply: Reply, signer: Signer) -> None:
+    async def check(self, operation: str, reply: Reply, signer: Signer, exchange: Exchange) -> None:
         """An answer with data is signed by the centre. Raises what `decode` raises, SignatureRefused, Unsettled."""
         # A fault or another status holds nothing about anybody and is not signed: it is a refusal. That a person has no
         # contributions is said in the data, and is believed only if it is signed.
         with suppress(NoReport):
-            self.decode(operation, reply)
+            self.decode(operation, reply, exchange)
         if self._settings.body_signed:
             await signer.verify(reply.body, SignedPart.BODY)
-        await signer.verify(wire.alone(wire.answered(reply.body)), SignedPart.ROOT)
+        await signer.verify(wire.alone(wire.answered(reply.body, exchange)), SignedPart.ROOT)
 
-    def decode(self, _operation: str, reply: Reply) -> Report:
+    def decode(self, _operation: str, reply: Reply, exchange: Exchange) -> Report:
         """What the centre says. Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else."""
-        return wire.CENTER.decoded(reply, lambda answer: wire.contributions(answer.body))
+        return wire.CENTER.decoded(reply, lambda answer: wire.contributions(answer.body, exchange))

@@ -7,6 +7,7 @@ invented contributions here.
 
 from __future__ import annotations
 
+import copy
 import hmac
 import random
 import re
@@ -90,6 +91,8 @@ class PensionCenterSandbox(Sandbox[Question]):
         self.service_id = "GCVP_SANDBOX"
         self.route_id = "GCVP"
         self.signing = Signing.GOOD
+        self.wants_token = False
+        """Every call must carry a КДП token and the key that it is checked with."""
         self.answered = 0
         """Answers with contributions."""
         self.operator = key_pair("operator")
@@ -140,7 +143,8 @@ class PensionCenterSandbox(Sandbox[Question]):
         ours = self.own.signer(self.operator)
         try:
             ours.require(body, SignedPart.BODY)
-            ours.require(etree.tostring(data, with_tail=False), SignedPart.ROOT)
+            alone = copy.deepcopy(data)  # without the namespaces of what stands around it
+            ours.require(etree.tostring(alone, with_tail=False), SignedPart.ROOT)
         except SignatureRefused:
             raise _RefusedError("SCSE005", "a signature is missing or wrong") from None
         info = {name: request.findtext(f"requestInfo/{name}") or "" for name in ("sender/senderId", "sender/password")}
@@ -151,6 +155,8 @@ class PensionCenterSandbox(Sandbox[Question]):
             raise _RefusedError("SCSE004", "no such service")
         if request.findtext("requestInfo/routeId") != self.route_id:
             raise _RefusedError("SCSE004", "no such route")
+        if self.wants_token and not (data.findtext("kdpToken") and data.findtext("publicKey")):
+            raise _RefusedError("SCSE007", "no КДП token")
         try:
             uuid.UUID(request.findtext("requestInfo/messageId") or "")
             datetime.fromisoformat(request.findtext("requestInfo/messageDate") or "")

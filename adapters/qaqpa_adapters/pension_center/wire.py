@@ -16,7 +16,8 @@ from lxml import etree
 
 from qaqpa.errors import NoReport, Rejected, RequestRefused, SigningFailed
 from qaqpa.model import vocabulary
-from qaqpa.model.disclosure import Report
+from qaqpa.model.consent import KdpToken
+from qaqpa.model.disclosure import Exchange, Report
 from qaqpa_adapters.soap import ThirdParty, children, envelope, leaf, to_bytes
 
 CHANNEL = "http://bip.bee.kz/SyncChannel/v10/Types"
@@ -38,7 +39,9 @@ _CODE = re.compile(r"[A-Z][A-Z_]{0,30}[0-9]{0,6}")
 # --- writing ---------------------------------------------------------------------------------------
 
 
-def send_message(info: Mapping[str, str], sender: Mapping[str, str], data: Mapping[str, str]) -> bytes:
+def send_message(
+    info: Mapping[str, str], sender: Mapping[str, str], properties: Mapping[str, str], data: Mapping[str, str]
+) -> bytes:
     """SendMessage with its parts in their order, without signatures; the inner elements have no namespace."""
     root, _, body = envelope({"typ": CHANNEL})
     request = etree.SubElement(etree.SubElement(body, f"{{{CHANNEL}}}SendMessage"), "request")
@@ -48,10 +51,22 @@ def send_message(info: Mapping[str, str], sender: Mapping[str, str], data: Mappi
     who = etree.SubElement(head, "sender")
     for name, text in sender.items():
         leaf(who, name, text)
+    for key, value in properties.items():
+        pair = etree.SubElement(head, "properties")
+        leaf(pair, "key", key)
+        leaf(pair, "value", value)
     asked = etree.SubElement(etree.SubElement(request, "requestData"), "data")
     for name, text in data.items():
         leaf(asked, name, text)
     return to_bytes(root)
+
+
+def kdp(token: KdpToken) -> dict[str, str]:
+    """What calls for the state's data carry of a КДП consent, behind the rest of `data`.
+
+    The names are known; that they stand there is what clients of other services on the bus do.
+    """
+    return {"kdpToken": token.token, "publicKey": token.public_key}
 
 
 def date_time(at: datetime) -> str:
@@ -83,20 +98,27 @@ def _our_data(root: etree._Element) -> etree._Element:
 
 
 def alone(data: etree._Element) -> bytes:
-    """`data` as a document of its own, without namespaces of what stood around it."""
+    """`data` as a document of its own, without namespaces of what stood around it.
+
+    Those that it declares itself stay, used or not: a signature that is canonicalised inclusively is over them too.
+    """
     document = copy.deepcopy(data)
     document.tail = None
-    etree.cleanup_namespaces(document)
     return etree.tostring(document, encoding="UTF-8")
 
 
 # --- reading ---------------------------------------------------------------------------------------
 
 
-def answered(answer: bytes) -> etree._Element:
+def answered(answer: bytes, exchange: Exchange) -> etree._Element:
     """The answer's `data`. Raises Rejected for a fault or another status than success, AnswerUnreadable."""
     opened = CENTER.open_answer(answer, namespace=CHANNEL, element="SendMessageResponse", fault=_fault)
     response = CENTER.need(opened, "response")
+    # SmartBridge's own word for which message is answered. Not every service behind it fills it in, and a body that is
+    # not signed can be changed on its way: what binds the answer is the number in its signed data.
+    correlation = CENTER.value(response, "responseInfo", "correlationId")
+    if correlation is not None:
+        CENTER.answers(correlation, exchange)
     code = CENTER.needed_value(response, "responseInfo", "status", "code")
     if code != SUCCESS:
         raise Rejected(
@@ -106,9 +128,10 @@ def answered(answer: bytes) -> etree._Element:
     return CENTER.need(response, "responseData", "data")
 
 
-def contributions(answer: bytes) -> Report:
+def contributions(answer: bytes, exchange: Exchange) -> Report:
     """What the centre says of a person's contributions. Raises NoReport where it knows of none."""
-    data = answered(answer)
+    data = answered(answer, exchange)
+    CENTER.answers(CENTER.needed_value(data, "requestNumber"), exchange)
     iin = CENTER.needed_value(data, "requestIin")
     code = CENTER.needed_value(data, "responseCode")
     if code in NONE_FOUND:
@@ -125,7 +148,7 @@ def contributions(answer: bytes) -> Report:
     found: dict[str, Any] = {
         "reference": reference,
         "issued_at": CENTER.moment(CENTER.value(data, "responseDate")),
-        "contributions": [_contribution(node) for node in children(data, "deductionsDetailed")] or None,
+        "contributions": [_contribution(node) for node in children(data, "deductionsDetailed") if len(node)] or None,
     }
     checked = vocabulary.Report.model_validate(found)
     return Report(data=checked.model_dump(mode="json", exclude_none=True), about=iin, reference=reference)
@@ -133,8 +156,8 @@ def contributions(answer: bytes) -> Report:
 
 def _contribution(node: etree._Element) -> dict[str, Any]:
     return {
-        "paid_on": CENTER.day(CENTER.value(node, "date")),
-        "amount": CENTER.money(CENTER.value(node, "amount")),
+        "paid_on": CENTER.day(CENTER.needed_value(node, "date")),
+        "amount": CENTER.money(CENTER.needed_value(node, "amount")),
         "employer": CENTER.value(node, "name"),
         "employer_bin": CENTER.value(node, "bin"),
     }
@@ -143,6 +166,8 @@ def _contribution(node: etree._Element) -> dict[str, Any]:
 def _fault(fault: etree._Element) -> RequestRefused:
     """Their fault, with its code where that is one and never its text."""
     detail = CENTER.child(fault, "detail", FAULT)
+    if detail is None:
+        return CENTER.fault(fault)
     return RequestRefused(
         "SmartBridge refused the message: compare sender, service, route and signatures with its description",
         their_code=_plain(CENTER.value(detail, "errorCode") or "") or CENTER.fault_code(fault),

@@ -55,7 +55,7 @@ _OPERATIONS = (
     operation(CONTRIBUTIONS, endpoint="pension", needs=["identity.iin"], returns=report.RETURNED[CONTRIBUTIONS]),
 )
 
-_READERS: Mapping[str, Callable[[Reply], Report]] = MappingProxyType(
+_READERS: Mapping[str, Callable[[Reply, Exchange], Report]] = MappingProxyType(
     {CREDIT_REPORT: report.credit_report, CONTRIBUTIONS: report.contributions}
 )
 
@@ -95,13 +95,9 @@ class StateCreditBureau:
             headers=MappingProxyType({"Authorization": self._login(), "SOAPAction": '""'}),
         )
 
-    def decode(self, operation: str, reply: Reply) -> Report:
+    def decode(self, operation: str, reply: Reply, exchange: Exchange) -> Report:
         """What the bureau says. Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else."""
-
-        def read(answer: Reply) -> Report:
-            return _READERS[operation](answer)
-
-        return wire.BUREAU.decoded(reply, read)
+        return wire.BUREAU.decoded(reply, lambda answer: _READERS[operation](answer, exchange))
 
     def _login(self) -> str:
         login = f"{self._settings.client_id.get_secret_value()}:{self._settings.password.get_secret_value()}"

@@ -28,7 +28,7 @@ from qaqpa.errors import (
     SubjectNotFound,
 )
 from qaqpa.model import vocabulary
-from qaqpa.model.disclosure import Reply, Report
+from qaqpa.model.disclosure import Exchange, Reply, Report
 from qaqpa_adapters.soap import children, own_value
 from qaqpa_adapters.state_credit_bureau.mtom import INCLUDE, Package, unpack
 from qaqpa_adapters.state_credit_bureau.wire import BUREAU, REGISTERS, REPORTS
@@ -123,7 +123,9 @@ FAULTS: Mapping[str, tuple[type[Rejected], str]] = MappingProxyType(
 
 # --- pension data: its place is assumed, its elements are known ----------------------------------------
 
-_DATA = ("return", "responseData", "data")
+_DATA = ("responseData", "data")
+_STATUS = ("responseInfo", "status", "code")
+_PASSED_ON = "SCSS001"
 _FOUND = "FOUND"
 _NOT_FOUND = "NOT_FOUND"
 _PENSION: _Table = (("reference", "responseNumber", _text), ("issued_at", "responseDate", BUREAU.moment))
@@ -135,6 +137,7 @@ _DEDUCTION: _Table = (
 )
 
 _WORD = re.compile("[A-Z_]{1,40}")
+_CODE = re.compile("[A-Z]{1,20}[0-9]{0,4}")
 
 RETURNED: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -152,8 +155,11 @@ RETURNED: Mapping[str, frozenset[str]] = MappingProxyType(
 """By operation: the fields that an answer may hold."""
 
 
-def credit_report(reply: Reply) -> Report:
-    """requestXmlCreditReportResponse. Raises as ThirdParty.decoded says, or what that turns into AnswerUnreadable."""
+def credit_report(reply: Reply, _exchange: Exchange) -> Report:
+    """requestXmlCreditReportResponse, which repeats nothing of the request but the IIN.
+
+    Raises as ThirdParty.decoded says, or what that turns into AnswerUnreadable.
+    """
     package = unpack(reply, BUREAU.unreadable)
     answer = BUREAU.open_answer(package.root, namespace=REPORTS, element="requestXmlCreditReportResponse", fault=_fault)
     document = _document(BUREAU.need(answer, "return"), package)
@@ -165,11 +171,21 @@ def credit_report(reply: Reply) -> Report:
     return _report(data, about=iin)
 
 
-def contributions(reply: Reply) -> Report:
-    """getPensionInfoResponse: the pension centre's `data`."""
+def contributions(reply: Reply, exchange: Exchange) -> Report:
+    """getPensionInfoResponse: the pension centre's `data`, which repeats the request's number."""
     package = unpack(reply, BUREAU.unreadable)
     answer = BUREAU.open_answer(package.root, namespace=REGISTERS, element="getPensionInfoResponse", fault=_fault)
-    data = BUREAU.need(answer, *_DATA)
+    held = BUREAU.need(answer, "return")
+    # With other registers an element of the register's own stands around the bus's answer.
+    held = held[0] if len(held) == 1 and BUREAU.child(held, *_DATA) is None else held
+    status = BUREAU.value(held, *_STATUS)
+    if status not in {None, _PASSED_ON}:
+        raise Rejected(
+            "State credit bureau got no answer from the pension centre: look the code up in its description, ask again",
+            their_code=status if _CODE.fullmatch(status or "") else None,
+        )
+    data = BUREAU.need(held, *_DATA)
+    BUREAU.answers(BUREAU.needed_value(data, "requestNumber"), exchange)
     code = BUREAU.needed_value(data, "responseCode")
     if code == _NOT_FOUND:
         raise NoReport(
@@ -181,7 +197,9 @@ def contributions(reply: Reply) -> Report:
             "The pension centre refused with a code that is not in our table: look it up in the bureau's description",
             their_code=code if _WORD.fullmatch(code) else None,
         )
-    found = [_row(node, _DEDUCTION) for node in children(data, "deductionsDetailed")]
+    found = [_row(node, _DEDUCTION) for node in children(data, "deductionsDetailed") if len(node)]
+    if any(each["paid_on"] is None or each["amount"] is None for each in found):
+        raise BUREAU.unreadable("a contribution without its date or its amount")
     return _report({**_row(data, _PENSION), "contributions": found}, about=BUREAU.needed_value(data, "requestIin"))
 
 
@@ -196,9 +214,9 @@ def _document(result: etree._Element, package: Package) -> etree._Element:
         return BUREAU.parse(attached)
     if len(result) == 1:
         return result[0]
-    text = (result.text or "").strip()
-    if text.startswith("<"):
-        return BUREAU.parse(text.encode())
+    text = result.text or ""
+    if text.strip().removeprefix("\ufeff").startswith("<"):
+        return BUREAU.parse_text(text)
     return BUREAU.parse(base64.b64decode("".join(text.split()), validate=True))
 
 

@@ -8,26 +8,26 @@ valid IIN has an invented history here. Where its papers are not public it does 
 from __future__ import annotations
 
 import base64
-import hmac
-import secrets
 import uuid
-from abc import ABC, abstractmethod
-from collections import Counter
-from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 from lxml import etree
 
-from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival, Examination, Sandbox
-from qaqpa_adapters.soap_sandbox import SOAP, RefusedError, need_iin, node, opened, written
-from qaqpa_adapters.state_credit_bureau.sandbox_report import (
-    chance,
-    credit_report,
-    no_pension_data,
-    pension_data,
+from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival
+from qaqpa_adapters.soap_sandbox import (
+    SOAP,
+    BureauSandbox,
+    BureauService,
+    Question,
+    RefusedError,
+    faulty,
+    need_iin,
+    node,
+    same,
+    written,
 )
+from qaqpa_adapters.state_credit_bureau.sandbox_report import SEED, credit_report, no_pension_data, pension_data
 
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _XOP = "http://www.w3.org/2004/08/xop/include"
@@ -45,37 +45,10 @@ class Form(StrEnum):
     """An MTOM package; the report is a part of its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question(Examination):
-    """A call as the bureau understood it."""
-
-    path: str
-    status: int = 200
-    code: str | None = None
-    """The bureau's own code for what is wrong, or for a person it does not know."""
-    text: str = ""
-    number: str = ""
-    """The requestNumber, where the call has one."""
-
-
-class _Service(ABC):
+class _Service(BureauService):
     """One of the two services."""
 
-    path: ClassVar[str]
-    namespace: ClassVar[str]
-    operation: ClassVar[str]
-
-    @abstractmethod
-    def iin(self, call: etree._Element) -> str | None:
-        """Who the call names, for the log, however wrong the rest of it."""
-
-    @abstractmethod
-    def check(self, call: etree._Element, iin: str | None) -> str:
-        """Raise RefusedError unless the call is in order; returns the requestNumber, where there is one."""
-
-    @abstractmethod
-    def result(self, iin: str, question: Question, *, queries: int, sequence: int) -> etree._Element:
-        """The document that answers."""
+    unknown, no_report = "SUBJECT_NOT_FOUND", "REPORT_NOT_FOUND"
 
 
 class _Report(_Service):
@@ -133,47 +106,26 @@ class _Pension(_Service):
 
     def result(self, iin: str, question: Question, *, queries: int, sequence: int) -> etree._Element:
         if question.code is not None:
-            return node("responseData", no_pension_data(iin, request=question.number))
-        return node("responseData", pension_data(iin, request=question.number, number=sequence))
+            return node("responseData", no_pension_data(iin, request=question.detail))
+        return node("responseData", pension_data(iin, request=question.detail, number=sequence))
 
 
 _REPORT, _PENSION = _Report(), _Pension()
 _SERVICES: dict[str, _Service] = {service.path: service for service in (_REPORT, _PENSION)}
 
 
-class StateCreditBureauSandbox(Sandbox[Question]):
+class StateCreditBureauSandbox(BureauSandbox[_Service]):
     """The bureau."""
 
     paths = tuple(_SERVICES)
+    services = _SERVICES
+    seed = SEED
 
-    def __init__(
-        self,
-        *,
-        port: int = 0,
-        directory: Path | None = None,
-        log: Path | None = None,
-        delay: float = 0.5,
-        client_id: str = "qaqpa-sandbox",
-        password: str | None = None,
-        unknown_share: float = 0.05,
-        no_report_share: float = 0.025,
-        form: Form | None = None,
-    ) -> None:
-        """As Sandbox; a random password if None. The two shares say for how many of all IINs nothing is known.
-
-        `form` packs every answer alike; if None it goes by the IIN, a third in each form.
-        """
-        super().__init__(port=port, directory=directory, log=log, delay=delay)
-        self.client_id = client_id
-        self.password = secrets.token_urlsafe(24) if password is None else password
+    def __init__(self, *, form: Form | None = None, **options: Any) -> None:
+        """As BureauSandbox. `form` packs every answer alike; if None it goes by the IIN, a third in each form."""
+        super().__init__(**options)
         self.user_id = str(uuid.uuid4())
         self.form = form
-        self.billed = 0
-        """Answers given that the bureau would put on the invoice; never a refusal."""
-        self.queries: Counter[str] = Counter()
-        """Accepted calls by IIN."""
-        self._unknown_below = unknown_share
-        self._no_report_below = unknown_share + no_report_share
 
     @property
     def environment(self) -> dict[str, str]:
@@ -183,44 +135,14 @@ class StateCreditBureauSandbox(Sandbox[Question]):
             "QAQPA_SCB_PENSION_URL": f"{self.url}{_PENSION.path}",
             "QAQPA_SCB_CA": str(self.ca_file),
             "QAQPA_SCB_NETWORKS": NETWORKS,
-            "QAQPA_SCB_CLIENT_ID": self.client_id,
+            "QAQPA_SCB_CLIENT_ID": self.user,
             "QAQPA_SCB_PASSWORD": self.password,
             "QAQPA_SCB_USER_ID": self.user_id,
         }
 
-    def examine(self, arrival: Arrival) -> Question:
-        """Check the call as the bureau does: login, form, user, parameters, person, consent."""
-        service = _SERVICES[arrival.path]
-        operation: str | None = None
-        iin: str | None = None
-        try:
-            self._check_login(arrival.headers.get("authorization", ""))
-            envelope = opened(arrival)
-            call = _call(service, envelope)
-            operation, iin = service.operation, service.iin(call)
-            self._check_user(envelope)
-            number = service.check(call, iin)
-        except RefusedError as no:
-            return Question(
-                operation=operation,
-                iin=iin,
-                problem=no.problem if no.code is None else f"{no.code}: {no.problem}",
-                path=arrival.path,
-                status=no.status,
-                code=no.code,
-                text=no.problem,
-            )
-        code, text = self._whereabouts(iin or "")
-        return Question(operation=operation, iin=iin, path=arrival.path, code=code, text=text, number=number)
-
-    def act(self, examination: Question) -> None:
-        """Count the query, and bill it if there is something to give."""
-        self.queries[examination.iin or ""] += 1
-        self.billed += examination.code is None
-
     def answer(self, examination: Question, *, about: str | None) -> Answer:
         """A SOAP envelope, perhaps in a package; what is refused by HTTP itself gets a line of text."""
-        service, iin = _SERVICES[examination.path], examination.iin or ""
+        service, iin = self.service(examination.path), examination.iin or ""
         if examination.status not in {200, 500}:
             return Answer(examination.status, examination.text.encode(), "text/plain; charset=utf-8")
         is_wrong = examination.problem is not None
@@ -232,48 +154,28 @@ class StateCreditBureauSandbox(Sandbox[Question]):
         result = service.result(about or iin, examination, queries=asked, sequence=300_000_000 + self.billed)
         return _packed(service, result, self._form_for(iin))
 
-    def knows(self, iin: str) -> bool:
-        """Whether the person is known and has a report."""
-        return chance(iin) >= self._no_report_below
-
     def _form_for(self, iin: str) -> Form:
-        return self.form or list(Form)[int(chance(iin) * 1000) % len(Form)]
+        return self.form or list(Form)[int(self.chance(iin) * 1000) % len(Form)]
 
-    def _whereabouts(self, iin: str) -> tuple[str | None, str]:
-        place = chance(iin)
-        if place < self._unknown_below:
-            return "SUBJECT_NOT_FOUND", "Субъект не найден"
-        if place < self._no_report_below:
-            return "REPORT_NOT_FOUND", "Отчёт отсутствует"
-        return None, ""
-
-    def _check_login(self, given: str) -> None:
-        wanted = base64.b64encode(f"{self.client_id}:{self.password}".encode())
-        if not hmac.compare_digest(given.encode(), b"Basic " + wanted):
+    def admit(self, arrival: Arrival) -> etree._Element:
+        """HTTP Basic."""
+        wanted = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        if not same(arrival.headers.get("authorization", ""), f"Basic {wanted}"):
             raise RefusedError(None, "login refused", status=401)
+        return super().admit(arrival)
 
-    def _check_user(self, envelope: etree._Element) -> None:
+    def check_header(self, service: _Service, envelope: etree._Element) -> None:
+        """The user in the SOAP header."""
         users = envelope.findall(f"{{{SOAP}}}Header/userId")  # without a namespace
         if len(users) != 1:
             raise RefusedError("USER_NOT_FOUND", "no userId in the SOAP header, or more than one")
-        if not hmac.compare_digest((users[0].text or "").encode(), self.user_id.encode()):
+        if not same(users[0].text or "", self.user_id):
             raise RefusedError("USER_NOT_FOUND", "userId refused")
 
 
-def _call(service: _Service, envelope: etree._Element) -> etree._Element:
-    body = envelope.find(f"{{{SOAP}}}Body")
-    if body is None or len(body) != 1 or body[0].tag != f"{{{service.namespace}}}{service.operation}":
-        raise RefusedError(
-            None, f"the body does not hold one {service.operation} of this service's namespace", status=500
-        )
-    return body[0]
-
-
 def _fault(examination: Question) -> Answer:
-    parts = [node("faultcode", text="soap:Client"), node("faultstring", text=examination.text)]
-    if examination.code is not None:
-        parts.append(node("detail", node("code", text=examination.code)))
-    return written(500, node(f"{{{SOAP}}}Fault", *parts))
+    code = examination.code
+    return faulty(examination.text, *(() if code is None else (node("detail", node("code", text=code)),)))
 
 
 # --- packing ---------------------------------------------------------------------------------------

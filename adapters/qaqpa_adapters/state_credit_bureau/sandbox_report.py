@@ -8,42 +8,31 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 from lxml import etree
 
 from qaqpa.model.identifiers import check_digit
-from qaqpa_adapters.soap_sandbox import Person, node, seeded
+from qaqpa_adapters.soap_sandbox import CUT_OFF, LONG_OVERDUE, Credit, Person, credits_of, node, seeded, two_places
 
-_CUT_OFF = date(2026, 10, 1)
-"""The bureau's knowledge ends here, so that a history is the same on every day."""
-
-_LENDERS = ("ТОО «МФО Пример»", "АО «Банк Образец»", "ЖШС «Үлгі несие»")
-_KINDS = ("Займ", "Кредитная карта", "Микрокредит")
+SEED = "scb"
 _PURPOSES = ("Потребительские цели", "На неотложные нужды")
 _EMPLOYERS = ("ТОО «Пример Труд»", "ЖШС «Үлгі еңбек»", "АО «Образец Сервис»")
-_LONG_OVERDUE = 90
 _CONTRIBUTION = Decimal("0.10")
 """Of the salary, as the law on pensions has it."""
-
-
-def chance(iin: str) -> float:
-    """A number from 0 to 1 that is always the same for one IIN: decides whom the bureau does not know."""
-    return _random(iin, "known").random()
 
 
 def credit_report(iin: str, *, queries: int, number: int) -> etree._Element:
     """The whole report about `iin`; `queries` is how often this sandbox was asked about them."""
     person = Person.of(iin)
-    contracts = tuple(_contracts(iin))
+    contracts = tuple(credits_of(SEED, iin, prefix="SS", purposes=_PURPOSES))
     active = [contract for contract in contracts if contract.repaid is None]
-    negative = "Длительная просрочка" if any(contract.days > _LONG_OVERDUE for contract in active) else ""
+    negative = "Длительная просрочка" if any(contract.days_overdue > LONG_OVERDUE for contract in active) else ""
     return node(
         "creditReport",
         _leaf("reportId", str(number)),
-        _leaf("reportDate", f"{_CUT_OFF.isoformat()}T09:00:00+05:00"),
+        _leaf("reportDate", f"{CUT_OFF.isoformat()}T09:00:00+05:00"),
         node(
             "subject",
             _leaf("iin", iin),
@@ -58,11 +47,11 @@ def credit_report(iin: str, *, queries: int, number: int) -> etree._Element:
             "summary",
             _leaf("activeContracts", str(len(active))),
             _leaf("closedContracts", str(len(contracts) - len(active))),
-            _leaf("outstandingAmount", _money(sum((each.outstanding for each in active), Decimal()))),
-            _leaf("overdueAmount", _money(sum((each.overdue for each in active), Decimal()))),
+            _leaf("outstandingAmount", two_places(sum((each.outstanding for each in active), Decimal()))),
+            _leaf("overdueAmount", two_places(sum((each.overdue for each in active), Decimal()))),
             _leaf("maxOverdueDays", str(max((each.worst for each in contracts), default=0))),
         ),
-        node("contracts", *(contract.element() for contract in contracts)),
+        node("contracts", *(_contract(contract) for contract in contracts)),
         node("requests", *_queries(iin, queries)),
     )
 
@@ -77,15 +66,15 @@ def pension_data(iin: str, *, request: str, number: int) -> etree._Element:
         _leaf("responseCode", "FOUND"),
         _leaf("requestNumber", request),
         _leaf("requestIin", iin),
-        _leaf("responseDate", f"{_CUT_OFF.isoformat()}T09:00:00+05:00"),
+        _leaf("responseDate", f"{CUT_OFF.isoformat()}T09:00:00+05:00"),
         _leaf("responseNumber", f"P-{number}"),
         *(
             node(
                 "deductionsDetailed",
                 _leaf("bin", employer_bin),
-                _leaf("date", (_CUT_OFF - timedelta(days=30 * month + made.randrange(5))).isoformat()),
+                _leaf("date", (CUT_OFF - timedelta(days=30 * month + made.randrange(5))).isoformat()),
                 _leaf("name", employer),
-                _leaf("amount", _money(salary * _CONTRIBUTION)),
+                _leaf("amount", two_places(salary * _CONTRIBUTION)),
             )
             for month in range(6)
         ),
@@ -98,73 +87,30 @@ def no_pension_data(iin: str, *, request: str) -> etree._Element:
     return node("data", *found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Contract:
-    code: str
-    number: str
-    kind: str
-    purpose: str
-    lender: str
-    started: date
-    ends: date
-    repaid: date | None
-    amount: Decimal
-    outstanding: Decimal
-    overdue: Decimal
-    days: int
-    worst: int
-
-    def element(self) -> etree._Element:
-        status = "Завершён" if self.repaid else ("Просрочка" if self.days else "Действующий")
-        parts = {
-            "contractCode": self.code,
-            "agreementNumber": self.number,
-            "phase": "terminated" if self.repaid else "existing",
-            "fundingType": self.kind,
-            "creditPurpose": self.purpose,
-            "contractStatus": status,
-            "subjectRole": "Заёмщик",
-            "creditor": self.lender,
-            "currency": "KZT",
-            "startDate": self.started.isoformat(),
-            "endDate": self.ends.isoformat(),
-            "realPaymentDate": self.repaid.isoformat() if self.repaid else "",
-            "lastUpdate": _CUT_OFF.isoformat(),
-            "totalAmount": _money(self.amount),
-            "outstandingAmount": _money(self.outstanding),
-            "overdueAmount": _money(self.overdue),
-            "overdueDays": str(self.days),
-            "maxOverdueDays": str(self.worst),
-            "fine": "0.00",
-            "penalty": _money(self.overdue / 100),
-        }
-        return node("contract", *(_leaf(name, text) for name, text in parts.items()))
-
-
-def _contracts(iin: str) -> Iterator[_Contract]:
-    made = _random(iin, "contracts")
-    for index in range(made.randint(0, 4)):
-        started = _CUT_OFF - timedelta(days=made.randint(40, 900))
-        ends = started + timedelta(days=30 * made.choice((1, 6, 12, 24)))
-        amount = Decimal(made.randrange(30_000, 2_000_000, 5_000))
-        is_repaid = made.random() < 0.5
-        days = 0 if is_repaid or made.random() < 0.7 else made.randint(1, 120)
-        outstanding = Decimal(0) if is_repaid else amount * made.randint(5, 95) / 100
-        yield _Contract(
-            code=f"{made.randrange(10**9, 10**10)}",
-            number=f"SS-{made.randrange(10**5, 10**6)}/{index + 1}",
-            kind=made.choice(_KINDS),
-            purpose=made.choice(_PURPOSES),
-            lender=made.choice(_LENDERS),
-            started=started,
-            ends=ends,
-            repaid=min(ends, _CUT_OFF) if is_repaid else None,
-            amount=amount,
-            outstanding=outstanding,
-            overdue=outstanding * made.randint(5, 50) / 100 if days else Decimal(0),
-            days=days,
-            worst=max(days, made.choice((0, 0, 3, 17))),
-        )
+def _contract(credit: Credit) -> etree._Element:
+    parts = {
+        "contractCode": credit.code,
+        "agreementNumber": credit.number,
+        "phase": "terminated" if credit.repaid else "existing",
+        "fundingType": credit.kind,
+        "creditPurpose": credit.purpose,
+        "contractStatus": credit.status,
+        "subjectRole": "Заёмщик",
+        "creditor": credit.lender,
+        "currency": "KZT",
+        "startDate": credit.started.isoformat(),
+        "endDate": credit.ends.isoformat(),
+        "realPaymentDate": credit.repaid.isoformat() if credit.repaid else "",
+        "lastUpdate": CUT_OFF.isoformat(),
+        "totalAmount": two_places(credit.amount),
+        "outstandingAmount": two_places(credit.outstanding),
+        "overdueAmount": two_places(credit.overdue),
+        "overdueDays": str(credit.days_overdue),
+        "maxOverdueDays": str(credit.worst),
+        "fine": "0.00",
+        "penalty": two_places(credit.overdue / 100),
+    }
+    return node("contract", *(_leaf(name, text) for name, text in parts.items()))
 
 
 def _queries(iin: str, asked_here: int) -> Iterator[etree._Element]:
@@ -183,12 +129,8 @@ def _nobodys_bin(made: random.Random) -> str:
 
 
 def _random(iin: str, part: str) -> random.Random:
-    return seeded("scb", part, iin)
+    return seeded(SEED, part, iin)
 
 
 def _leaf(name: str, text: str) -> etree._Element:
     return node(name, text=text)
-
-
-def _money(value: Decimal) -> str:
-    return f"{value:.2f}"

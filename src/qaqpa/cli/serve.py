@@ -16,7 +16,8 @@ import typer
 from qaqpa import metrics
 from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, make_private, setup
 from qaqpa.cli.render import err, out
-from qaqpa.cli.trial import prepare, stand_ins
+from qaqpa.cli.trial import prepare
+from qaqpa.demo import stands
 from qaqpa.errors import NotConfigured
 from qaqpa.gateway import Setup
 from qaqpa.keys import Keyring
@@ -43,7 +44,7 @@ def serve(
     make_private(home)
     with ExitStack() as stack:
         if sandbox:
-            stack.enter_context(stand_ins(config, home))
+            os.environ.update(stack.enter_context(stands(config, home)).environment)
             host, port = address(listen or setup(config, home).config.gateway.service.listen)
             prepare(config, home, f"http://{host}:{port}")
         _serve(config, home, listen, workers)

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import orjson
-
 from qaqpa.cli.options import opened, run, setup
 from qaqpa.cli.render import out
-from qaqpa.errors import NotConfigured
 from qaqpa.keys import Keyring
 from qaqpa.service import tokens
 
 CALLERS = ("loan-scoring", "collections", "compliance")
 _DAYS = 1
-
-
-@contextmanager
-def stand_ins(config: Path, home: Path) -> Iterator[None]:
-    """Stand-ins in a process of their own, and this process's environment pointing at them."""
-    command = (sys.executable, "-m", "qaqpa", "sandbox", "--attached", "--json", "--config", str(config))
-    process = subprocess.Popen(  # noqa: S603 - our own command
-        [*command, "--home", str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        said = b""
-        while not said.endswith(b"}\n"):
-            line = process.stdout.readline()
-            if not line:
-                raise NotConfigured("the stand-ins did not start: run `qaqpa sandbox` to see why")
-            said += line
-        os.environ.update(orjson.loads(said))
-        yield
-    finally:
-        process.communicate()  # the end of its standard input is its end
 
 
 def prepare(config: Path, home: Path, url: str) -> None:

@@ -14,7 +14,7 @@ from pydantic import (
 
 from qaqpa.config.base import ClauseId, File, HttpsChannel, Number, Seconds, Secret, Section, Span, Text, Value, Whole
 from qaqpa.model.identifiers import Bin, Slug
-from qaqpa.model.words import Ground, SealKind, Words
+from qaqpa.model.words import Flag, Ground, SealKind, Words
 
 
 class Agreement(Section):
@@ -150,6 +150,8 @@ class RouteConfig(Section):
     fields: Annotated[tuple[FieldRule, ...], Field(min_length=1)]
     guards: tuple[Slug, ...] = ()
     returns: tuple[Text, ...] = ()
+    kdp: Flag = False
+    """The consent's КДП token travels in the call."""
     reuse_for: Span | None = None
     """For so long a report serves the same caller and purpose again, without a new disclosure."""
 
@@ -171,6 +173,6 @@ class RecipientFile(File):
     limits: Limits = Limits()
     breaker: Breaker = Breaker()
     retry: Retry = Retry()
-    settings: Mapping[str, str | int | bool] = {}
+    settings: Mapping[str, str | int | bool | Mapping[str, str]] = {}
     """What the adapter asks for."""
     routes: tuple[RouteConfig, ...] = ()

@@ -17,7 +17,8 @@ from qaqpa.errors import InvalidRequest, NotFound
 from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.ledger import Clock
-from qaqpa.model.consent import Consent, ConsentRequest, ConsentStatus, ConsentTerms
+from qaqpa.ledger.read import Entry, entries_of
+from qaqpa.model.consent import Consent, ConsentRequest, ConsentStatus, ConsentTerms, Evidence, KdpToken
 from qaqpa.model.identifiers import ConsentId, SubjectId, uuid7
 from qaqpa.model.words import timestamp
 from qaqpa.store import Connection, Row
@@ -106,6 +107,22 @@ class Consents:
         if row is None:
             raise NotFound("no consent with this id is on record")
         return _consent(row)
+
+    async def kdp_token(self, consent_id: str) -> KdpToken | None:
+        """The КДП token that was recorded with a consent; None where none was, or its month was moved to a file.
+
+        Raises NotFound, and KeyringError when the entry is not what was written.
+        """
+        consent = await self.get(consent_id)
+        subject = await self._ledger.subjects.by_id(consent.subject)
+
+        def found(connection: Connection) -> list[Entry]:
+            return list(entries_of(connection, kind=Kind.CONSENT, request=consent.id))
+
+        for entry in await self._store.read(found):
+            evidence = subject.open(entry.content).get("evidence", {})
+            return Evidence.model_validate(evidence).kdp
+        return None
 
     async def of_subject(self, subject: SubjectId) -> tuple[Consent, ...]:
         """Every consent of a subject, in force or not."""

@@ -11,7 +11,7 @@ and the answer serves nobody), StoreError (nothing left, unless it names a discl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from time import perf_counter
@@ -40,6 +40,7 @@ from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.answers import Once
 from qaqpa.ledger.subjects import Person
 from qaqpa.minimise import Context, cut_report, minimise, present
+from qaqpa.model.consent import KdpToken
 from qaqpa.model.decision import Asked, Decision, Result
 from qaqpa.model.disclosure import Disclosure, Exchange, Extract, Intent, Json, Message, Outcome, Reply, Report
 from qaqpa.model.identifiers import CallerId, DisclosureId, RecipientId, uuid7
@@ -78,6 +79,8 @@ class Flow:
     """What was answered before."""
     still_holds: Callable[[Decision], StillHolds]
     """Whether, in the transaction of the intent, what a decision rested on is as it was."""
+    kdp_token: Callable[[str], Awaitable[KdpToken | None]]
+    """The КДП token that was recorded with a consent."""
     shadow: Callable[[Decision, Route | None, Facts], Decision]
     """Notes on a decision what a draft of the policy would have decided; changes nothing else and never fails."""
 
@@ -97,7 +100,7 @@ class Flow:
         self.transport.require(asked.recipient)
 
         # 3.2: only what the purpose needs, in the recipient's own format.
-        extract = minimised(data, route, decision, self.policy.day(facts.now))
+        extract = minimised(data, route, decision, self.policy.day(facts.now), await self._kdp_token(route, decision))
         holds = self.still_holds(decision)
         # Paid for once, disclosed once: where the route says so, a fresh report serves the same purpose again.
         memo = self.remembered.about(route, decision, extract, person, once)
@@ -119,7 +122,7 @@ class Flow:
             sent_at = perf_counter()
             reply = await self.transport.send(sealed)
             wire_ms = (perf_counter() - sent_at) * 1000
-            report = await read_answer(adapter, operation, reply, signer, request.iin)
+            report = await read_answer(adapter, operation, reply, signer, exchange, request.iin)
             # 3.2 again: the caller gets from the answer what its purpose needs.
             answer, returned, cut = cut_report(report.data, route.returns)
         except ThirdPartyError as error:
@@ -141,18 +144,35 @@ class Flow:
         refusal = await self.ledger.refuse(decision, known, person, stated=stated)
         raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
 
+    async def _kdp_token(self, route: Route, decision: Decision) -> KdpToken | None:
+        """The consent's КДП token, where the route passes it. Raises InvalidRequest where none is on record."""
+        if not route.kdp or decision.consent is None:
+            return None
+        token = await self.kdp_token(decision.consent)
+        if token is None:
+            raise InvalidRequest(
+                ["consent: the route passes its КДП token and none is on record; record the consent with evidence.kdp"]
+            )
+        return token
+
     async def _fail(self, intent: Intent, reply: Reply | None, error: ThirdPartyError, memo: Memo) -> None:
         error.disclosure = intent.id
-        their_code = error.their_code if isinstance(error, Rejected) else None
+        their_code = None
+        if isinstance(error, Rejected):
+            their_code = error.their_code
+            if reply is not None:
+                self.transport.answered(intent.decision.asked.recipient, reply)
         await self.ledger.conclude(
             intent, Outcome(result_of(error), error.code, reply, their_code=their_code), memo.of(error)
         )
 
 
-def minimised(data: Mapping[str, Json], route: Route, decision: Decision, day: date) -> Extract:
+def minimised(
+    data: Mapping[str, Json], route: Route, decision: Decision, day: date, kdp: KdpToken | None = None
+) -> Extract:
     """What the route passes; the consent is confirmed only where one was found and checked."""
     confirmed = decision.consent is not None
-    return minimise(data, route.fields, consent_confirmed=confirmed, context=Context(day))
+    return minimise(data, route.fields, consent_confirmed=confirmed, context=Context(day), kdp=kdp)
 
 
 @metrics.timed_async("encode")
@@ -205,10 +225,13 @@ def request_asks(caller: CallerId, request: DisclosureRequest) -> Asked:
 
 
 @metrics.timed_async("decode")
-async def read_answer(adapter: Adapter, operation: Operation, reply: Reply, signer: Signer | None, iin: str) -> Report:
+async def read_answer(
+    adapter: Adapter, operation: Operation, reply: Reply, signer: Signer | None, exchange: Exchange, iin: str
+) -> Report:
     """The report in `reply`, its signatures checked first where the operation wants them.
 
-    An answer about another person is kept from the caller (WrongSubject).
+    An answer about another person is kept from the caller (WrongSubject), one to another request is not believed
+    (WrongExchange).
     """
     if 300 <= reply.status < 400:
         raise RequestRefused("the recipient answered with a redirect, which is never followed; correct its address")
@@ -216,8 +239,8 @@ async def read_answer(adapter: Adapter, operation: Operation, reply: Reply, sign
         if operation.signed:
             if signer is None or not isinstance(adapter, SigningAdapter):
                 raise SignatureRefused("there is no signer to check the answer with; nothing of it is believed")
-            await adapter.check(operation.name, reply, signer)
-        report = adapter.decode(operation.name, reply)
+            await adapter.check(operation.name, reply, signer, exchange)
+        report = adapter.decode(operation.name, reply, exchange)
     except AnswerUnreadable:
         if reply.status >= 500:
             raise ThirdPartyFault(f"the recipient answered with HTTP {reply.status}") from None

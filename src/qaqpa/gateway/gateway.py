@@ -113,6 +113,7 @@ class Gateway:
             signers={name: each.signer for name, each in equipped.items() if each.signer is not None},
             remembered=self.remembered,
             still_holds=self._still_holds,
+            kdp_token=self.consents.kdp_token,
             shadow=self.shadow,
         )
         self.compliance = Compliance(setup, ledger, self._require, self._prepared)

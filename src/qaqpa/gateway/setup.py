@@ -194,7 +194,11 @@ def _values(recipient: RecipientFile) -> Iterator[tuple[str, str]]:
                 yield f"signer.{name}", value
     if isinstance(recipient.seal, JweSeal):
         yield "seal.key", recipient.seal.key
-    yield from ((f"settings.{name}", value) for name, value in recipient.settings.items() if isinstance(value, str))
+    for name, value in recipient.settings.items():
+        if isinstance(value, str):
+            yield f"settings.{name}", value
+        elif isinstance(value, Mapping):
+            yield from ((f"settings.{name}.{key}", each) for key, each in value.items())
 
 
 def _of_channel(at: str, channel: HttpsChannel) -> Iterator[tuple[str, str]]:
@@ -217,10 +221,7 @@ class Equipped:
 def equip(setup: Setup, recipient: RecipientFile, clock: Clock) -> Equipped:
     """Read the recipient's references and make what sending takes. Raises NotConfigured, naming the recipient."""
     try:
-        settings: dict[str, Any] = {
-            name: setup.resolve(value, f"settings.{name}") if isinstance(value, str) else value
-            for name, value in recipient.settings.items()
-        }
+        settings = {name: _read(setup, f"settings.{name}", value) for name, value in recipient.settings.items()}
         adapter_type = setup.adapters[recipient.adapter]
         seal = recipient.seal
         key_path = str(setup.home / setup.resolve(seal.key, "seal.key")) if isinstance(seal, JweSeal) else ""
@@ -240,6 +241,13 @@ def equip(setup: Setup, recipient: RecipientFile, clock: Clock) -> Equipped:
         raise NotConfigured(f"{recipient.id}: settings do not fit the adapter: {names}") from None
     except NotConfigured as error:
         raise NotConfigured(f"{recipient.id}: {error}") from None
+
+
+def _read(setup: Setup, name: str, value: Any) -> Any:
+    """A setting with its references read, also those in a table of its own."""
+    if isinstance(value, Mapping):
+        return {key: _read(setup, f"{name}.{key}", each) for key, each in value.items()}
+    return setup.resolve(value, name) if isinstance(value, str) else value
 
 
 def _signer(setup: Setup, recipient: RecipientFile, clock: Clock) -> Signer | None:

@@ -28,6 +28,7 @@ from qaqpa.seal.xml_signature import (
     DS,
     EXCLUSIVE,
     INCLUSIVE,
+    INCLUSIVE_WITH_COMMENTS,
     RSA_SHA256,
     SOAP,
     WSSE,
@@ -45,8 +46,8 @@ _SIZES = ("256", "512")
 ALGORITHMS = Algorithms(
     signature=frozenset({RSA_SHA256, *(f"{_GOST}gostr34102015-gostr34112015-{size}" for size in _SIZES)}),
     digest=frozenset({DIGEST_SHA256, *(f"{_GOST}gostr34112015-{size}" for size in _SIZES)}),
-    # The library behind such services canonicalises inclusively. What differs with comments never comes here.
-    canonical=frozenset({EXCLUSIVE, INCLUSIVE, f"{INCLUSIVE}#WithComments"}),
+    # The library behind such services canonicalises inclusively.
+    canonical=frozenset({EXCLUSIVE, INCLUSIVE, INCLUSIVE_WITH_COMMENTS}),
 )
 _NAMES = {SignedPart.ROOT: "xml", SignedPart.BODY: "wsse"}
 _JSON = "application/json"

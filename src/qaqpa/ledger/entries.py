@@ -117,6 +117,7 @@ def intent(
         "withheld": list(extract.withheld),
         "seal": seal.value,
         "endpoint": message.endpoint,
+        **({} if extract.kdp is None else {"kdp": True}),
         **_shadow(decision),
         "subject": subject,
     }

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from qaqpa.model.identifiers import Bin, ConsentId, Iin, Slug, SubjectId
 from qaqpa.model.vocabulary import FieldPath, Text, expand
@@ -42,12 +42,27 @@ class EvidenceMethod(StrEnum):
     PAPER = "paper"
 
 
+class KdpToken(_Part):
+    """What the state service for access control gave for the consent: calls for the state's data carry it."""
+
+    token: Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,8192}$"), Field(repr=False)]
+    public_key: Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e\n]{1,8192}$"), Field(repr=False)]
+
+
 class Evidence(_Part):
     """What proves the consent; kept sealed."""
 
     method: EvidenceMethod
     reference: Text
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    kdp: KdpToken | None = None
+    """The token itself, where a route passes it; `reference` may be any word by which the operator finds it again."""
+
+    @model_validator(mode="after")
+    def _token_of_the_service(self) -> Evidence:
+        if self.kdp is not None and self.method is not EvidenceMethod.KDP:
+            raise ValueError("kdp goes with method kdp, and with no other")
+        return self
 
 
 def _in_vocabulary(fields: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from qaqpa.model.consent import KdpToken
 from qaqpa.model.decision import Decision
 from qaqpa.model.identifiers import DisclosureId, SubjectId
 from qaqpa.model.vocabulary import FieldPath
@@ -33,6 +34,8 @@ class Extract:
     """Paths that the caller handed in and the route does not pass, sorted."""
     consent_confirmed: bool
     """A covering consent was found and checked for this very disclosure; never a constant."""
+    kdp: KdpToken | None = field(default=None, repr=False)
+    """The covering consent's КДП token: only where the route passes it, to an operation that declares it."""
 
     def get(self, path: str) -> Json:
         """The value at a dotted path, None when absent."""

@@ -45,6 +45,8 @@ class Route:
     returns: frozenset[FieldPath]
     reuse_for: timedelta | None
     """For so long a report serves the same caller and purpose again."""
+    kdp: bool = False
+    """The consent's КДП token travels in the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,7 @@ class _Draft:
             guards=tuple(guards[name] for name in self.route.guards if name in guards),
             returns=frozenset(FieldPath(path) for path in self.route.returns),
             reuse_for=self.route.reuse_for,
+            kdp=self.route.kdp,
         )
 
     def _check_caller(self) -> None:
@@ -280,6 +283,10 @@ class _Draft:
         for name in self.route.returns:
             if name not in operation.returns:
                 self.problem("returns", f"{name} is not among what {operation.name} answers")
+        if self.route.kdp and not operation.kdp:
+            self.problem("kdp", f"{operation.name} has no place for the token of a consent")
+        elif self.route.kdp and self.route.ground is not Ground.CONSENT:
+            self.problem("kdp", "goes with the ground consent: the token is that of the consent")
         if operation.endpoint not in self.recipient.channel.endpoints:
             self.source.problem(
                 f"{RECIPIENTS}/{self.recipient.id}.toml",

@@ -29,6 +29,7 @@ from qaqpa.seal.xml_signature import (
     DS,
     ENVELOPED,
     EXCLUSIVE,
+    INCLUSIVE,
     RSA,
     RSA_SHA256,
     SOAP,
@@ -64,6 +65,8 @@ class RsaSigner:
     trusted: tuple[x509.Certificate, ...]
     """Whose signatures are believed."""
     clock: Clock = utc_now
+    enveloping: str = EXCLUSIVE
+    """How the enveloped signatures that it makes are canonicalised."""
 
     async def enveloped(self, xml: bytes) -> bytes:
         """As `Signer`; at once, because a signature takes a millisecond."""
@@ -82,18 +85,22 @@ class RsaSigner:
         if not _valid(self.certificate, self.clock()):
             raise SigningFailed("our own certificate for signing is not valid today: renew it; nothing was sent")
         try:
-            root = parse(document)
+            return self._signed(parse(document), part)
         except SignatureRefused:
             raise SigningFailed("the message is not XML that can be signed; nothing was sent") from None
+
+    def _signed(self, root: etree._Element, part: SignedPart) -> bytes:
         place, target, uri = self._place(root, part)
-        steps = [ENVELOPED, EXCLUSIVE] if part is SignedPart.ROOT else [EXCLUSIVE]
-        digest = hashlib.sha256(canonical(target)).digest()
+        how = self.enveloping if part is SignedPart.ROOT else EXCLUSIVE
+        exclusive = how == EXCLUSIVE
+        steps = [ENVELOPED, how] if part is SignedPart.ROOT else [how]
+        digest = hashlib.sha256(canonical(target, exclusive=exclusive)).digest()
         signature = etree.Element(f"{{{DS}}}Signature", nsmap={"ds": DS})
-        info = _signed_info(signature, uri, steps, digest)
+        info = _signed_info(signature, uri, steps, digest, EXCLUSIVE if exclusive else INCLUSIVE)
         value = etree.SubElement(signature, f"{{{DS}}}SignatureValue")
         _key_info(signature, self.certificate.public_bytes(serialization.Encoding.DER), part)
         place.append(signature)
-        value.text = _text(self.key.sign(canonical(info), padding.PKCS1v15(), SHA256()))
+        value.text = _text(self.key.sign(canonical(info, exclusive=exclusive), padding.PKCS1v15(), SHA256()))
         return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
 
     @staticmethod
@@ -119,18 +126,18 @@ class RsaSigner:
     def require(self, document: bytes, part: SignedPart) -> None:
         """Returns when one of `trusted` signed all of `part`. Raises SignatureRefused."""
         by_bytes = {each.public_bytes(serialization.Encoding.DER): each for each in self.trusted}
-        found = find(document, part, RSA, by_bytes)
+        found = find(document, part, RSA[part], by_bytes)
         certificate = by_bytes[found.certificate]
         if not _valid(certificate, self.clock()):
             raise refused("the signer's certificate is not valid today")
-        if not hmac.compare_digest(
-            hashlib.sha256(canonical(found.content, prefixes=found.prefixes)).digest(), found.digest
-        ):
+        content = canonical(found.content, exclusive=found.canonicalised == EXCLUSIVE, prefixes=found.prefixes)
+        if not hmac.compare_digest(hashlib.sha256(content).digest(), found.digest):
             raise refused("the content was changed")
         key = certificate.public_key()
         if not isinstance(key, rsa.RSAPublicKey) or key.key_size < SMALLEST_RSA:
             raise refused("the signer's key is not RSA, or too short")
-        signed = canonical(found.signed_info, prefixes=found.info_prefixes)
+        exclusive = found.info_canonicalised == EXCLUSIVE
+        signed = canonical(found.signed_info, exclusive=exclusive, prefixes=found.info_prefixes)
         try:
             key.verify(found.value, signed, padding.PKCS1v15(), SHA256())
         except InvalidSignature:
@@ -145,9 +152,9 @@ def _text(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
-def _signed_info(signature: etree._Element, uri: str, steps: list[str], digest: bytes) -> etree._Element:
+def _signed_info(signature: etree._Element, uri: str, steps: list[str], digest: bytes, method: str) -> etree._Element:
     info = etree.SubElement(signature, f"{{{DS}}}SignedInfo")
-    etree.SubElement(info, f"{{{DS}}}CanonicalizationMethod", Algorithm=EXCLUSIVE)
+    etree.SubElement(info, f"{{{DS}}}CanonicalizationMethod", Algorithm=method)
     etree.SubElement(info, f"{{{DS}}}SignatureMethod", Algorithm=RSA_SHA256)
     reference = etree.SubElement(info, f"{{{DS}}}Reference", URI=uri)
     transforms = etree.SubElement(reference, f"{{{DS}}}Transforms")

@@ -14,9 +14,10 @@ import binascii
 import copy
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from lxml import etree
 
@@ -33,6 +34,8 @@ BASE64 = f"{_OASIS}soap-message-security-1.0#Base64Binary"
 
 EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
 INCLUSIVE = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+INCLUSIVE_WITH_COMMENTS = f"{INCLUSIVE}#WithComments"
+"""What differs with comments never comes here: they are refused."""
 ENVELOPED = f"{DS}enveloped-signature"
 RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 DIGEST_SHA256 = "http://www.w3.org/2001/04/xmlenc#sha256"
@@ -53,7 +56,18 @@ class Algorithms:
     canonical: frozenset[str]
 
 
-RSA = Algorithms(frozenset({RSA_SHA256}), frozenset({DIGEST_SHA256}), frozenset({EXCLUSIVE}))
+RSA: Mapping[SignedPart, Algorithms] = MappingProxyType(
+    {
+        # The libraries of Kazakhstan's certification centre, and services built on them, envelop inclusively. A root
+        # has nothing around it that it could inherit; a body has.
+        SignedPart.ROOT: Algorithms(
+            frozenset({RSA_SHA256}),
+            frozenset({DIGEST_SHA256}),
+            frozenset({EXCLUSIVE, INCLUSIVE, INCLUSIVE_WITH_COMMENTS}),
+        ),
+        SignedPart.BODY: Algorithms(frozenset({RSA_SHA256}), frozenset({DIGEST_SHA256}), frozenset({EXCLUSIVE})),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,9 @@ class Found:
     """What it is over, as a document of its own, an enveloped signature taken out."""
     digest: bytes
     value: bytes
+    canonicalised: str
+    """How the content is canonicalised."""
+    info_canonicalised: str
     prefixes: tuple[str, ...]
     """InclusiveNamespaces of the reference's transform."""
     info_prefixes: tuple[str, ...]
@@ -102,12 +119,17 @@ def parse(document: bytes) -> etree._Element:
 
 
 def canonical(node: etree._Element, *, exclusive: bool = True, prefixes: Iterable[str] = ()) -> bytes:
-    """The node as a document of its own, canonicalised without comments."""
+    """The node as a document of its own, canonicalised without comments.
+
+    Raises SignatureRefused for what has no canonical form (a namespace that is a relative address).
+    """
     # Written out and read again: lxml canonicalises a part of a tree with namespaces that are not visible there.
     whole = etree.fromstring(etree.tostring(node, with_tail=False))
-    return etree.tostring(
-        whole, method="c14n", exclusive=exclusive, with_comments=False, inclusive_ns_prefixes=list(prefixes) or None
-    )
+    with suppress(etree.C14NError):
+        return etree.tostring(
+            whole, method="c14n", exclusive=exclusive, with_comments=False, inclusive_ns_prefixes=list(prefixes) or None
+        )
+    raise refused("it has no canonical form")
 
 
 def _only(node: etree._Element, *tags: str) -> tuple[etree._Element, ...]:
@@ -217,8 +239,8 @@ def find(document: bytes, part: SignedPart, allowed: Algorithms, trusted: Iterab
     if part is SignedPart.ROOT:
         _take_out(content, next(content.iter(*ds("Signature"))))
     return Found(
-        signature, signed_info, certificate, content, _bytes(digest), _bytes(value), _prefix_list(transforms[-1]),
-        _prefix_list(canonicalisation),
+        signature, signed_info, certificate, content, _bytes(digest), _bytes(value), names[1], names[0],
+        _prefix_list(transforms[-1]), _prefix_list(canonicalisation),
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ import inspect
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,13 +30,15 @@ from lxml import etree
 from pydantic import ValidationError
 
 from qaqpa.adapter import Adapter, SignedPart, SigningAdapter
-from qaqpa.errors import AnswerUnreadable, InvalidRequest, Rejected, SignatureRefused
+from qaqpa.errors import AnswerUnreadable, InvalidRequest, Rejected, SignatureRefused, WrongExchange
 from qaqpa.model import vocabulary
+from qaqpa.model.consent import KdpToken
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.identifiers import DisclosureId
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 
 EXCHANGE = Exchange(DisclosureId("0198c5a0-0000-7000-8000-000000000001"), datetime(2026, 1, 15, 6, 30, tzinfo=UTC))
+ANOTHER = Exchange(DisclosureId("0198c5a0-0000-7000-8000-000000000002"), datetime(2026, 1, 15, 6, 30, tzinfo=UTC))
 MARKUP = 'Қ<b a="1">&amp;\'\\]]>{{0}}%s--;'
 """Characters that end a string, an element or a template in some format, and a letter outside Latin and Russian."""
 
@@ -64,6 +67,11 @@ class AdapterContract:
     """By operation: a reply that decodes."""
     narrow: ClassVar[frozenset[str]] = frozenset()
     """Fields that their format restricts further than the vocabulary; encode may refuse any text in them."""
+    unbound: ClassVar[frozenset[str]] = frozenset()
+    """Operations whose answers do not say which request they answer; any other refuses one to another request.
+
+    The replies of the rest are answers to `EXCHANGE`.
+    """
 
     def strings(self, message: Message) -> list[str]:
         """Every text in a message, as its recipient reads it. Override for a format that is not XML or JSON."""
@@ -111,7 +119,7 @@ class AdapterContract:
         for name, reply in self.replies.items():
             if self.adapter.operations[name].signed and isinstance(self.adapter, SigningAdapter):
                 with pytest.raises(SignatureRefused):
-                    asyncio.run(self.adapter.check(name, reply, _Signer()))
+                    asyncio.run(self.adapter.check(name, reply, _Signer(), EXCHANGE))
 
     # --- encode ---
 
@@ -168,14 +176,34 @@ class AdapterContract:
                 stale = [value for value in old if value not in "\n".join(rest) and value in "\n".join(texts)]
                 assert not stale, f"{name}: a value of {path} that is not in the extract"
 
+    def test_the_token_of_a_consent_is_written_only_where_that_is_declared(self) -> None:
+        token, key = f"token{MARKUP}", f"key{MARKUP}"
+        for name, example in self.examples.items():
+            given = replace(example, kdp=KdpToken.model_construct(token=token, public_key=key))
+            texts = self.strings(self.adapter.encode(name, given, EXCHANGE))
+            written = [any(each in text for text in texts) for each in (token, key)]
+            assert written == [self.adapter.operations[name].kdp] * 2, f"{name}: the token, or the key to it"
+
     # --- decode ---
 
     def test_a_good_reply_gives_only_what_is_declared(self) -> None:
         for name, reply in self.replies.items():
-            report = self.adapter.decode(name, reply)
+            report = self.adapter.decode(name, reply, EXCHANGE)
             assert report.data
             _holds(report, self.adapter.operations[name].returns, name)
-            assert self.adapter.decode(name, reply) == report, f"{name}: decode is not pure"
+            assert self.adapter.decode(name, reply, EXCHANGE) == report, f"{name}: decode is not pure"
+
+    def test_an_answer_to_another_request_is_refused(self) -> None:
+        assert self.unbound <= self.replies.keys(), f"no such operation: {sorted(self.unbound - self.replies.keys())}"
+        for name, reply in self.replies.items():
+            if name in self.unbound:
+                continue
+            with pytest.raises(WrongExchange) as caught:
+                self.adapter.decode(name, reply, ANOTHER)
+            _says_none_of(caught.value, _telling(reply))
+            if self.adapter.operations[name].signed and isinstance(self.adapter, SigningAdapter):
+                with pytest.raises(WrongExchange):
+                    asyncio.run(self.adapter.check(name, reply, _Signer(believes=True), ANOTHER))
 
     def test_an_answer_of_another_form_is_refused(self) -> None:
         for name, reply in self.replies.items():
@@ -196,7 +224,7 @@ class AdapterContract:
                 for _ in range(rng.randrange(1, 4)):
                     body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
                 try:
-                    report = self.adapter.decode(name, Reply(reply.status, bytes(body), reply.content_type))
+                    report = self.adapter.decode(name, Reply(reply.status, bytes(body), reply.content_type), EXCHANGE)
                 except (Rejected, AnswerUnreadable) as error:
                     _says_none_of(error, _telling(reply))
                 else:
@@ -204,7 +232,7 @@ class AdapterContract:
 
     def _refuses(self, name: str, reply: Reply, what: str, good: Reply) -> None:
         try:
-            self.adapter.decode(name, reply)
+            self.adapter.decode(name, reply, EXCHANGE)
         except (Rejected, AnswerUnreadable) as error:
             _says_none_of(error, ["canary-7001", "Қате", *_telling(good)])
         else:
@@ -212,10 +240,11 @@ class AdapterContract:
 
 
 class _Signer:
-    """Signs nothing, notes what it was given, and believes nobody."""
+    """Signs nothing, notes what it was given, and believes nobody or everybody."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, believes: bool = False) -> None:
         self.made: list[bytes] = []
+        self.believes = believes
 
     async def enveloped(self, xml: bytes) -> bytes:
         self.made.append(xml)
@@ -226,7 +255,8 @@ class _Signer:
         return soap
 
     async def verify(self, _xml: bytes, _part: SignedPart) -> None:
-        raise SignatureRefused("the contract's signer believes nobody")
+        if not self.believes:
+            raise SignatureRefused("the contract's signer believes nobody")
 
 
 # --- hostile answers -------------------------------------------------------------------------------

@@ -41,6 +41,8 @@ class Fault(StrEnum):
     """Half of what Content-Length promises, then the TCP connection is aborted."""
     WRONG_SUBJECT = "wrong_subject"
     """A true answer about another person."""
+    STALE = "stale"
+    """The true answer that was given to the first call about the person; the true one where this is the first."""
     ENTITY_BOMB = "entity_bomb"
     """XML whose entities grow to gigabytes (billion laughs)."""
     HUGE = "huge"

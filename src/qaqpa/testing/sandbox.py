@@ -60,6 +60,8 @@ REDIRECTED = "/redirected"
 """Where Fault.REDIRECT points."""
 _STOP_WITHIN_S = 0.3
 _LARGEST_REQUEST = 64 * 1024 * 1024
+_MOST_KEPT = 1000
+"""Answers kept for Fault.STALE."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,7 @@ class Sandbox(ABC, Generic[Examined]):
         self._log_fd: int | None = None
         self._server: web.Server | None = None
         self._busy: set[web.RequestHandler] = set()
+        self._first: dict[tuple[str, str | None], Answer] = {}
 
     @abstractmethod
     def examine(self, arrival: Arrival) -> Examined:
@@ -342,7 +345,11 @@ class Sandbox(ABC, Generic[Examined]):
         about = found.iin
         if fault is Fault.WRONG_SUBJECT and problem is None and about is not None:
             about = another_iin(about)
-        return await deliver(request, fault, self.answer(found, about=about))
+        true = self.answer(found, about=about)
+        if problem is None and len(self._first) < _MOST_KEPT:
+            first = self._first.setdefault((request.path, about), true)
+            true = first if fault is Fault.STALE else true
+        return await deliver(request, fault, true)
 
     def _turn_away(self, request: web.Request, body: bytes, *, whole: bool) -> web.Response:
         if not whole:

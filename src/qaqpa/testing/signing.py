@@ -21,10 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
+from lxml import etree
 
 from qaqpa.adapter import SignedPart
 from qaqpa.errors import SignatureRefused, SigningFailed
 from qaqpa.seal.rsa_signer import RsaSigner
+from qaqpa.seal.xml_signature import INCLUSIVE_WITH_COMMENTS
 from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival, Examination, Sandbox
 
 
@@ -152,10 +154,10 @@ class SigningServiceSandbox(Sandbox[Asked]):
         if examination.problem is not None:
             return _json(400, {"status": 400, "message": examination.problem})
         part = SignedPart.ROOT if examination.name.startswith("/xml/") else SignedPart.BODY
-        signer = self.own.signer(*self.others)
+        signer = replace(self.own.signer(*self.others), enveloping=INCLUSIVE_WITH_COMMENTS)  # as NCANode does
         if examination.name.endswith("/sign"):
             try:
-                signed = signer.sign(self.spoil or examination.xml, part)
+                signed = _rewritten(signer.sign(self.spoil or examination.xml, part))
             except SigningFailed as error:
                 return _json(500, {"status": 500, "message": str(error)})
             return _json(200, {"status": 200, "message": "OK", "xml": signed.decode()})
@@ -164,6 +166,12 @@ class SigningServiceSandbox(Sandbox[Asked]):
         except SignatureRefused:
             return _json(200, {"status": 200, "message": "OK", "valid": False, "signers": []})
         return _json(200, {"status": 200, "message": "OK", "valid": True, "signers": [{"valid": True}]})
+
+
+def _rewritten(signed: bytes) -> bytes:
+    """As NCANode gives it back: written out anew, by a library that says more in the declaration."""
+    root = etree.fromstring(signed)
+    return etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=False)
 
 
 def _json(status: int, said: dict[str, Any]) -> Answer:

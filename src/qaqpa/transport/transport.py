@@ -136,12 +136,18 @@ class Transport:
             else:
                 line.breaker.left(was_try=was_try)
             raise
-        # A server error is an answer that says nothing: for the breaker the recipient is broken.
+        # A server error counts as a failure until somebody has read it and says otherwise (`answered`): so a reply that
+        # nobody comes to read leaves nothing hanging, the try of a half-open breaker included.
         if reply.status >= _SERVER_ERROR:
             line.breaker.failed(was_try=was_try)
         else:
             line.breaker.succeeded()
         return reply
+
+    def answered(self, recipient: str, reply: Reply) -> None:
+        """Its reply was read and is a proper answer, whatever its status: SOAP 1.1 refuses with HTTP 500 (§6.2)."""
+        if reply.status >= _SERVER_ERROR:
+            self._lines[recipient].breaker.succeeded()
 
     async def _not_suspended(self, recipient: str) -> None:
         """5.5: asked at the door itself, because a message may have waited long for its turn or its next attempt."""
