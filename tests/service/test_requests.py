@@ -141,7 +141,7 @@ async def test_addresses_that_name_nothing_are_not_found(desk: Desk) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
     for method, path, allowed in (
         ("GET", "/v1/disclosures", "POST"), ("PUT", "/v1/consents", "POST"), ("DELETE", "/v1/ledger/entries/0", "GET"),
-        ("TRACE", "/healthz", "GET"),
+        ("TRACE", "/healthz", "GET, HEAD"), ("PUT", "/readyz", "GET, HEAD"),
     ):  # fmt: skip
         answer = await desk.ask(method, path, "compliance")
         assert (answer.status_code, answer.headers["allow"]) == (405, allowed), path

@@ -95,19 +95,29 @@ class Compliance:
             wanted = replace(wanted, subject=subject.id)
         return await self.entries(caller, count, wanted)
 
-    async def proof(self, index: int) -> bytes:
-        """Proof of an entry under the last checkpoint (C2SP tlog-proof). Raises NotFound."""
+    def require_reader(self, caller: str) -> None:
+        """Whoever reads anything of the ledger, hashes too: how many disclosures there are is told by them.
+
+        Hashes name nobody, so that somebody looked at them is not entered. Raises NotAllowed.
+        """
+        self._require(caller, Role.REVIEW)
+
+    async def proof(self, caller: str, index: int) -> bytes:
+        """Proof of an entry under the last checkpoint (C2SP tlog-proof). Raises NotAllowed, NotFound."""
+        self.require_reader(caller)
         return await self._store.read(lambda connection: proof_of(connection, self._key, index))
 
-    async def checkpoint(self) -> bytes:
-        """The last checkpoint. Raises NotFound."""
+    async def checkpoint(self, caller: str) -> bytes:
+        """The last checkpoint. Raises NotAllowed, NotFound."""
+        self.require_reader(caller)
         note = await self._store.read(latest_note)
         if note is None:
             raise NotFound("the ledger has no checkpoint yet")
         return note
 
-    async def tile(self, path: str) -> bytes:
-        """A tile under the last checkpoint, by its C2SP path (`0/x001/067.p/8`). Raises NotFound."""
+    async def tile(self, caller: str, path: str) -> bytes:
+        """A tile under the last checkpoint, by its C2SP path (`0/x001/067.p/8`). Raises NotAllowed, NotFound."""
+        self.require_reader(caller)
 
         def query(connection: Connection) -> bytes:
             note = latest_note(connection)
