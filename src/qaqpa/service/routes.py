@@ -244,14 +244,29 @@ _UUID = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12
 _NUMBER = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,15})$"}
 
 
+def _header(name: str, description: str, pattern: str) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": pattern}
+    return {"headers": {name: {"description": description, "required": True, "schema": schema}}}
+
+
+_HEADERS: dict[int, dict[str, Any]] = {
+    201: _header("Location", "Where it can be looked at", "^/v1/"),
+    401: _header("WWW-Authenticate", "`error` where a token was shown and was wrong (RFC 6750)", "^Bearer realm="),
+    429: _header("Retry-After", "Seconds", "^[0-9]+$"),
+}
+
+
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     shape = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    return {status: {"description": "Not done", "content": {PROBLEM: shape}} for status in statuses}
+    return {
+        status: {"description": "Not done", "content": {PROBLEM: shape}, **_HEADERS.get(status, {})}
+        for status in statuses
+    }
 
 
 def _answered(status: int, model: type[BaseModel] | None, media_type: str = JSON) -> dict[int | str, dict[str, Any]]:
     shape: dict[str, Any] = {"type": "string"} if model is None else {"$ref": _ref(model)}
-    return {status: {"description": "Done", "content": {media_type: {"schema": shape}}}}
+    return {status: {"description": "Done", "content": {media_type: {"schema": shape}}, **_HEADERS.get(status, {})}}
 
 
 def _ref(model: type[BaseModel]) -> str:
