@@ -159,14 +159,23 @@ class Compliance:
         return await self._store.read(located)
 
     async def replay(
-        self, caller: str, drafted: Drafted, span: Span, progress: Progress, tell: Callable[[Found], None]
+        self,
+        caller: str,
+        drafted: Drafted,
+        span: Span,
+        progress: Progress,
+        tell: Callable[[Found], None],
+        archived: Bodies | None = None,
     ) -> Tally:
         """Decide recorded decisions once more under a draft; `tell` gets each whose outcome changes, in order.
 
-        Raises ConfigError for a draft with problems.
+        Months that were moved to files are read through `archived`. Raises ConfigError for a draft with problems,
+        VerificationFailed for a file that is not what was moved.
         """
         await self._looked(caller, "replay", {"draft": drafted.digest, **span.said()})
-        return await asyncio.to_thread(replay_ledger, self._ledger, self._setup, drafted, span, progress, tell)
+        return await asyncio.to_thread(
+            replay_ledger, self._ledger, self._setup, drafted, span, progress, tell, archived
+        )
 
     async def _looked(self, caller: str, act: str, selection: dict[str, str | int]) -> None:
         self._require(caller, Role.REVIEW)
