@@ -23,7 +23,7 @@ demo: $(READY)  ## run the shipped sample through the real code path and verify 
 	@$(BIN)/qaqpa demo
 
 test: $(READY)  ## run all tests
-	@$(BIN)/pytest -n auto $(PYTEST_ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 serve: $(READY)  ## the online service beside stand-ins of the third parties, with tokens to try it
 	@$(BIN)/qaqpa serve --sandbox

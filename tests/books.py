@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from harness import PEOPLE, Clock
+from harness import PEOPLE, Clock, lay_database
 from qaqpa.errors import VerificationFailed
 from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger
@@ -143,6 +143,7 @@ class Book:
 @contextmanager
 def book_at(url: str, home: Path) -> Iterator[Book]:
     """A ledger at `url`; several at one address share the keyring in `home` and nothing else."""
+    lay_database(url, home)
     keyring_path, clock = home / "k.json", Clock()
     keyring = Keyring.load(keyring_path) if keyring_path.exists() else Keyring.create(keyring_path)
     with ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -10,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from harness import House, built
-from servers import Server
+from servers import Server, in_memory
+
+if (_memory := in_memory()) is not None:
+    # Every ledger of the tests waits for its commits; in memory that takes no time, and is asked for all the same.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_memory))
 
 
 @pytest.fixture
@@ -32,19 +37,22 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store_url(engine: str, request: pytest.FixtureRequest) -> str:
-    """An empty database of its own; a relative SQLite file, or one of the server's."""
+def store_url(engine: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database of its own; a relative SQLite file, or one of the server's, which goes after the test."""
     if engine == "sqlite":
-        return "sqlite:///qaqpa.db"
+        yield "sqlite:///qaqpa.db"
+        return
     server: Server = request.getfixturevalue("postgres")
-    return server.database()
+    url = server.database()
+    yield url
+    server.drop(url)
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """The server; stopped at the end. Its folder is none of pytest's, which removes those of earlier runs."""
-    folder = Path(tempfile.mkdtemp(prefix="qaqpa-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="qaqpa-pg-", dir=in_memory()))
     server = Server(folder)
     yield server
-    server.server.cleanup()
+    server.end()
     shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ import resource
 import secrets
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -121,8 +122,26 @@ class Served(Calls):
         return [int(child) for child in children]
 
     @property
+    def spawned(self) -> list[int]:
+        """Its worker processes where there are several; beside them runs one that only cleans up."""
+        return [worker for worker in self.workers if "spawn_main" in _of_process(worker, "cmdline")]
+
+    @property
+    def metrics_folder(self) -> Path:
+        """Where its worker processes, where there are several, keep their metrics."""
+        lines = _of_process(self.spawned[0], "environ").split("\0")
+        return Path(next(line for line in lines if line.startswith("PROMETHEUS_MULTIPROC_DIR=")).partition("=")[2])
+
+    @property
     def log(self) -> str:
         return b"".join(self.said).decode()
+
+
+def _of_process(process: int, what: str) -> str:
+    try:
+        return Path(f"/proc/{process}/{what}").read_text()
+    except OSError:
+        return ""  # it ended meanwhile
 
 
 def free_port() -> int:
@@ -139,9 +158,16 @@ def limit_files(soft: int) -> None:
 
 @asynccontextmanager
 async def served(
-    house: House, tokens: Mapping[str, str], *arguments: str, files: int | None = None
+    house: House,
+    tokens: Mapping[str, str],
+    *arguments: str,
+    files: int | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Served]:
-    """`qaqpa serve` until the block ends; it is ready when the block begins. It begins with a soft limit of `files`."""
+    """`qaqpa serve` until the block ends; it is ready when the block begins.
+
+    It begins with a soft limit of `files`; it is asked with `tls`, where it has a certificate.
+    """
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "qaqpa", "serve", "--listen", f"127.0.0.1:{port}", *arguments,
@@ -160,7 +186,11 @@ async def served(
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     try:
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits, trust_env=False
+            base_url=f"http{'s' if tls else ''}://127.0.0.1:{port}",
+            timeout=60,
+            limits=limits,
+            trust_env=False,
+            verify=tls or False,
         ) as client:
             made = Served(house, tokens, client, port, process, said)
             await ready(made)

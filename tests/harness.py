@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import copy
+import functools
 import io
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -26,6 +29,7 @@ from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest, parse
+from qaqpa.store import store_at
 from qaqpa.testing.people import Person, people
 from qaqpa.testing.sandbox import Sandbox
 from qaqpa.tlog.notes import Checkpoint
@@ -89,6 +93,7 @@ class House:
     @asynccontextmanager
     async def gateway(self) -> AsyncIterator[Gateway]:
         setup = load_setup(self.config, home=self.home, environ=self.environ)
+        lay_database(setup.store_url, self.home)
         async with Gateway.open(setup, clock=self.clock) as gateway:
             yield gateway
 
@@ -123,6 +128,27 @@ class House:
         async with asyncio.timeout(10):
             while len(stand.calls) < calls:  # noqa: ASYNC110 - the stand-in keeps a list, not an event
                 await asyncio.sleep(0.005)
+
+
+@functools.cache
+def _prepared_database() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="qaqpa-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    store_at("sqlite:///prepared.db", folder).engine.prepare()
+    return folder / "prepared.db"
+
+
+def lay_database(url: str, home: Path) -> None:
+    """A SQLite file with the schema in it where there would soon be one: to make it takes most of a short test's time.
+
+    As PostgreSQL has it by a template; how it is made anew is tried by tests of commands and of migrations.
+    """
+    path = home / url.removeprefix("sqlite:///")
+    if url.startswith("sqlite:///") and home.is_dir() and not path.exists():
+        template = _prepared_database()
+        assert [each.name for each in template.parent.iterdir()] == [template.name], "nothing beside it, all is in it"
+        shutil.copyfile(template, path)
+        path.chmod(template.stat().st_mode & 0o777)
 
 
 def run_cli(*arguments: str, stdin: str | None = None) -> Ran:

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from harness import ROOT
+from harness import ROOT, run_cli
 
 README = (ROOT / "README.md").read_text()
 SHELL = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -97,11 +97,17 @@ def test_the_python_of_the_readme_works(folder: Path, port: int) -> None:
                 "ledger archive",
                 "ledger accept-clock", "ledger witness", "subject", "subject erase", "backup", "restore", "recipient",
                 "recipient list", "recipient suspend", "recipient resume", "keys", "keys init", "keys show",
-                "keys rotate", "policy", "policy diff", "serve", "token", "token make", "token list", "token revoke"],
+                "keys rotate", "policy", "policy diff", "policy show",
+                "serve", "token", "token make", "token list", "token revoke"],
 )  # fmt: skip
 def test_every_command_helps(command: str) -> None:
-    done = subprocess.run(
-        [str(BIN / "qaqpa"), *command.split(), "--help"], env=environment(), capture_output=True, text=True
-    )
-    assert done.returncode == 0
-    assert done.stdout.startswith("Usage: qaqpa")
+    done = run_cli(*command.split(), "--help")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("Usage: qaqpa")
+
+
+@pytest.mark.parametrize("start", [[str(BIN / "qaqpa")], [sys.executable, "-m", "qaqpa"]], ids=["script", "module"])
+def test_it_helps_as_a_process_of_its_own(start: list[str]) -> None:
+    done = subprocess.run([*start, "ledger", "show", "--help"], env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: qaqpa ledger show")

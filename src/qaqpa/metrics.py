@@ -6,15 +6,17 @@ configuration or this program gives.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import perf_counter
 from typing import ParamSpec, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from qaqpa import traces
 
@@ -24,6 +26,9 @@ Result = TypeVar("Result")
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 REGISTRY = CollectorRegistry()
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_ALIVE: list[int] = []
+"""The descriptor that says so."""
+_ALIVE_SUFFIX = ".alive"
 _ROUTE = ("caller", "recipient", "operation", "purpose")
 
 DECISIONS = Counter("qaqpa_decisions", "Decisions by route and result", (*_ROUTE, "result"), registry=REGISTRY)
@@ -102,10 +107,41 @@ def timed_async(name: str) -> Callable[[Callable[Given, Awaitable[Result]]], Cal
     return wrap
 
 
+def begin() -> None:
+    """Let the other worker processes see that this one lives; for each, once, as it starts."""
+    folder = os.environ.get(MULTIPROCESS)
+    if folder and not _ALIVE:
+        # Held to the end and never closed: the kernel lets go of it however the process ends.
+        path = Path(folder, f"{os.getpid()}.beginning")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _ALIVE.append(descriptor)
+        path.rename(path.with_suffix(_ALIVE_SUFFIX))  # whoever sees it so named sees it held
+
+
+def _forget_the_dead(folder: str) -> None:
+    """Live gauges of worker processes that ended, however they did; what they counted goes on counting.
+
+    Whether a process runs is not asked by its number, which another one may have by now.
+    """
+    for path in Path(folder).glob(f"*{_ALIVE_SUFFIX}"):
+        pid = int(path.name.removesuffix(_ALIVE_SUFFIX))
+        if pid == os.getpid():
+            continue
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+                path.unlink()
+        except (BlockingIOError, FileNotFoundError):
+            continue  # it lives, or another process did this meanwhile
+
+
 def exposition() -> bytes:
     """Everything as text; of all worker processes, where there are several."""
     registry = REGISTRY
-    if os.environ.get(MULTIPROCESS):
+    if folder := os.environ.get(MULTIPROCESS):
+        _forget_the_dead(folder)
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)

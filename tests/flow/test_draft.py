@@ -343,6 +343,48 @@ async def test_days_narrow_a_diff(house: House) -> None:
     assert wrong.code == 2 and "--until" in wrong.err
 
 
+@both_engines
+async def test_months_in_files_are_replayed_from_there(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DEBTOR_FACTS, "breach_notified_on", (TODAY - timedelta(days=120)).isoformat())
+    now = house.clock.offset
+    house.clock.offset = now - timedelta(days=31)
+    async with house.gateway() as gateway:
+        await decisions(house, gateway)
+    house.clock.offset = now
+    async with house.gateway() as gateway:
+        await hand_over(gateway)
+    draft = drafted(house, STRICTER, FIELD_LESS)
+    before = await diff(house, draft)
+    assert before["decisions"] == DECISIONS + 1 and before["changed"] >= 3
+    month = (house.clock() - timedelta(days=31)).strftime("%Y-%m")
+    folder = tmp_path / "months"
+    said = ("--caller", "compliance", "--person", "A", "--reason", "room")
+    moved = await house.cli("ledger", "archive", month, "--to", str(folder), *said)
+    assert moved.code == 0, moved.err
+    # Without the files what lies in them is counted, and the way to it is said.
+    without = await diff(house, draft)
+    assert without["decisions"] == 1 and without["cannot_be_replayed"]["in_files"] > DECISIONS
+    told = await house.cli("policy", "diff", str(draft), "--caller", "compliance")
+    assert "give --archives" in told.out
+    # With them everything is as it was before they were moved, the policy that each decision was made under too.
+    assert await diff(house, draft, "--archives", str(folder)) == before
+    between = (house.clock() - timedelta(days=30)).date().isoformat()
+    for end, count in (("--until", DECISIONS), ("--since", 1)):
+        assert (await diff(house, draft, "--archives", str(folder), end, between))["decisions"] == count
+    # A file that was changed, cut short or is gone is not believed.
+    [file] = folder.iterdir()
+    whole = file.read_bytes()
+    for harm in (whole.replace(b'"permit"', b'"denied"', 1).replace(b"demo-collector", b"demo-collectors", 1),
+                 whole[: whole.rindex(b"\n", 0, -1) + 1], b"", None):  # fmt: skip
+        file.unlink() if harm is None else file.write_bytes(harm)
+        ran = await house.cli(
+            "policy", "diff", str(draft), "--caller", "compliance", "--json", "--archives", str(folder)
+        )
+        assert ran.code == 6 and "verification" in ran.json["code"], ran.out[:300]
+
+
 @pytest.mark.promise(7)
 async def test_who_may_not_review_gets_no_diff(house: House) -> None:
     async with house.gateway() as gateway:

@@ -219,6 +219,7 @@ async def test_another_process_leaves_alone_what_is_under_way_here(house: House)
         assert process.returncode == 2 and b"under way in a running gateway" in said
         assert house.verified(gateway).open_intents == (intent["id"],)
         asking.cancel()
+        await house.fcb.stop()  # or closing would wait for its answer as long as is configured
 
 
 @pytest.mark.parametrize("committed", [False, True], ids=["not committed", "answer lost"])

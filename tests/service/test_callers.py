@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 
-from desk import PERSON, Desk, at_desk
+from desk import PERSON, Desk, at_desk, tokens_for
 from harness import House, both_engines, consent_document, request_document
 from qaqpa import log, metrics
 from qaqpa.errors import NotAuthenticated
@@ -21,37 +21,65 @@ from qaqpa.service.callers import Burst
 
 ID = "00000000-0000-7000-8000-000000000000"
 ASKED = {"iin": PERSON.iin, "person": "A", "reason": "asked", "duties_met": True}
-DONE, NOT_ALLOWED, NOT_FOUND, DENIED, UNKNOWN = 200, (403, "not_allowed"), 404, (403, "denied"), 401
-# What each may do: scoring, collections, compliance, nobody. Proofs, checkpoints and tiles hold hashes only, so that
-# whoever discloses can prove that it stands in the ledger; entries are for those who review.
+DONE, NO, ABSENT, DENIED, UNKNOWN = 200, (403, "not_allowed"), 404, (403, "denied"), 401
+ONE_ROLE_EACH = """
+[callers.clerk]
+kind = "person"
+roles = ["consents"]
+name = { ru = "К", kk = "К", en = "Clerk" }
+
+[callers.auditor]
+kind = "person"
+roles = ["review"]
+name = { ru = "А", kk = "А", en = "Auditor" }
+
+[callers.operator]
+kind = "person"
+roles = ["operate"]
+name = { ru = "О", kk = "О", en = "Operator" }
+"""
+CALLERS = ("loan-scoring", "collections", "compliance", "clerk", "auditor", "operator", None)
+# What each may do, in that order. Whatever begins with /v1/ledger is for those who review, hashes and proofs too:
+# a token of scoring cannot read the ledger.
 TABLE = [
-    ("POST", "/v1/disclosures", request_document(PERSON), (DONE, DENIED, NOT_ALLOWED, UNKNOWN)),
-    ("POST", "/v1/decisions", request_document(PERSON), (DONE, DONE, NOT_ALLOWED, UNKNOWN)),
-    ("POST", "/v1/consents", None, (201, NOT_ALLOWED, 201, UNKNOWN)),
-    ("GET", f"/v1/consents/{ID}", None, (NOT_FOUND, NOT_ALLOWED, NOT_FOUND, UNKNOWN)),
-    ("POST", f"/v1/consents/{ID}/withdrawal", {"duties_met": False}, (NOT_FOUND, NOT_ALLOWED, NOT_FOUND, UNKNOWN)),
-    ("POST", "/v1/disclosures/search", {}, (NOT_ALLOWED, NOT_ALLOWED, DONE, UNKNOWN)),
-    ("POST", "/v1/disclosures/search", {"iin": PERSON.iin}, (NOT_ALLOWED, NOT_ALLOWED, DONE, UNKNOWN)),
-    ("GET", "/v1/ledger/entries/0", None, (NOT_ALLOWED, NOT_ALLOWED, DONE, UNKNOWN)),
-    ("GET", "/v1/ledger/entries/999999", None, (NOT_ALLOWED, NOT_ALLOWED, NOT_FOUND, UNKNOWN)),
-    ("GET", "/v1/ledger/entries/0/proof", None, (DONE, DONE, DONE, UNKNOWN)),
-    ("GET", "/v1/ledger/checkpoint", None, (DONE, DONE, DONE, UNKNOWN)),
-    ("GET", "/v1/ledger/tile/9/000", None, (NOT_FOUND, NOT_FOUND, NOT_FOUND, UNKNOWN)),
-    ("GET", "/healthz", None, (DONE, DONE, DONE, DONE)),
-    ("GET", "/readyz", None, (DONE, DONE, DONE, DONE)),
-    ("GET", "/metrics", None, (DONE, DONE, DONE, DONE)),
-    ("POST", "/v1/erasures", ASKED, (NOT_ALLOWED, NOT_ALLOWED, 202, UNKNOWN)),
+    ("POST", "/v1/disclosures", request_document(PERSON), (DONE, DENIED, NO, NO, NO, NO, UNKNOWN)),
+    ("POST", "/v1/decisions", request_document(PERSON), (DONE, DONE, NO, NO, NO, NO, UNKNOWN)),
+    ("POST", "/v1/consents", None, (201, NO, 201, 201, NO, NO, UNKNOWN)),
+    ("GET", f"/v1/consents/{ID}", None, (ABSENT, NO, ABSENT, ABSENT, ABSENT, NO, UNKNOWN)),
+    ("POST", f"/v1/consents/{ID}/withdrawal", {"duties_met": False}, (ABSENT, NO, ABSENT, ABSENT, NO, NO, UNKNOWN)),
+    ("POST", "/v1/disclosures/search", {}, (NO, NO, DONE, NO, DONE, NO, UNKNOWN)),
+    ("POST", "/v1/disclosures/search", {"iin": PERSON.iin}, (NO, NO, DONE, NO, DONE, NO, UNKNOWN)),
+    ("GET", "/v1/ledger/entries/0", None, (NO, NO, DONE, NO, DONE, NO, UNKNOWN)),
+    ("GET", "/v1/ledger/entries/999999", None, (NO, NO, ABSENT, NO, ABSENT, NO, UNKNOWN)),
+    ("GET", "/v1/ledger/entries/x", None, (NO, NO, ABSENT, NO, ABSENT, NO, UNKNOWN)),
+    ("GET", "/v1/ledger/entries/0/proof", None, (NO, NO, DONE, NO, DONE, NO, UNKNOWN)),
+    ("GET", "/v1/ledger/entries/x/proof", None, (NO, NO, ABSENT, NO, ABSENT, NO, UNKNOWN)),
+    ("GET", "/v1/ledger/checkpoint", None, (NO, NO, DONE, NO, DONE, NO, UNKNOWN)),
+    ("GET", "/v1/ledger/tile/9/000", None, (NO, NO, ABSENT, NO, ABSENT, NO, UNKNOWN)),
+    ("GET", "/healthz", None, (DONE,) * 7),
+    ("HEAD", "/healthz", None, (DONE,) * 7),
+    ("GET", "/readyz", None, (DONE,) * 7),
+    ("HEAD", "/readyz", None, (DONE,) * 7),
+    ("GET", "/metrics", None, (DONE,) * 7),
+    ("POST", "/v1/erasures", ASKED, (NO, NO, 202, NO, NO, ABSENT, UNKNOWN)),  # compliance was first
 ]  # fmt: skip
-CALLERS = ("loan-scoring", "collections", "compliance", None)
 
 
 @pytest.mark.promise(7)
 @both_engines
-async def test_a_caller_may_do_what_its_roles_say_and_no_more(desk: Desk) -> None:
-    await desk.consent()
-    desk.app.state.desk.callers.burst.ATTEMPTS = 1_000
+async def test_a_caller_may_do_what_its_roles_say_and_no_more(house: House) -> None:
+    path = house.config / "callers.toml"
+    path.write_text(path.read_text() + ONE_ROLE_EACH)
+    async with at_desk(house, await tokens_for(house)) as desk:
+        await desk.consent()
+        desk.app.state.desk.callers.burst.ATTEMPTS = 1_000
+        await every_route_for_every_caller(desk)
+
+
+async def every_route_for_every_caller(desk: Desk) -> None:
     wrong = []
     for method, path, body, expected in TABLE:
+        assert len(expected) == len(CALLERS), path
         for caller, wanted in zip(CALLERS, expected, strict=True):
             document = consent_document(PERSON, desk.house.clock()) if path == "/v1/consents" else body
             answer = await desk.ask(method, path, caller, key="k" if path == "/v1/disclosures" else None, json=document)
@@ -61,8 +89,8 @@ async def test_a_caller_may_do_what_its_roles_say_and_no_more(desk: Desk) -> Non
     assert wrong == []
     tried = {(method, path.replace(ID, "{consent}")) for method, path, _, _ in TABLE}
     served = {(method, route.path) for route in desk.app.routes for method in getattr(route, "methods", ())}
-    assert len({(m, p) for m, p in served if m != "HEAD" and not p.endswith("openapi.json")}) == len(
-        {(m, p.replace("999999", "0")) for m, p in tried}
+    assert len({(m, p) for m, p in served if not p.endswith("openapi.json")}) == len(
+        {(m, p.replace("999999", "0").replace("/x", "/0")) for m, p in tried}
     ), "every path stands in the table"
 
 
@@ -105,9 +133,13 @@ async def test_whatever_is_no_token_of_ours_is_nobody(desk: Desk) -> None:
         headers = {b"authorization": shown.encode()}
         answer = await desk.client.get("/v1/ledger/entries/0", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated"), shown
-        assert answer.headers["www-authenticate"].startswith("Bearer")
+        bearer = shown.lower().startswith("bearer")
+        why = 'Bearer realm="qaqpa"' + (', error="invalid_token"' if bearer else "")
+        assert answer.headers["www-authenticate"] == why, shown  # RFC 6750 §3.1
         assert answer.headers["content-type"] == "application/problem+json"
         assert good not in answer.text
+    nobody = await desk.ask("GET", "/v1/ledger/entries/0", None)
+    assert (nobody.status_code, nobody.headers["www-authenticate"]) == (401, 'Bearer realm="qaqpa"')
     twice = [(b"authorization", f"Bearer {good}".encode()), (b"authorization", f"Bearer {good}".encode())]
     assert (await desk.client.get("/v1/ledger/entries/0", headers=twice)).status_code == 401
     assert (await desk.ask("GET", "/v1/ledger/entries/0", "compliance")).status_code == 200
@@ -122,22 +154,22 @@ async def test_a_revoked_token_serves_no_longer_than_it_is_hot(
     assert api_tokens.HOT_S <= 5
     monkeypatch.setattr(api_tokens, "HOT_S", 0.3)
     async with at_desk(house, tokens) as desk, house.gateway() as elsewhere:
-        assert (await desk.ask("GET", "/v1/ledger/checkpoint")).status_code == 200
-        token = tokens["loan-scoring"].split("_")[1]
+        assert (await desk.ask("GET", "/v1/ledger/checkpoint", "compliance")).status_code == 200
+        token = tokens["compliance"].split("_")[1]
         await api_tokens.revoke_for(elsewhere, token, caller="compliance", person="A", reason="lost")
         await asyncio.sleep(0.35)
         for _ in range(2):
-            assert (await desk.ask("GET", "/v1/ledger/checkpoint")).status_code == 401
-        assert (await desk.ask("GET", "/v1/ledger/checkpoint", "collections")).status_code == 200
+            assert (await desk.ask("GET", "/v1/ledger/checkpoint", "compliance")).status_code == 401
+        assert (await desk.ask("GET", "/v1/ledger/checkpoint", "collections")).status_code == 403, "still known"
 
 
 @both_engines
 async def test_a_token_ends_on_its_day_even_while_it_is_hot(desk: Desk) -> None:
-    assert (await desk.ask("GET", "/v1/ledger/checkpoint")).status_code == 200
+    assert (await desk.ask("GET", "/v1/ledger/checkpoint", "compliance")).status_code == 200
     desk.house.clock.offset = timedelta(hours=23, minutes=59)
-    assert (await desk.ask("GET", "/v1/ledger/checkpoint")).status_code == 200
+    assert (await desk.ask("GET", "/v1/ledger/checkpoint", "compliance")).status_code == 200
     desk.house.clock.offset = timedelta(days=1, minutes=1)
-    answer = await desk.ask("GET", "/v1/ledger/checkpoint")
+    answer = await desk.ask("GET", "/v1/ledger/checkpoint", "compliance")
     assert answer.status_code == 401 and "expired" in answer.json()["detail"]
 
 
@@ -200,7 +232,7 @@ async def test_after_a_burst_of_refusals_an_address_waits_and_recovers(
         assert (await desk.ask("GET", "/v1/ledger/checkpoint", "compliance")).status_code == 200
         assert (await desk.ask("GET", "/v1/ledger/checkpoint", "collections")).status_code == 429
         await asyncio.sleep(0.5)
-        assert (await desk.ask("GET", "/v1/ledger/checkpoint", "collections")).status_code == 200
+        assert (await desk.ask("GET", "/v1/ledger/checkpoint", "collections")).status_code == 403, "known again"
         assert (await desk.ask("GET", "/v1/ledger/checkpoint", None)).status_code == 401
     counts = metrics.exposition()
     for why in (b'why="wrong"', b'why="too_many"', b'why="none"'):

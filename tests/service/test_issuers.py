@@ -23,8 +23,6 @@ from harness import House
 from issuer import EC, ED, NEXT, RSA, STRANGER, Issuer, claims, issuing, token
 from qaqpa.service import issuers
 
-WHERE = "/v1/ledger/checkpoint"
-
 
 @pytest.fixture
 async def issuer(tmp_path: Path) -> AsyncIterator[Issuer]:
@@ -34,11 +32,12 @@ async def issuer(tmp_path: Path) -> AsyncIterator[Issuer]:
 
 @asynccontextmanager
 async def known_to(house: House, issuer: Issuer, **changes: Any) -> AsyncIterator[Desk]:
-    """The gate that knows the issuer, with a checkpoint to ask for."""
+    """The gate that knows the issuer, with a consent to ask for."""
     issuer.configure(house, **changes)
     async with house.gateway() as gateway:
-        await gateway.record_consent("loan-scoring", _consent(house))
+        consent = await gateway.record_consent("loan-scoring", _consent(house))
     async with at_desk(house, {}) as desk:
+        desk.app.state.where = f"/v1/consents/{consent.id}"
         desk.app.state.desk.callers.burst.ATTEMPTS = 10_000
         yield desk
 
@@ -51,8 +50,8 @@ def _consent(house: House) -> Any:
     return parse(ConsentRequest, consent_document(PEOPLE[0], house.clock()))
 
 
-async def status(desk: Desk, text: str, where: str = WHERE) -> int:
-    answer = await desk.client.get(where, headers={"authorization": f"Bearer {text}"})
+async def status(desk: Desk, text: str, where: str | None = None) -> int:
+    answer = await desk.client.get(where or desk.app.state.where, headers={"authorization": f"Bearer {text}"})
     if answer.status_code != 200:
         assert text not in answer.text
         assert answer.headers["content-type"] == "application/problem+json"

@@ -57,6 +57,8 @@ BAD: dict[str, tuple[int, str | bytes, dict[str, str]]] = {
     "text for a flag": (400, inside("settlement_steps_done", '"yes"'), {}),
     "a number for a flag": (400, inside("settlement_steps_done", "1"), {}),
     "text for a number": (400, inside("days_overdue", '"95"'), {}),
+    "a flag for a number of a report": (400, inside("report.score", "false"), {}),
+    "text for a number of a report": (400, inside("report.score", '"640"'), {}),
     "a member twice": (400, GOOD[:-1] + ', "purpose": "application_review"}', {}),
     "a member twice, inside": (400, inside("identity.last_name", '"A", "last_name": "B"'), {}),
     "a member twice, spelt otherwise": (400, inside("identity.last_name", '"A", "last\\u005fname": "B"'), {}),
@@ -141,7 +143,7 @@ async def test_addresses_that_name_nothing_are_not_found(desk: Desk) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
     for method, path, allowed in (
         ("GET", "/v1/disclosures", "POST"), ("PUT", "/v1/consents", "POST"), ("DELETE", "/v1/ledger/entries/0", "GET"),
-        ("TRACE", "/healthz", "GET"),
+        ("TRACE", "/healthz", "GET, HEAD"), ("PUT", "/readyz", "GET, HEAD"),
     ):  # fmt: skip
         answer = await desk.ask(method, path, "compliance")
         assert (answer.status_code, answer.headers["allow"]) == (405, allowed), path

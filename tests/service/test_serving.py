@@ -94,7 +94,7 @@ async def test_slow_callers_and_callers_who_go_away_hold_nobody_up(house: House,
 async def test_a_thousand_connections_are_served(house: House, tokens: dict[str, str]) -> None:
     async with served(house, tokens, files=256) as server:
         await server.consent()
-        shown = f"Authorization: Bearer {tokens['loan-scoring']}"
+        shown = f"Authorization: Bearer {tokens['compliance']}"
         asked = f"GET /v1/ledger/entries/0/proof HTTP/1.1\r\nHost: gate.test\r\n{shown}\r\n\r\n".encode()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4_096)), hard))

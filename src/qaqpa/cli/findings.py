@@ -11,12 +11,13 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from qaqpa.cli.serve import address, certificates
+from qaqpa.cli.serve import certificates
 from qaqpa.config.recipients import RecipientFile, RsaSigner
 from qaqpa.errors import KeyringError, NotConfigured, QaqpaError
 from qaqpa.gateway import Setup
 from qaqpa.gateway.setup import equip
 from qaqpa.keys import Keyring
+from qaqpa.service.listening import address
 
 SOON = timedelta(days=30)
 _MIB = 2**20

@@ -13,6 +13,7 @@ from qaqpa.cli import ledger_acts
 from qaqpa.cli.options import (
     CONFIG,
     HOME,
+    Archives,
     Caller,
     ConfigFolder,
     Home,
@@ -39,7 +40,6 @@ from qaqpa.tlog.notes import VerifierKey
 app = typer.Typer(help="Read, verify, prove and export the disclosure log.", no_args_is_help=True)
 ledger_acts.register(app)
 
-Archives = Annotated[Path | None, typer.Option(help="Folder of the months that were moved to files.")]
 Index = Annotated[int, typer.Argument(min=0, max=2**63 - 1, help="The entry's index.")]
 
 

@@ -32,6 +32,7 @@ Caller = Annotated[str, typer.Option("--caller", envvar="QAQPA_CALLER", help="Wh
 Person = Annotated[str, typer.Option(help="Who decides this; entered in the ledger.")]
 Reason = Annotated[str, typer.Option(help="Why; entered in the ledger, so name no data subject.")]
 Document = Annotated[str, typer.Argument(help="File with the JSON document, or - for standard input.")]
+Archives = Annotated[Path | None, typer.Option(help="Folder of the months that were moved to files.")]
 
 CONFIG = Path("config")
 HOME = Path("var")

@@ -1,4 +1,4 @@
-"""`qaqpa policy`: what a draft of the policy would change."""
+"""`qaqpa policy`: what the policy allows, and what a draft of it would change."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import orjson
 import typer
 from rich.markup import escape
 
+from qaqpa.cli import matrix
 from qaqpa.cli.options import (
     CONFIG,
     HOME,
+    Archives,
     Caller,
     ConfigFolder,
     Home,
@@ -30,9 +32,11 @@ from qaqpa.cli.render import out
 from qaqpa.errors import ConfigError, InvalidRequest
 from qaqpa.gateway.replay import Found, Span, Tally
 from qaqpa.gateway.setup import load_drafted
+from qaqpa.ledger.archive import from_folder
 from qaqpa.model.decision import Reason
 
-app = typer.Typer(help="Drafts of the policy.", no_args_is_help=True)
+app = typer.Typer(help="What the policy allows, and what a draft of it would change.", no_args_is_help=True)
+app.command("show")(matrix.show)
 _IN_MEMORY = 2**20
 
 
@@ -51,6 +55,7 @@ def diff(
     until: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only decisions up to this day, it included.")
     ] = None,
+    archives: Archives = None,
     config: ConfigFolder = CONFIG,
     home: Home = HOME,
     as_json: Json = False,
@@ -76,7 +81,8 @@ def diff(
         async def work() -> Tally:
             async with opened(config, home) as gateway:
                 with progress("replaying") as advance:
-                    return await gateway.compliance.replay(caller, drafted, span, advance, tell)
+                    archived = None if archives is None else from_folder(archives)
+                    return await gateway.compliance.replay(caller, drafted, span, advance, tell, archived)
 
         tally = run(work)
         listed.seek(0)
@@ -166,7 +172,11 @@ def _print(_digest: str, tally: Tally, counts: Counter[tuple[str, ...]], listed:
     if tally.unreadable:
         out.print(f"[red]{tally.unreadable} cannot be read[/]: run `qaqpa ledger verify`")
     if tally.in_files:
-        out.print(f"[yellow]{tally.in_files} entries lie in files[/]: decisions among them were not looked at")
+        out.print(
+            f"[yellow]{tally.in_files} entries lie in files[/]: decisions among them were not looked at; give "
+            "--archives and the folder that holds them",
+            soft_wrap=True,
+        )
     out.print("[dim]Whether a recipient was suspended is taken as it was found then.[/]")
 
 

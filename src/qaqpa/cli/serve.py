@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import resource
+import ssl
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ from qaqpa.demo import stands
 from qaqpa.errors import NotConfigured
 from qaqpa.gateway import Setup
 from qaqpa.keys import Keyring
+from qaqpa.service.listening import address, require_free
 
 _CONNECTIONS = 1_024
 """Waiting to be accepted."""
@@ -44,8 +46,9 @@ def serve(
     make_private(home)
     with ExitStack() as stack:
         if sandbox:
-            os.environ.update(stack.enter_context(stands(config, home)).environment)
             host, port = address(listen or setup(config, home).config.gateway.service.listen)
+            require_free(host, port)  # before stand-ins run and tokens are made
+            os.environ.update(stack.enter_context(stands(config, home)).environment)
             prepare(config, home, f"http://{host}:{port}")
         _serve(config, home, listen, workers)
 
@@ -61,8 +64,11 @@ def _serve(config: Path, home: Path, listen: str | None, workers: int | None) ->
     made = setup(config, home)
     service = made.config.gateway.service
     host, port = address(listen or service.listen)
+    require_free(host, port)
     certificate, key = certificates(made)
-    if certificate is None and host not in {"127.0.0.1", "::1", "localhost"}:
+    client_ca = _path(made, service.client_ca, "service.client_ca")
+    require_pair(certificate, key, client_ca)
+    if certificate is None and host not in {"127.0.0.1", "::1"}:
         err.print("[yellow]plain HTTP on an address that others can reach[/]: give service.certificate", soft_wrap=True)
     Keyring.load(made.keyring_path, made.unlock).close()  # what is wrong with it is said here, once, and not by workers
     os.environ[worker.CONFIG], os.environ[worker.HOME] = str(config.resolve()), str(home.resolve())
@@ -88,7 +94,7 @@ def _serve(config: Path, home: Path, listen: str | None, workers: int | None) ->
             log_dictconfig={"loggers": {"_granian": {"handlers": [], "propagate": True}}},  # to ours (qaqpa.log)
             ssl_cert=certificate,
             ssl_key=key,
-            ssl_ca=_path(made, service.client_ca, "service.client_ca"),
+            ssl_ca=client_ca,
             ssl_client_verify=service.client_ca is not None,
             http1_settings=HTTP1Settings(header_read_timeout=math.ceil(service.request_timeout_s * 1000)),
             workers_kill_timeout=math.ceil(service.shutdown_timeout_s),
@@ -104,15 +110,6 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def address(text: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:8480` or `[::1]:8480`. Raises NotConfigured."""
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise NotConfigured(f"service.listen is HOST:PORT, for example 127.0.0.1:8480, and not {text}")
-    return host, int(port)
-
-
 def certificates(made: Setup) -> tuple[Path | None, Path | None]:
     """Files of the service's certificate and key, None for plain HTTP. Raises NotConfigured."""
     service = made.config.gateway.service
@@ -122,6 +119,25 @@ def certificates(made: Setup) -> tuple[Path | None, Path | None]:
         raise NotConfigured("service.client_ca needs service.certificate: without TLS nobody shows a certificate")
     certificate = _path(made, service.certificate, "service.certificate")
     return certificate, _path(made, service.key, "service.key")
+
+
+def require_pair(certificate: Path | None, key: Path | None, client_ca: Path | None) -> None:
+    """Said here, with the name of what is wrong: a worker would only end. Raises NotConfigured."""
+    if certificate is None or key is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: b"")
+    except (OSError, ValueError):  # SSLError is an OSError
+        raise NotConfigured(
+            f"service.certificate and service.key: {certificate} and {key} cannot be read, are not of one pair, or "
+            "the key is encrypted"
+        ) from None
+    try:
+        if client_ca is not None:
+            context.load_verify_locations(client_ca)
+    except (OSError, ValueError):
+        raise NotConfigured(f"service.client_ca: there is no certificate in PEM in {client_ca}") from None
 
 
 def _path(made: Setup, value: str | None, what: str) -> Path | None:

@@ -95,19 +95,29 @@ class Compliance:
             wanted = replace(wanted, subject=subject.id)
         return await self.entries(caller, count, wanted)
 
-    async def proof(self, index: int) -> bytes:
-        """Proof of an entry under the last checkpoint (C2SP tlog-proof). Raises NotFound."""
+    def require_reader(self, caller: str) -> None:
+        """Whoever reads anything of the ledger, hashes too: how many disclosures there are is told by them.
+
+        Hashes name nobody, so that somebody looked at them is not entered. Raises NotAllowed.
+        """
+        self._require(caller, Role.REVIEW)
+
+    async def proof(self, caller: str, index: int) -> bytes:
+        """Proof of an entry under the last checkpoint (C2SP tlog-proof). Raises NotAllowed, NotFound."""
+        self.require_reader(caller)
         return await self._store.read(lambda connection: proof_of(connection, self._key, index))
 
-    async def checkpoint(self) -> bytes:
-        """The last checkpoint. Raises NotFound."""
+    async def checkpoint(self, caller: str) -> bytes:
+        """The last checkpoint. Raises NotAllowed, NotFound."""
+        self.require_reader(caller)
         note = await self._store.read(latest_note)
         if note is None:
             raise NotFound("the ledger has no checkpoint yet")
         return note
 
-    async def tile(self, path: str) -> bytes:
-        """A tile under the last checkpoint, by its C2SP path (`0/x001/067.p/8`). Raises NotFound."""
+    async def tile(self, caller: str, path: str) -> bytes:
+        """A tile under the last checkpoint, by its C2SP path (`0/x001/067.p/8`). Raises NotAllowed, NotFound."""
+        self.require_reader(caller)
 
         def query(connection: Connection) -> bytes:
             note = latest_note(connection)
@@ -148,14 +158,23 @@ class Compliance:
         return await self._store.read(located)
 
     async def replay(
-        self, caller: str, drafted: Drafted, span: Span, progress: Progress, tell: Callable[[Found], None]
+        self,
+        caller: str,
+        drafted: Drafted,
+        span: Span,
+        progress: Progress,
+        tell: Callable[[Found], None],
+        archived: Bodies | None = None,
     ) -> Tally:
         """Decide recorded decisions once more under a draft; `tell` gets each whose outcome changes, in order.
 
-        Raises ConfigError for a draft with problems.
+        Months that were moved to files are read through `archived`. Raises ConfigError for a draft with problems,
+        VerificationFailed for a file that is not what was moved.
         """
         await self._looked(caller, "replay", {"draft": drafted.digest, **span.said()})
-        return await asyncio.to_thread(replay_ledger, self._ledger, self._setup, drafted, span, progress, tell)
+        return await asyncio.to_thread(
+            replay_ledger, self._ledger, self._setup, drafted, span, progress, tell, archived
+        )
 
     async def _looked(self, caller: str, act: str, selection: dict[str, str | int]) -> None:
         self._require(caller, Role.REVIEW)

@@ -5,22 +5,25 @@ Reads one snapshot in bounded memory, opens sealed parts with the subjects' keys
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, timezone
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import orjson
 
 from qaqpa.consent import consents_of
-from qaqpa.errors import ConfigError, KeyringError, StoreUnavailable
+from qaqpa.errors import ConfigError, KeyringError, StoreUnavailable, VerificationFailed
 from qaqpa.gateway.setup import Drafted, Setup
 from qaqpa.ledger import Ledger
-from qaqpa.ledger.archive import archives
+from qaqpa.ledger.archive import Archived, Bodies, archives, leaf_in
 from qaqpa.ledger.entries import Kind
+from qaqpa.ledger.integrate import read_tile
 from qaqpa.ledger.read import entries_of, size_of
 from qaqpa.ledger.rotation import Progress
 from qaqpa.ledger.subjects import Subject
@@ -33,6 +36,7 @@ from qaqpa.model.words import timestamp
 from qaqpa.policy import Facts, Policy
 from qaqpa.policy.replay import Recorded, Replayed, replay
 from qaqpa.store import Connection, Row
+from qaqpa.tlog.merkle import leaf_hash
 
 BATCH = 1024
 _MOMENT = len("01980000-0000")
@@ -97,28 +101,56 @@ class Tally:
     unreadable: int = 0
     """Decisions whose sealed part does not open, though its subject has a key."""
     in_files: int = 0
-    """Entries of these months that lie in files, and were not looked at."""
+    """Entries of these months that lie in files that were not given, and were not looked at."""
 
 
 def replay_ledger(
-    ledger: Ledger, setup: Setup, drafted: Drafted, span: Span, progress: Progress, tell: Callable[[Found], None]
+    ledger: Ledger,
+    setup: Setup,
+    drafted: Drafted,
+    span: Span,
+    progress: Progress,
+    tell: Callable[[Found], None],
+    archived: Bodies | None = None,
 ) -> Tally:
-    """Decide every decision of `span` under the draft. Raises ConfigError for a draft with problems."""
+    """Decide every decision of `span` under the draft; those of months in files too, where `archived` reads them.
+
+    Raises ConfigError for a draft with problems, VerificationFailed for a file that does not hold what the tree says.
+    """
     if drafted.policy is None:
         raise ConfigError(drafted.problems)
     with ledger.store.snapshot() as connection:
-        work = _Replay(ledger, setup, drafted.policy, connection)
+        work = _Replay(ledger, setup, drafted.policy, connection, archived)
         begin, end = span.times(setup.policy.operator.time_zone)
         months = _month(begin, _FIRST_MONTH), _month(end, _LAST_MONTH)
         size = size_of(connection)
+        apart = [each for each in archives(connection) if months[0] <= each.month <= months[1]]
         rows = iter(connection.stream(_DECISIONS, months))
+        if archived is not None:
+            kinds = {Kind.INTENT.value, Kind.REFUSAL.value}
+            files = (_of_file(connection, archived, each, kinds) for each in apart)
+            rows = heapq.merge(rows, *files, key=itemgetter(0))
         while batch := list(islice(rows, BATCH)):
             for found in work.decide([row for row in batch if begin <= row[2] < end]):
                 tell(found)
             progress(batch[-1][0] + 1, size)
-        moved = (each.entries for each in archives(connection) if months[0] <= each.month <= months[1])
-        work.tally.in_files = sum(moved)
+        work.tally.in_files = sum(each.entries for each in apart) if archived is None else 0
         return work.tally
+
+
+def _of_file(connection: Connection, archived: Bodies, month: Archived, kinds: set[str]) -> Iterator[Row]:
+    """Entries of a month that was moved to a file, as `_DECISIONS` gives them. Raises VerificationFailed."""
+    tile, found = read_tile(connection), 0
+    for index, body in archived(month.month):
+        # Whoever keeps the file could write anything into it; what is replayed is what was entered.
+        if not month.first <= index <= month.last or leaf_hash(body) != leaf_in(tile, index):
+            raise VerificationFailed(f"{month.file} does not hold entry {index} as it was", index=index)
+        found += 1
+        entry = orjson.loads(body)
+        if entry["kind"] in kinds:
+            yield index, entry.get("subject"), entry["time"], body
+    if found != month.entries:
+        raise VerificationFailed(f"{month.file} holds {found} entries and not {month.entries}")
 
 
 def _month(moment: str, otherwise: int) -> int:
@@ -128,15 +160,24 @@ def _month(moment: str, otherwise: int) -> int:
 class _Replay:
     """One replay over one snapshot."""
 
-    def __init__(self, ledger: Ledger, setup: Setup, draft: Policy, connection: Connection) -> None:
+    def __init__(
+        self, ledger: Ledger, setup: Setup, draft: Policy, connection: Connection, archived: Bodies | None
+    ) -> None:
         self.tally = Tally()
         self._subjects = ledger.subjects
         self._connection = connection
         self._draft = draft
         self._in_force, self._digest = setup.policy, setup.config.digest
-        policies = list(entries_of(connection, kind=Kind.POLICY.value))
-        self._begins = [entry.index for entry in policies]
-        self._configs = [entry.content["config"] for entry in policies]
+        policies = [(entry.index, entry.content) for entry in entries_of(connection, kind=Kind.POLICY.value)]
+        apart = archives(connection)
+        if archived is not None:
+            for month in apart:
+                rows = _of_file(connection, archived, month, {Kind.POLICY.value})
+                policies.extend((row[0], orjson.loads(row[3])) for row in rows)
+            policies.sort(key=itemgetter(0))
+        self._begins = [index for index, _ in policies]
+        self._configs = [content["config"] for _, content in policies]
+        self._unread = [] if archived is not None else apart
 
     def decide(self, rows: list[Row]) -> Iterator[Found]:
         """Those of `rows` whose outcome changes."""
@@ -201,6 +242,9 @@ class _Replay:
     def _policy_at(self, index: int) -> Policy | None:
         """The policy in force now, if the entry at `index` was made under it: of others only a digest is kept."""
         place = bisect_left(self._begins, index)
+        since = self._begins[place - 1] if place > 0 else 0
+        if any(each.first < index and since < each.last for each in self._unread):
+            return None  # another policy may have come in between
         return self._in_force if place > 0 and self._configs[place - 1] == self._digest else None
 
 

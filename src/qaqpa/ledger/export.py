@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import resources
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from qaqpa.ledger.archive import Bodies, bodies
 from qaqpa.ledger.checkpoints import last_note, opened
 from qaqpa.ledger.integrate import read_tile
 from qaqpa.store import Connection, Store
-from qaqpa.tlog import standalone
 from qaqpa.tlog.merkle import HASH_SIZE
 from qaqpa.tlog.notes import VerifierKey
 from qaqpa.tlog.tiles import TILE, entries_path, tile_path, tiles_of
@@ -64,7 +64,8 @@ def _files(
     connection: Connection, key: VerifierKey, size: int, progress: Progress, archived: Bodies | None
 ) -> Iterator[tuple[str, bytes]]:
     yield "vkey.txt", f"{key}\n".encode()
-    yield "verify.py", Path(standalone.__file__).read_bytes()
+    # Read and not imported: it makes tables as it loads, and no other command needs them.
+    yield "verify.py", resources.files("qaqpa.tlog").joinpath("standalone.py").read_bytes()
     older = [bytes(row[0]) for row in connection.stream(_OLDER, (size,))]
     if older:
         yield "checkpoints.txt", b"".join(b"%d\n%b" % (len(note), note) for note in older)

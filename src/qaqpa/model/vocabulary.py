@@ -74,6 +74,8 @@ Money = Annotated[Decimal, Bounds(max_digits=18, decimal_places=2, allow_inf_nan
 Rate = Annotated[Decimal, Bounds(max_digits=12, decimal_places=6, allow_inf_nan=False)]
 """Per cent a year."""
 Count = Annotated[int, Bounds(ge=0, le=10**9, strict=True)]
+Whole = Annotated[int, Bounds(strict=True)]
+"""Of either sign; neither true nor "7"."""
 
 _ID, _CONTACT = Sensitivity.IDENTIFIER, Sensitivity.CONTACT
 _FIN, _PERS, _TECH = Sensitivity.FINANCIAL, Sensitivity.PERSONAL, Sensitivity.TECHNICAL
@@ -246,8 +248,8 @@ class ReportSubject(Group):
 class ReportPayment(Group):
     """One month of a contract's payment calendar."""
 
-    year: Annotated[int | None, _HISTORY] = None
-    month: Annotated[int | None, _HISTORY] = None
+    year: Annotated[Whole | None, _HISTORY] = None
+    month: Annotated[Whole | None, _HISTORY] = None
     overdue_days: Annotated[Text | None, _HISTORY] = None
     """As the bureau writes it: days, or a mark for a month without data."""
     overdue: Annotated[Money | None, _HISTORY] = None
@@ -276,8 +278,8 @@ class ReportContract(Group):
     amount: Annotated[Money | None, _HISTORY] = None
     outstanding: Annotated[Money | None, _HISTORY] = None
     overdue: Annotated[Money | None, _HISTORY] = None
-    days_overdue: Annotated[int | None, _HISTORY] = None
-    max_days_overdue: Annotated[int | None, _HISTORY] = None
+    days_overdue: Annotated[Whole | None, _HISTORY] = None
+    max_days_overdue: Annotated[Whole | None, _HISTORY] = None
     fine: Annotated[Money | None, _HISTORY] = None
     penalty: Annotated[Money | None, _HISTORY] = None
     payments: tuple[ReportPayment, ...] | None = None
@@ -298,7 +300,7 @@ class Report(Group):
     reference: Annotated[Text | None, _HISTORY] = None
     """The third party's own number of the answer."""
     issued_at: Annotated[Moment | None, _HISTORY] = None
-    score: Annotated[int | None, _HISTORY] = None
+    score: Annotated[Whole | None, _HISTORY] = None
     risk_grade: Annotated[Text | None, _HISTORY] = None
     debt_burden: Annotated[Rate | None, _HISTORY] = None
     """Monthly debt over monthly income (KDN), a ratio."""
@@ -306,16 +308,16 @@ class Report(Group):
     monthly_income: Annotated[Money | None, _INCOME] = None
     classification: Annotated[Text | None, _HISTORY] = None
     negative: Annotated[Text | None, _HISTORY] = None
-    existing_contracts: Annotated[int | None, _HISTORY] = None
-    terminated_contracts: Annotated[int | None, _HISTORY] = None
+    existing_contracts: Annotated[Whole | None, _HISTORY] = None
+    terminated_contracts: Annotated[Whole | None, _HISTORY] = None
     outstanding: Annotated[Money | None, _HISTORY] = None
     overdue: Annotated[Money | None, _HISTORY] = None
-    max_days_overdue: Annotated[int | None, _HISTORY] = None
-    queries_30_days: Annotated[int | None, _HISTORY] = None
-    queries_90_days: Annotated[int | None, _HISTORY] = None
-    queries_120_days: Annotated[int | None, _HISTORY] = None
-    queries_180_days: Annotated[int | None, _HISTORY] = None
-    queries_360_days: Annotated[int | None, _HISTORY] = None
+    max_days_overdue: Annotated[Whole | None, _HISTORY] = None
+    queries_30_days: Annotated[Whole | None, _HISTORY] = None
+    queries_90_days: Annotated[Whole | None, _HISTORY] = None
+    queries_120_days: Annotated[Whole | None, _HISTORY] = None
+    queries_180_days: Annotated[Whole | None, _HISTORY] = None
+    queries_360_days: Annotated[Whole | None, _HISTORY] = None
     receipt: Annotated[Text | None, _mark("2.1(4)", _TECH, "pd:ServiceConsumptionBehavior")] = None
     """A recipient's acknowledgement, where it gives one instead of a report."""
     subject: ReportSubject | None = None

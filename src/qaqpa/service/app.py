@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.telemetry import TelemetryConfig
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from qaqpa import log, metrics, traces
@@ -75,13 +76,14 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
     @app.exception_handler(QaqpaError)
     async def told(request: Request, error: Exception) -> Response:
         assert isinstance(error, QaqpaError)  # noqa: S101 - that is what it is registered for
-        return problem(error, language_of(request, default))
+        return problem(error, language_of(request, default), shown=request.headers.get("authorization"))
 
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: Exception) -> Response:
+    async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - that is what it is registered for
         code, detail = _PROBLEMS.get(error.status_code, ("request_invalid", str(error.detail)))
-        return plain_problem(error.status_code, code, detail, error.headers)
+        headers = {"allow": _methods(app, request)} if error.status_code == 405 else error.headers
+        return plain_problem(error.status_code, code, detail, headers)
 
     @app.exception_handler(Exception)
     async def defect(_request: Request, error: Exception) -> Response:
@@ -94,6 +96,12 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
     _describe(app)
     app.add_middleware(_Measured)
     return app
+
+
+def _methods(app: FastAPI, request: Request) -> str:
+    """Every method that the address takes; the router knows only those of one route (RFC 9110 §10.2.1)."""
+    here = (route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return ", ".join(sorted({method for route in here for method in getattr(route, "methods", ())}))
 
 
 class _Measured:

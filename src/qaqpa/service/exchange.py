@@ -31,13 +31,15 @@ def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None
     return Response(orjson.dumps(value), status, headers={**KEPT_APART, **(headers or {})}, media_type=JSON)
 
 
-def problem(error: QaqpaError, language: Language) -> Response:
-    """An error with its stable code and every reason."""
+def problem(error: QaqpaError, language: Language, *, shown: str | None = None) -> Response:
+    """An error with its stable code and every reason; `shown` is what came as Authorization."""
     told = error_answer(error, language)
     document = {"type": f"urn:qaqpa:problem:{error.code}", "title": HTTPStatus(error.status).phrase, **told}
     headers = dict(KEPT_APART)
     if error.status == HTTPStatus.UNAUTHORIZED:
-        headers["www-authenticate"] = 'Bearer realm="qaqpa"'
+        # RFC 6750 §3.1: why, to whoever showed a token; what to show, to whoever showed none.
+        wrong = shown is not None and shown.partition(" ")[0].lower() == "bearer"
+        headers["www-authenticate"] = 'Bearer realm="qaqpa"' + (', error="invalid_token"' if wrong else "")
     if error.status in _RETRY_AFTER_S and error.code not in {"request_duplicate", "not_possible", "erasure_refused"}:
         headers["retry-after"] = str(_RETRY_AFTER_S[error.status])
     return Response(orjson.dumps(document), error.status, headers=headers, media_type=PROBLEM)

@@ -58,6 +58,15 @@ class Desk:
         shown = request.headers.getlist("authorization")  # two are as good as none: which one counts cannot be known
         return await self.callers.caller(", ".join(shown) if shown else None, address)
 
+    async def reader(self, request: Request) -> str:
+        """Who asks, where that one may read the ledger; said before anything of the address is looked at.
+
+        Raises NotAuthenticated, NotAllowed.
+        """
+        caller = await self.caller(request)
+        self.gateway.compliance.require_reader(caller)
+        return caller
+
     async def body(self, request: Request, model: type[Model]) -> Model:
         """What is asked. Raises InvalidRequest."""
         service = self.gateway.setup.config.gateway.service
@@ -157,15 +166,15 @@ async def search(request: Request) -> Response:
 async def show_entry(request: Request) -> Response:
     """One entry."""
     at = desk(request)
-    caller = await at.caller(request)
+    caller = await at.reader(request)
     return json_answer(_entry(await at.gateway.compliance.entry(caller, _index(request))))
 
 
 async def prove_entry(request: Request) -> Response:
     """Proof that an entry stands in the ledger (C2SP tlog-proof); it holds nothing of the entry."""
     at = desk(request)
-    await at.caller(request)
-    proof = await at.gateway.compliance.proof(_index(request))
+    caller = await at.reader(request)
+    proof = await at.gateway.compliance.proof(caller, _index(request))
     return Response(proof, headers=KEPT_APART, media_type=_TEXT)
 
 
@@ -179,15 +188,15 @@ def _index(request: Request) -> int:
 async def checkpoint(request: Request) -> Response:
     """The last checkpoint: a signed note over every entry so far (C2SP tlog-checkpoint)."""
     at = desk(request)
-    await at.caller(request)
-    return Response(await at.gateway.compliance.checkpoint(), headers=KEPT_APART, media_type=_TEXT)
+    caller = await at.reader(request)
+    return Response(await at.gateway.compliance.checkpoint(caller), headers=KEPT_APART, media_type=_TEXT)
 
 
 async def tile(request: Request) -> Response:
     """A tile of the tree (C2SP tlog-tiles): hashes only."""
     at = desk(request)
-    await at.caller(request)
-    content = await at.gateway.compliance.tile(request.path_params["path"])
+    caller = await at.reader(request)
+    content = await at.gateway.compliance.tile(caller, request.path_params["path"])
     return Response(content, headers=KEPT_APART, media_type="application/octet-stream")
 
 
@@ -235,14 +244,29 @@ _UUID = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12
 _NUMBER = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,15})$"}
 
 
+def _header(name: str, description: str, pattern: str) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": pattern}
+    return {"headers": {name: {"description": description, "required": True, "schema": schema}}}
+
+
+_HEADERS: dict[int, dict[str, Any]] = {
+    201: _header("Location", "Where it can be looked at", "^/v1/"),
+    401: _header("WWW-Authenticate", "`error` where a token was shown and was wrong (RFC 6750)", "^Bearer realm="),
+    429: _header("Retry-After", "Seconds", "^[0-9]+$"),
+}
+
+
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     shape = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    return {status: {"description": "Not done", "content": {PROBLEM: shape}} for status in statuses}
+    return {
+        status: {"description": "Not done", "content": {PROBLEM: shape}, **_HEADERS.get(status, {})}
+        for status in statuses
+    }
 
 
 def _answered(status: int, model: type[BaseModel] | None, media_type: str = JSON) -> dict[int | str, dict[str, Any]]:
     shape: dict[str, Any] = {"type": "string"} if model is None else {"$ref": _ref(model)}
-    return {status: {"description": "Done", "content": {media_type: {"schema": shape}}}}
+    return {status: {"description": "Done", "content": {media_type: {"schema": shape}}, **_HEADERS.get(status, {})}}
 
 
 def _ref(model: type[BaseModel]) -> str:
@@ -300,3 +324,6 @@ def add(app: FastAPI) -> None:
     path("GET", "/healthz", alive, {200: {"description": "Alive"}}, is_open=True)
     path("GET", "/readyz", ready, _answered(200, ReadyAnswer) | _answered(503, ReadyAnswer), is_open=True)
     path("GET", "/metrics", show_metrics, _answered(200, None, "text/plain"), is_open=True)
+    # Load balancers ask so; not in the document, where HEAD is GET without its body.
+    for where, handler in (("/healthz", alive), ("/readyz", ready)):
+        app.add_api_route(where, handler, methods=["HEAD"], include_in_schema=False)

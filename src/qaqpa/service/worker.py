@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from qaqpa import log, traces
+from qaqpa import log, metrics, traces
 from qaqpa.gateway import load_setup
 from qaqpa.service.app import make_app
 
@@ -20,4 +20,5 @@ def app() -> FastAPI:
     log.configure()
     logging.captureWarnings(True)
     traces.start()
+    metrics.begin()
     return make_app(load_setup(Path(os.environ[CONFIG]), home=Path(os.environ[HOME])))
