@@ -280,7 +280,7 @@ class _Draft:
         for name in self.route.returns:
             if name not in operation.returns:
                 self.problem("returns", f"{name} is not among what {operation.name} answers")
-        if operation.endpoint not in self.recipient.channel.endpoints:
+        if not {operation.endpoint, operation.later_endpoint} & self.recipient.channel.endpoints.keys():
             self.source.problem(
                 f"{RECIPIENTS}/{self.recipient.id}.toml",
                 ("channel", "endpoints"),
