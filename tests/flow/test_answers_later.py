@@ -19,6 +19,7 @@ from books import Intruder
 from harness import (
     PEOPLE,
     House,
+    answering_later,
     both_engines,
     give_consent,
     kdp_consent,
@@ -53,16 +54,6 @@ PERSON, OTHER = PEOPLE[:2]
 def later(house: House) -> House:
     """A house whose pension centre answers later, and is asked often."""
     return answering_later(house)
-
-
-def answering_later(house: House) -> House:
-    house.edit(
-        "recipients/pension-center.toml",
-        ('sync = "env:QAQPA_PPC_URL"', 'async = "env:QAQPA_PPC_ASYNC_URL"'),
-        ("[settings]\n", '[later]\nfirst_s = 0.05\nevery_s = 0.2\n\n[settings]\nchannel = "async"\n'),
-        ("per_second = 50\n", "per_second = 1000\n"),
-    )
-    return house
 
 
 async def begin(gateway: Gateway, person: Any = PERSON, **how: Any) -> str:
@@ -344,7 +335,7 @@ async def test_when_one_process_dies_another_goes_on(later: House, engine: str) 
 async def test_killed_at_any_instant_it_is_sent_once_and_its_answer_is_here(later: House) -> None:
     channel = later.ppc.async_channel
     channel.answers_after_s = 0.2
-    kills = int(os.environ.get("QAQPA_KILLS", "4"))
+    kills = int(os.environ.get("QAQPA_KILLS", "3"))
     async with later.gateway() as gateway:
         await consented(later, gateway, *PEOPLE)
     for number in range(kills):

@@ -122,7 +122,8 @@ class Jobs:
             else:
                 self.failing_since = None
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), LOOK_EVERY_S)
+                async with asyncio.timeout(LOOK_EVERY_S):  # wait_for loses a cancellation that comes with the event
+                    await self._woken.wait()
             self._woken.clear()
 
     async def _look(self) -> None:
