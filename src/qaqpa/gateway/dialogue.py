@@ -161,6 +161,10 @@ class Dialogues:
         return 0.0 if resumed is None else self._rest(resumed.awaited)
 
     async def _turn(self, disclosure: str) -> float:
+        if (
+            self.ledger.closed_by is not None
+        ):  # nothing is entered in a database that was exchanged, so nothing is asked
+            raise self.ledger.closed_by
         resumed = await resume(self.ledger, disclosure)
         if resumed is None:
             return 0.0
