@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,9 @@ async def test_nothing_of_a_person_stands_in_the_books_of_jobs(
         made = [path for path in later.home.iterdir() if "-jobs" in path.name]
         assert sorted(path.name for path in made) == ["qaqpa.db-jobs.db", "qaqpa.db-jobs.lock"]
         assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o600}
+        with closing(sqlite3.connect(later.home / "qaqpa.db-jobs.db")) as found:
+            states = dict(found.execute("SELECT workflow_uuid, status FROM workflow_status").fetchall())
+        assert states[waits] == "PENDING", "cut off, and not failed"
     async with later.gateway() as gateway:  # what waited goes on, and the person can be erased when it is over
         await asyncio.sleep(0.1)
         assert await gateway.store.read(jobs) == [waits]

@@ -10,10 +10,10 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dbos import DBOS, SetWorkflowID
 
@@ -90,7 +90,7 @@ class Engine:
         _quiet()
         if url.startswith("sqlite"):
             _make_private(Path(url.removeprefix("sqlite:///")))
-        DBOS(
+        self._dbos = DBOS(
             config={
                 "name": "qaqpa",
                 "system_database_url": url,
@@ -113,8 +113,17 @@ class Engine:
 
     def start(self, kind: str, job: str) -> None:
         """Begin a job, unless it was begun before, by whomever."""
-        with SetWorkflowID(job):
-            DBOS.start_workflow(self._started[kind], job)
+
+        async def begin() -> None:
+            with SetWorkflowID(job):
+                await DBOS.start_workflow_async(self._started[kind], job)
+
+        # On its own loop: begun from a thread, each job would hold a thread for as long as it waits, and would be
+        # noted as failed, not as cut off, when this process stops.
+        loop = self._dbos._background_event_loop.target_loop()
+        if loop is None:
+            raise RuntimeError("the engine of jobs is not launched")
+        asyncio.run_coroutine_threadsafe(begin(), loop).result()
 
     def executors(self) -> set[str]:
         """Of jobs that are under way."""
@@ -137,7 +146,7 @@ class Engine:
         DBOS.destroy(destroy_registry=True)
 
 
-def _workflow(name: str, steps: Steps, stepping: Stepping) -> Callable[[str], Awaitable[str]]:
+def _workflow(name: str, steps: Steps, stepping: Stepping) -> Callable[[str], Coroutine[Any, Any, str]]:
     # Taken up as often as processes die: a job ends when its work does.
     @DBOS.workflow(name=name, max_recovery_attempts=None)
     async def run(job: str) -> str:
