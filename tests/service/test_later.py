@@ -92,7 +92,8 @@ async def test_the_client_waits_as_long_as_it_is_told_to(house: House) -> None:
 
 async def test_the_command_waits_or_does_not(house: House) -> None:
     answering_later(house)
-    house.ppc.async_channel.answers_after_s = 0.3
+    channel = house.ppc.async_channel
+    channel.answers_after_s = 3600
     async with house.gateway() as gateway:
         await give_consent(house, gateway, PERSON, **kdp_consent())
     path = house.write("request.json", pension_document(PERSON))
@@ -101,12 +102,13 @@ async def test_the_command_waits_or_does_not(house: House) -> None:
     disclosure = ran.json["disclosure"]
     ran = await house.cli("answer", disclosure, "--caller", "loan-scoring", "--no-wait")
     assert (ran.code, f"qaqpa answer {disclosure}" in ran.out) == (0, True), ran.err
+    channel.answers_after_s = channel.waiting[disclosure].after_s = 0.3
     ran = await house.cli("answer", disclosure, "--caller", "loan-scoring", "--json")
     assert (ran.code, len(ran.json["report"]["contributions"])) == (0, 6), ran.err
     house.ppc.fail_next(Fault.CUT_CONNECTION)
     ran = await house.cli("disclose", path, "--caller", "loan-scoring", "--json")
     assert (ran.code, len(ran.json["report"]["contributions"])) == (0, 6), ran.err
-    assert len(house.ppc.async_channel.taken) == 2
+    assert len(channel.taken) == 2
     ran = await house.cli("doctor", "--json")
     [found] = [each for each in ran.json["findings"] if each["about"] == "jobs"]
     assert found == {"state": "ok", "about": "jobs", "message": "no answer is awaited"}
