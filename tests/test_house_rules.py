@@ -62,12 +62,21 @@ def test_only_the_flow_asks_transport_to_send() -> None:
     text = (ROOT / "src/qaqpa/gateway/flow.py").read_text()
     assert text.count("self.transport.send(") == 1
     assert text.index("self.ledger.intend(") < text.index("self.transport.send(")
+    assert text.index("self.ledger.intend(") < text.index("self.dialogues.begin(")
     others = [
         path.name
         for path in SOURCES
         if "transport.send(" in path.read_text() and path.name != "flow.py" and "testing" not in path.parts
     ]
-    assert others == []
+    # Dialogues go on with an intent that the flow made; what they send is made from it, and from no extract.
+    assert others == ["dialogue.py"]
+    dialogue = (ROOT / "src/qaqpa/gateway/dialogue.py").read_text()
+    sent = [line.strip() for line in dialogue.splitlines() if "transport.send(" in line]
+    assert sent == [
+        "reply = await self.transport.send(seal(intent, speaker.key, idempotent=False))",
+        "reply = await self.transport.send(sealed)",
+    ]
+    assert "sealed = seal(resumed.intent.following(message), speaker.key, idempotent=True)" in dialogue
 
 
 def test_the_flow_is_one_function_of_under_60_lines() -> None:
@@ -90,6 +99,9 @@ def test_every_error_has_a_code_of_its_own_a_status_and_an_exit_code() -> None:
     assert len(codes) == len(set(codes))
     for error in tree:
         assert re.fullmatch(r"[a-z_]+", error.code)
+        if error is errors.AnswerAwaited:
+            assert (error.status, error.exit_code) == (202, 0)
+            continue
         assert 400 <= error.status <= 599
         assert 1 <= error.exit_code <= 6
         assert error.__doc__

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
+from qaqpa.errors import Rejected
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 
@@ -43,6 +44,9 @@ class Operation:
     """Its messages can carry the consent's КДП token (94-V art. 8(1)); a route decides whether they do."""
     keeps_answer: bool = False
     """The answer's bytes are evidence (a signed statement of the third party's) and are kept, sealed."""
+    later_endpoint: str | None = None
+    """Name of the address where its answer comes later, if the recipient's settings say so: the adapter is then a
+    `LaterAdapter`. None where every answer comes at once."""
 
     def __post_init__(self) -> None:
         unknown = (self.needs | self.uses | self.returns) - VOCABULARY.keys()
@@ -116,9 +120,62 @@ class SigningAdapter(Protocol):
         """
 
 
+class Step(StrEnum):
+    """A step of a dialogue whose answer comes later."""
+
+    REQUEST = "request"
+    """The disclosure itself: what `encode` writes. Its reply says only that it was taken."""
+    FETCH = "fetch"
+    """Is the answer there?"""
+    STATUS = "status"
+    """What became of the request?"""
+    CONFIRM = "confirm"
+    """The answer came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a third party replied to a step. With none of these it said nothing new, and is asked again."""
+
+    answer: Reply | None = None
+    """This exchange's own answer, and nothing of anybody else's: what `check` and `decode` take."""
+    receipts: tuple[str, ...] = ()
+    """The third party's ids of it, by which it is confirmed."""
+    refused: Rejected | None = None
+    """The request was refused or given up for good: no answer will come."""
+
+
+@runtime_checkable
+class LaterAdapter(Protocol):
+    """What an adapter has beside the rest where an answer may come later. Pure, like the rest."""
+
+    def later(self, operation: str) -> bool:
+        """Whether, with these settings, the answer to `operation` comes later."""
+
+    def follow_up(self, operation: str, step: Step, exchange: Exchange, receipt: str = "") -> Message:
+        """The message of a step after the first. It is made of ids and times: there is nobody's data to put in it."""
+
+    def hear(self, operation: str, step: Step, reply: Reply, exchange: Exchange) -> Heard:
+        """What the reply to a step says. Messages for others that stand in it are left alone.
+
+        Raises Rejected (or a kind of it) or AnswerUnreadable where the step itself failed, which says nothing of the
+        request; never anything else.
+        """
+
+    async def check_heard(self, operation: str, reply: Reply, signer: Signer) -> None:
+        """Returns when the reply in which an answer was heard is signed as a whole, where their format wants that.
+
+        Raises SignatureRefused and Unsettled.
+        """
+
+
 def signs(adapter: type[Adapter]) -> bool:
     """Whether any of its operations is signed."""
     return any(each.signed for each in adapter.operations.values())
+
+
+def _answers_later(adapter: type[Adapter]) -> bool:
+    return any(each.later_endpoint is not None for each in adapter.operations.values())
 
 
 def operation(
@@ -132,6 +189,7 @@ def operation(
     signed: bool = False,
     kdp: bool = False,
     keeps_answer: bool = False,
+    later_endpoint: str | None = None,
 ) -> Operation:
     """An operation from plain paths; `uses` adds to `needs`."""
     needed = frozenset(FieldPath(path) for path in needs)
@@ -145,6 +203,7 @@ def operation(
         signed=signed,
         kdp=kdp,
         keeps_answer=keeps_answer,
+        later_endpoint=later_endpoint,
     )
 
 
@@ -167,6 +226,8 @@ def find(names: Iterable[str]) -> tuple[dict[str, type[Adapter]], dict[str, str]
                 failed[name] = f"{points[0].value} is not an adapter named {name} (see qaqpa.adapter)"
             elif signs(loaded) and not issubclass(loaded, SigningAdapter):
                 failed[name] = f"{points[0].value} has signed operations and no sign and check (see qaqpa.adapter)"
+            elif _answers_later(loaded) and not issubclass(loaded, LaterAdapter):
+                failed[name] = f"{points[0].value} has answers that come later and no follow_up (see qaqpa.adapter)"
             else:
                 found[name] = loaded
     return found, failed

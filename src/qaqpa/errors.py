@@ -20,6 +20,7 @@ they arise; none but these crosses a module's border.
     │   └── DuplicateRequest            request_duplicate       the same Idempotency-Key again
     │       ├── RequestInFlight         request_in_flight       and the first one is under way
     │       └── KeyReused               idempotency_key_reused  for another request
+    ├── AnswerAwaited                   answer_awaited          exit 0: no failure; the answer comes later
     ├── DecisionOutdated                decision_outdated       what it rested on changed meanwhile; decide again
     ├── ErasureRefused                  erasure_refused         exit 1: duties are open (7.1(3)), or a disclosure is
     ├── Blocked                         nothing left: the decision says why
@@ -38,6 +39,7 @@ they arise; none but these crosses a module's border.
     │   │   ├── AnswerTimeout           answer_timeout
     │   │   ├── ConnectionLost          connection_lost
     │   │   ├── ThirdPartyFault         third_party_fault       HTTP 5xx
+    │   │   ├── AnswerOverdue           answer_overdue          one that comes later did not come in time
     │   │   ├── AnswerTooLarge          answer_too_large
     │   │   └── AnswerUnreadable        answer_unreadable
     │   │       ├── SignatureRefused    signature_refused       the answer's signature does not hold
@@ -79,6 +81,17 @@ class QaqpaError(Exception):
 
     disclosure: str | None = None
     """The disclosure (intent) that this error concludes, where one was made."""
+
+
+class AnswerAwaited(QaqpaError):
+    """No failure: the data left, the recipient answers later, and a job fetches the answer. Ask for it again.
+
+    `disclosure` names it. It is raised rather than returned so that nobody takes it for an answer.
+    """
+
+    code = "answer_awaited"
+    status = 202
+    exit_code = 0
 
 
 # --- usage -----------------------------------------------------------------------------------------
@@ -346,6 +359,13 @@ class ThirdPartyFault(Unsettled):
     """The third party answered with a server error."""
 
     code = "third_party_fault"
+
+
+class AnswerOverdue(Unsettled):
+    """The recipient answers later, and did not within the time that the configuration gives it."""
+
+    code = "answer_overdue"
+    status = 504
 
 
 class AnswerTooLarge(Unsettled):

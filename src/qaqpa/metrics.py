@@ -57,6 +57,14 @@ CHECKPOINT_AGE = Gauge(
 )  # fmt: skip
 ENTRIES = Gauge("qaqpa_ledger_entries", "Entries", registry=REGISTRY, multiprocess_mode="livemax")
 
+JOBS = Gauge(
+    "qaqpa_jobs_waiting", "Disclosures whose answer comes later and is not here", registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)  # fmt: skip
+JOB_AGE = Gauge(
+    "qaqpa_job_age_seconds", "Since the oldest of them was sent", registry=REGISTRY, multiprocess_mode="livemax"
+)
+
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""A stand-in of the pension payment centre behind SmartBridge's synchronous channel.
+"""A stand-in of the pension payment centre behind SmartBridge, by its synchronous channel and its asynchronous one.
 
 It checks sender, service and both signatures of every call, answers with both of its own, and makes the keys and
 certificates of both sides on the spot. It must be asked about synthetic persons only; whoever has a valid IIN has
@@ -27,13 +27,15 @@ from qaqpa.seal.rsa_signer import RsaSigner
 from qaqpa.seal.xml_signature import (
     parse,
 )
-from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival, Examination, Sandbox
+from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival, Examination, Sandbox, another_iin
 from qaqpa.testing.signing import key_pair
+from qaqpa_adapters.pension_center.sandbox_async import ASYNC_TYPES, Asked, AsyncChannel
 
 _SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 _TYPES = "http://bip.bee.kz/SyncChannel/v10/Types"
 _XML = "text/xml; charset=utf-8"
 _PATH = "/bip-sync-wss-gost/"
+_ASYNC_PATH = "/bip-async-wss-gost/"
 _ALMATY = timezone(timedelta(hours=5))
 _CUT_OFF = date(2026, 10, 20)
 _EMPLOYERS = ("ТОО «Пример Сервис»", "АО «Образец»", "ЖШС «Үлгі»", "ИП Примеров", "ГКП «Выдуманная школа № 7»")
@@ -61,6 +63,8 @@ class Question(Examination):
     """Of the fault; made up but for its form, since no public paper lists them."""
     message_id: str = ""
     request_number: str = ""
+    later: Asked | None = None
+    """What was asked on the asynchronous channel."""
 
 
 class _RefusedError(Exception):
@@ -72,7 +76,7 @@ class _RefusedError(Exception):
 class PensionCenterSandbox(Sandbox[Question]):
     """SmartBridge with the centre behind it."""
 
-    paths = (_PATH,)
+    paths = (_PATH, _ASYNC_PATH)
 
     def __init__(
         self,
@@ -98,6 +102,8 @@ class PensionCenterSandbox(Sandbox[Question]):
         self.operator = key_pair("operator")
         self.own = key_pair("pension centre")
         self._unknown_below = unknown_share
+        self.async_channel = AsyncChannel(self._later_statement)
+        """Requests that are answered later."""
 
     def write_files(self, directory: Path) -> None:
         """Also what a gateway signs with, and the certificate that answers are signed with."""
@@ -110,6 +116,7 @@ class PensionCenterSandbox(Sandbox[Question]):
         """What a gateway's configuration refers to."""
         return {
             "QAQPA_PPC_URL": f"{self.url}{_PATH}",
+            "QAQPA_PPC_ASYNC_URL": f"{self.url}{_ASYNC_PATH}",
             "QAQPA_PPC_CA": str(self.ca_file),
             "QAQPA_PPC_NETWORKS": NETWORKS,
             "QAQPA_PPC_SENDER": self.sender,
@@ -123,6 +130,8 @@ class PensionCenterSandbox(Sandbox[Question]):
 
     def examine(self, arrival: Arrival) -> Question:
         """Check form, signatures, login, service and person."""
+        if arrival.path == _ASYNC_PATH:
+            return self._examine_async(arrival)
         iin: str | None = None
         message_id = number = ""
         try:
@@ -147,10 +156,7 @@ class PensionCenterSandbox(Sandbox[Question]):
             ours.require(etree.tostring(alone, with_tail=False), SignedPart.ROOT)
         except SignatureRefused:
             raise _RefusedError("SCSE005", "a signature is missing or wrong") from None
-        info = {name: request.findtext(f"requestInfo/{name}") or "" for name in ("sender/senderId", "sender/password")}
-        for given, known in zip(info.values(), (self.sender, self.password), strict=True):
-            if not hmac.compare_digest(given.encode(), known.encode()):
-                raise _RefusedError("SCSE003", "sender or password refused")
+        self._require_login(request.find("requestInfo/sender"))
         if request.findtext("requestInfo/serviceId") != self.service_id:
             raise _RefusedError("SCSE004", "no such service")
         if request.findtext("requestInfo/routeId") != self.route_id:
@@ -163,8 +169,41 @@ class PensionCenterSandbox(Sandbox[Question]):
         except ValueError:
             raise _RefusedError("SCSE002", "messageId or messageDate is not one") from None
 
+    def _require_login(self, sender: etree._Element | None) -> None:
+        for name, known in (("senderId", self.sender), ("password", self.password)):
+            given = "" if sender is None else sender.findtext(name) or ""
+            if not hmac.compare_digest(given.encode(), known.encode()):
+                raise _RefusedError("SCSE003", "sender or password refused")
+
+    def _examine_async(self, arrival: Arrival) -> Question:
+        asked = Asked("unknown")
+        try:
+            body = _body(arrival)
+            asked = self.async_channel.examine(body)
+            ours = self.own.signer(self.operator)
+            ours.require(arrival.body, SignedPart.BODY)
+            if asked.operation == "sendMessage":
+                data = body.find(f"{{{ASYNC_TYPES}}}sendMessage/request/messageData/data")
+                assert data is not None  # noqa: S101 - looked at above
+                ours.require(etree.tostring(data, with_tail=False), SignedPart.ROOT)
+                check_iin(asked.iin or "")
+            self._require_login(body.find(".//sender"))
+            uuid.UUID(asked.message_id)
+        except _RefusedError as no:
+            problem, code = no.problem, no.code
+        except SignatureRefused:
+            problem, code = "a signature is missing or wrong", "SCSE005"
+        except (LookupError, StopIteration, ValueError):
+            problem, code = "not of the form agreed", "SCSE002"
+        else:
+            return Question(operation=asked.operation, iin=asked.iin, later=asked)
+        return Question(operation=asked.operation, iin=asked.iin, problem=problem, code=code)
+
     def act(self, examination: Question) -> None:
-        """Count it."""
+        """Count it, or take it to be answered later."""
+        if examination.later is not None:
+            self.async_channel.act(examination.later)
+            return
         self.answered += self.knows(examination.iin or "")
 
     def knows(self, iin: str) -> bool:
@@ -175,25 +214,44 @@ class PensionCenterSandbox(Sandbox[Question]):
         """A signed answer, or a fault, which is not signed."""
         if examination.problem is not None:
             return _fault(examination.code, examination.problem)
-        iin = about or examination.iin or ""
+        if examination.later is not None:
+            return Answer(200, self._enveloped(self.async_channel.answer(examination.later)), _XML)
         now = datetime.now(_ALMATY).isoformat(timespec="milliseconds")
+        iin = examination.iin or ""
+        data = self._statement(iin, about or iin, examination.request_number)
+        return Answer(200, self._signed(data, examination, now), _XML)
+
+    def _statement(self, iin: str, about: str, number: str) -> etree._Element:
+        """What the centre says of a person, signed by it."""
         data = etree.Element("data")
         for name, text in (
-            ("responseCode", "FOUND" if self.knows(examination.iin or "") else "NOT_FOUND"),
-            ("requestNumber", examination.request_number),
-            ("requestIin", iin),
-            ("responseDate", now),
+            ("responseCode", "FOUND" if self.knows(iin) else "NOT_FOUND"),
+            ("requestNumber", number),
+            ("requestIin", about),
+            ("responseDate", datetime.now(_ALMATY).isoformat(timespec="milliseconds")),
             ("responseNumber", f"{700_000 + self.answered}"),
         ):
             etree.SubElement(data, name).text = text
-        if self.knows(examination.iin or ""):
-            data.extend(_contributions(iin))
-        return Answer(200, self._signed(data, examination, now), _XML)
+        if self.knows(iin):
+            data.extend(_contributions(about))
+        if self.signing in {Signing.DATA_UNSIGNED, Signing.UNSIGNED}:
+            return data
+        return etree.fromstring(self._signer().sign(etree.tostring(data), SignedPart.ROOT))
+
+    def _later_statement(self, iin: str, number: str, wrong: bool) -> etree._Element:
+        self.answered += self.knows(iin)
+        return self._statement(iin, another_iin(iin) if wrong else iin, number)
+
+    def _signer(self) -> RsaSigner:
+        return (key_pair("somebody else") if self.signing is Signing.OTHER_KEY else self.own).signer()
+
+    def _enveloped(self, content: etree._Element) -> bytes:
+        envelope = etree.Element(f"{{{_SOAP}}}Envelope", nsmap={"S": _SOAP})
+        etree.SubElement(envelope, f"{{{_SOAP}}}Header")
+        etree.SubElement(envelope, f"{{{_SOAP}}}Body").append(content)
+        return self._sealed_off(etree.tostring(envelope, xml_declaration=True, encoding="UTF-8"), self._signer())
 
     def _signed(self, data: etree._Element, question: Question, now: str) -> bytes:
-        signer = (key_pair("somebody else") if self.signing is Signing.OTHER_KEY else self.own).signer()
-        if self.signing not in {Signing.DATA_UNSIGNED, Signing.UNSIGNED}:
-            data = etree.fromstring(signer.sign(etree.tostring(data), SignedPart.ROOT))
         envelope = etree.Element(f"{{{_SOAP}}}Envelope", nsmap={"S": _SOAP})
         etree.SubElement(envelope, f"{{{_SOAP}}}Header")
         body = etree.SubElement(envelope, f"{{{_SOAP}}}Body")
@@ -208,7 +266,7 @@ class PensionCenterSandbox(Sandbox[Question]):
         etree.SubElement(status, "message").text = "Message has been processed successfully"
         etree.SubElement(info, "sessionId").text = str(uuid.uuid4())
         etree.SubElement(response, "responseData").append(data)
-        return self._sealed_off(etree.tostring(envelope, xml_declaration=True, encoding="UTF-8"), signer)
+        return self._sealed_off(etree.tostring(envelope, xml_declaration=True, encoding="UTF-8"), self._signer())
 
     def _sealed_off(self, envelope: bytes, signer: RsaSigner) -> bytes:
         """Sign the body, or spoil what was to be signed."""
@@ -219,15 +277,23 @@ class PensionCenterSandbox(Sandbox[Question]):
         return envelope
 
 
-def _request(arrival: Arrival) -> tuple[etree._Element, etree._Element]:
-    """The request and its data."""
+def _body(arrival: Arrival) -> etree._Element:
+    """The SOAP body of a call."""
     if arrival.media_type != "text/xml":
         raise _RefusedError("SCSE001", "SOAP 1.1 is text/xml")
     try:
         root = parse(arrival.body)
     except SignatureRefused:
         raise _RefusedError("SCSE001", "not well-formed XML, or more than that") from None
-    found = root.findall(f"{{{_SOAP}}}Body/{{{_TYPES}}}SendMessage/request")
+    body = root.find(f"{{{_SOAP}}}Body")
+    if body is None:
+        raise _RefusedError("SCSE002", "no SOAP body")
+    return body
+
+
+def _request(arrival: Arrival) -> tuple[etree._Element, etree._Element]:
+    """The request and its data."""
+    found = _body(arrival).findall(f"{{{_TYPES}}}SendMessage/request")
     if len(found) != 1:
         raise _RefusedError("SCSE002", "not one SendMessage")
     data = found[0].findall("requestData/data")

@@ -123,26 +123,25 @@ def answered(answer: bytes, exchange: Exchange) -> etree._Element:
     if code != SUCCESS:
         raise Rejected(
             "SmartBridge did not pass the message on: look its code up in SmartBridge's description, and ask again",
-            their_code=_plain(code),
+            their_code=plain(code),
         )
     return CENTER.need(response, "responseData", "data")
 
 
-def contributions(answer: bytes, exchange: Exchange) -> Report:
+def contributions(data: etree._Element, exchange: Exchange) -> Report:
     """What the centre says of a person's contributions. Raises NoReport where it knows of none."""
-    data = answered(answer, exchange)
     CENTER.answers(CENTER.needed_value(data, "requestNumber"), exchange)
     iin = CENTER.needed_value(data, "requestIin")
     code = CENTER.needed_value(data, "responseCode")
     if code in NONE_FOUND:
         raise NoReport(
             "The pension payment centre knows of no contributions for this person: decide without them",
-            their_code=_plain(code),
+            their_code=plain(code),
         )
     if code != FOUND:
         raise Rejected(
             "The pension payment centre answered with a code that is not in our table: look it up in its description",
-            their_code=_plain(code),
+            their_code=plain(code),
         )
     reference = CENTER.value(data, "responseNumber")
     found: dict[str, Any] = {
@@ -170,10 +169,10 @@ def _fault(fault: etree._Element) -> RequestRefused:
         return CENTER.fault(fault)
     return RequestRefused(
         "SmartBridge refused the message: compare sender, service, route and signatures with its description",
-        their_code=_plain(CENTER.value(detail, "errorCode") or "") or CENTER.fault_code(fault),
+        their_code=plain(CENTER.value(detail, "errorCode") or "") or CENTER.fault_code(fault),
     )
 
 
-def _plain(code: str) -> str | None:
+def plain(code: str) -> str | None:
     """A code that surely tells of no person."""
     return code if _CODE.fullmatch(code) else None

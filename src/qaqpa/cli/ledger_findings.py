@@ -9,6 +9,7 @@ from qaqpa.cli.findings import SOON, Finding, look, ok, wrong
 from qaqpa.errors import LedgerRolledBack, QaqpaError, StoreUnavailable, VerificationFailed
 from qaqpa.gateway import Setup
 from qaqpa.keys import Keyring
+from qaqpa.ledger.awaited import standing
 from qaqpa.ledger.checkpoints import Outside, latest_note
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.integrate import integrated, tree_of
@@ -19,7 +20,10 @@ from qaqpa.store import Connection, Store, migrate, store_at
 
 _REVISION = "SELECT version_num FROM alembic_version"
 _TREE = "SELECT size, last_time FROM tree WHERE id = 1"
-_OPEN = "SELECT state, count(*), min(since) FROM unsettled GROUP BY state"
+_OPEN = (
+    "SELECT state, count(*), min(since) FROM unsettled WHERE disclosure NOT IN (SELECT disclosure FROM awaited) "
+    "GROUP BY state"
+)
 _SUSPENDED = "SELECT recipient, since FROM suspensions ORDER BY recipient"
 _META = "SELECT value FROM meta WHERE name = ?"
 _HANGS = timedelta(minutes=10)
@@ -99,6 +103,7 @@ def _inside(made: Setup, connection: Connection, keyring: Keyring | None, now: d
         yield wrong("keyring", "it is not the one that this database was kept with: put the right one in its place")
     yield _clock(made, connection, now)
     yield from _unsettled(connection, now)
+    yield _jobs(connection, now)
     if keyring is not None:
         yield from _erasures(connection, keyring)
     yield from _tokens(made, connection, now)
@@ -133,6 +138,16 @@ def _unsettled(connection: Connection, now: datetime) -> Iterator[Finding]:
             yield look(about, f"{count} without an outcome since {since}: a gateway that opens settles them")
     if clean:
         yield ok(about, "all have their outcome")
+
+
+def _jobs(connection: Connection, now: datetime) -> Finding:
+    found = standing(connection)
+    if found.until is not None and found.until < now - _HANGS:
+        return wrong(
+            "jobs", f"{found.count} answers are awaited and one should have been given up at {timestamp(found.until)}: "
+            "no gateway runs jobs; start `qaqpa serve`"
+        )  # fmt: skip
+    return ok("jobs", f"{found.count} answers are awaited" if found.count else "no answer is awaited")
 
 
 def _erasures(connection: Connection, keyring: Keyring) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ token_source raises:
     ├── Blocked                nothing left; reasons say why
     │   ├── Denied             a guard says no: asking again changes nothing
     │   └── Gap                something is missing that the caller can supply; `missing` of the reasons names it
+    ├── Awaiting               no failure: the recipient answers later, and did not yet; ask with `disclosure(...)`
     ├── Refused                the request is wrong, the caller may not, what it names does not exist
     │   ├── NotAuthenticated   the token
     │   └── NotAllowed         the role
@@ -30,6 +31,7 @@ It imports nothing of the gate itself: the package `qaqpa` may be installed at a
 from qaqpa.client.answers import Consent, Decision, Disclosed, Places, Reason
 from qaqpa.client.asking import Client, Patience, TokenSource
 from qaqpa.client.failures import (
+    Awaiting,
     Blocked,
     Denied,
     Gap,
@@ -45,6 +47,7 @@ from qaqpa.client.failures import (
 )
 
 __all__ = [
+    "Awaiting",
     "Blocked",
     "Client",
     "Consent",

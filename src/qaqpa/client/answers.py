@@ -67,6 +67,13 @@ class Disclosed(_Shape):
     ledger: Places
 
 
+class Awaited(_Shape):
+    """A disclosure whose recipient answers later."""
+
+    disclosure: str
+    status: Literal["awaiting"]
+
+
 class Consent(_Shape):
     """A consent on record; who gave it is not said."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import ssl
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from types import TracebackType
@@ -19,8 +21,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from qaqpa import errors
-from qaqpa.client.answers import Consent, Decision, Disclosed, Json, Problem
-from qaqpa.client.failures import GateError, Unavailable, kind_of
+from qaqpa.client.answers import Awaited, Consent, Decision, Disclosed, Json, Problem
+from qaqpa.client.failures import Awaiting, GateError, Unavailable, kind_of
 
 TokenSource = Callable[[], Awaitable[str]]
 """Gives the token to use now; asked before each attempt, so it should remember one while it is good."""
@@ -139,14 +141,36 @@ class Client:
         consent: str | None = None,
         facts: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
+        wait_s: float | None = None,
     ) -> Disclosed:
         """One person's data to one recipient for one purpose. Without a key one is made; every retry uses the same.
 
         Give a key of your own (the number of the application, say) where the process may be restarted in between.
+        Where the recipient answers later, its answer is waited for, `wait_s` seconds long (the deadline of the
+        patience where None; 0 does not wait), and after that Awaiting is raised.
         """
         key = uuid.uuid4().hex if idempotency_key is None else idempotency_key
         document = _asked(recipient, operation, purpose, data, consent, facts)
-        return await self._ask(Disclosed, "POST", "/v1/disclosures", document, key=key)
+        ends = time.monotonic() + (self._patience.deadline_s if wait_s is None else wait_s)
+        waits: Awaiting
+        try:
+            return await self._ask(Disclosed, "POST", "/v1/disclosures", document, key=key)
+        except Awaiting as error:
+            waits = error
+        for attempt in itertools.count():
+            rest = self._patience.wait_s(min(attempt, 16), None)
+            if time.monotonic() + rest >= ends:
+                break
+            await asyncio.sleep(rest)
+            with suppress(Awaiting):
+                return await self.disclosure(waits.disclosure or "")
+        waits.idempotency_key = key
+        raise waits
+
+    async def disclosure(self, disclosure: str) -> Disclosed:
+        """What a disclosure of this caller's was answered. Raises Awaiting while its recipient has not answered, and
+        the error that it ended with."""
+        return await self._ask(Disclosed, "GET", f"/v1/disclosures/{quote(disclosure, safe='')}")
 
     async def decide(
         self,
@@ -275,6 +299,12 @@ def _unreachable(how: str) -> Unavailable:
 
 def _read(model: type[Answer], answer: httpx.Response, *, repeatable: bool) -> Answer | _Failure:
     """The answer, or what it says was wrong."""
+    if answer.status_code == httpx.codes.ACCEPTED and model is Disclosed:
+        with suppress(ValidationError):
+            waits = Awaiting("the recipient answers later: ask for the answer of this disclosure")
+            waits.disclosure = Awaited.model_validate_json(answer.content).disclosure
+            waits.code, waits.status = errors.AnswerAwaited.code, answer.status_code
+            return _Failure(waits, again=False)
     if answer.is_success:
         try:
             return model.model_validate_json(answer.content)

@@ -35,6 +35,10 @@ class Gap(Blocked):
     """What is needed to decide is missing."""
 
 
+class Awaiting(GateError):
+    """No failure: it was disclosed, and the recipient answers later. `Client.disclosure` gets the answer then."""
+
+
 class Refused(GateError):
     """The gate does not take the request."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -51,6 +51,17 @@ class Retry(Section):
     attempts: Annotated[Whole, Field(ge=1, le=10)] = 3
     first_wait_s: Seconds = 0.1
     longest_wait_s: Seconds = 2.0
+
+
+class Later(Section):
+    """Where answers come later: how a job asks for them, and when it gives up."""
+
+    first_s: Seconds = 2.0
+    """After which it asks for the first time; the longer it waits, the more seldom it asks."""
+    every_s: Seconds = 60.0
+    """The longest wait between two questions."""
+    give_up: Span = timedelta(days=1)
+    """After which the disclosure is concluded as unknown, for a person to settle."""
 
 
 class JweSeal(Section):
@@ -173,6 +184,7 @@ class RecipientFile(File):
     limits: Limits = Limits()
     breaker: Breaker = Breaker()
     retry: Retry = Retry()
+    later: Later = Later()
     settings: Mapping[str, str | int | bool | Mapping[str, str]] = {}
     """What the adapter asks for."""
     routes: tuple[RouteConfig, ...] = ()

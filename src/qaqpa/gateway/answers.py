@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qaqpa.errors import Blocked, ConfigError, InvalidRequest, QaqpaError, Rejected
+from qaqpa.errors import AnswerAwaited, Blocked, ConfigError, InvalidRequest, QaqpaError, Rejected
 from qaqpa.model.consent import Consent
 from qaqpa.model.decision import Decision, GuardResult
 from qaqpa.model.disclosure import Disclosure
@@ -62,6 +62,11 @@ def disclosure_answer(disclosure: Disclosure, language: Language) -> Answer:
         "reused": disclosure.reused,
         "ledger": {"intent": disclosure.intent_index, "outcome": disclosure.outcome_index},
     }
+
+
+def awaiting_answer(waits: AnswerAwaited) -> Answer:
+    """A disclosure whose answer comes later."""
+    return {"disclosure": waits.disclosure, "status": "awaiting"}
 
 
 def consent_answer(consent: Consent, status: str) -> Answer:

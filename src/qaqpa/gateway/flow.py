@@ -6,7 +6,8 @@ A lawyer should be able to follow `disclose` line by line. It holds no rule of i
 `policy` and the configuration, and each step's type is made only by the step before.
 
 It raises Denied, Gap, DecisionOutdated, NotSent (nothing left), Unsettled (unknown), Rejected, WrongSubject (it left,
-and the answer serves nobody), StoreError (nothing left, unless it names a disclosure).
+and the answer serves nobody), AnswerAwaited (it left, and the answer comes later), StoreError (nothing left, unless it
+names a disclosure).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from time import perf_counter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from qaqpa import metrics
 from qaqpa.adapter import Adapter, Operation, Signer, SigningAdapter
@@ -51,6 +52,9 @@ from qaqpa.policy import Facts, Policy, Route, decide
 from qaqpa.seal import RecipientKey, seal
 from qaqpa.transport import Transport
 
+if TYPE_CHECKING:
+    from qaqpa.gateway.dialogue import Dialogues
+
 
 class FactsSource(Protocol):
     """Gathers what a decision needs to know."""
@@ -81,6 +85,8 @@ class Flow:
     """Whether, in the transaction of the intent, what a decision rested on is as it was."""
     kdp_token: Callable[[str], Awaitable[KdpToken | None]]
     """The КДП token that was recorded with a consent."""
+    dialogues: Dialogues
+    """Disclosures whose answer comes later."""
     shadow: Callable[[Decision, Route | None, Facts], Decision]
     """Notes on a decision what a draft of the policy would have decided; changes nothing else and never fails."""
 
@@ -111,11 +117,16 @@ class Flow:
         exchange = Exchange(DisclosureId(uuid7()), facts.now)
         message = await write_message(adapter, operation, extract, exchange, signer)
 
+        # Where the answer comes later, what it takes to fetch it is durable with the intent, and a job fetches it.
+        later = self.dialogues.awaited(route, decision, extract, request.iin, exchange)
+
         # The ledger first. From here on the disclosure exists, whatever happens.
         intent = await self.ledger.intend(
-            exchange.id, decision, extract, message, person,
-            seal=route.recipient.seal.kind, stated=request.stated, still_holds=holds, once=once,
+            exchange.id, decision, extract, message, person, seal=route.recipient.seal.kind,
+            stated=request.stated, still_holds=holds, once=once, later=later,
         )  # fmt: skip
+        if later is not None:
+            await self.dialogues.begin(intent, later)
         reply: Reply | None = None
         try:
             sealed = seal(intent, self.keys[asked.recipient], idempotent=operation.idempotent)

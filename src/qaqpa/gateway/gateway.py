@@ -18,6 +18,7 @@ from qaqpa import log, metrics
 from qaqpa.config.models import Role
 from qaqpa.consent import Consents
 from qaqpa.errors import (
+    AnswerAwaited,
     Blocked,
     DecisionOutdated,
     DuplicateRequest,
@@ -31,7 +32,7 @@ from qaqpa.errors import (
 from qaqpa.gateway.compliance import Compliance
 from qaqpa.gateway.flow import Flow, request_asks, result_of
 from qaqpa.gateway.remembered import Remembered
-from qaqpa.gateway.setup import Equipped, Setup, equip, make_upkeep
+from qaqpa.gateway.setup import Equipped, Setup, equip, make_dialogues, make_jobs, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
 from qaqpa.gateway.sidecar import Sidecar
 from qaqpa.gateway.upkeep import Upkeep
@@ -103,6 +104,7 @@ class Gateway:
         )
         self.remembered = Remembered(ledger, setup.config.gateway.service.answers_kept_for)
         self.shadow = ShadowPolicy(setup.draft)
+        self.dialogues = make_dialogues(setup, ledger, self.transport, equipped, self.remembered)
         self.flow = Flow(
             policy=self.policy,
             facts=self._facts,
@@ -114,6 +116,7 @@ class Gateway:
             remembered=self.remembered,
             still_holds=self._still_holds,
             kdp_token=self.consents.kdp_token,
+            dialogues=self.dialogues,
             shadow=self.shadow,
         )
         self.compliance = Compliance(setup, ledger, self._require, self._prepared)
@@ -121,6 +124,7 @@ class Gateway:
         self._policy_entered = False
         self.upkeep: Upkeep | None = None
         """What keeps the ledger beside the flow, once this gateway is open."""
+        self.jobs = make_jobs(ledger, self.dialogues)
 
     @classmethod
     @asynccontextmanager
@@ -137,9 +141,11 @@ class Gateway:
             upkeep = gateway.upkeep = make_upkeep(setup, ledger)
             try:
                 await upkeep.start()
+                gateway.jobs.open()
                 yield gateway
             finally:
                 await gateway._drain()
+                await gateway.jobs.close()
                 await gateway.transport.close()
                 for signer in gateway.flow.signers.values():
                     if isinstance(signer, Sidecar):
@@ -161,6 +167,11 @@ class Gateway:
             raise InvalidRequest(["Idempotency-Key: must be 1 to 255 printable ASCII characters"])
         return await self._unbroken(self._logged(CallerId(caller), request, idempotency_key))
 
+    async def answer(self, caller: str, disclosure: str) -> Disclosure:
+        """What this caller's disclosure was answered, for as long as that is kept (see `Remembered.of_disclosure`)."""
+        self._require(caller, Role.DISCLOSE)
+        return await self.remembered.of_disclosure(caller, disclosure)
+
     async def decide(self, caller: str, request: DisclosureRequest) -> Decision:
         """What would be decided; nothing is sent and nothing is entered."""
         self._require_if_known(caller, Role.DISCLOSE)
@@ -174,6 +185,10 @@ class Gateway:
         try:
             with metrics.stage("whole"):
                 disclosure = await self._once(caller, request, key)
+        except AnswerAwaited as waits:
+            self.jobs.wake()
+            _log.info("answer awaited", disclosure=waits.disclosure)
+            raise
         except QaqpaError as error:
             _log.info("not disclosed", code=error.code, disclosure=error.disclosure)
             raise
@@ -213,6 +228,9 @@ class Gateway:
             done = await self.flow.disclose(caller, request, once)
         except Blocked as error:
             metrics.DECISIONS.labels(*route, error.decision.result.value).inc()
+            raise
+        except AnswerAwaited:
+            metrics.DECISIONS.labels(*route, "permit").inc()
             raise
         except ThirdPartyError as error:
             metrics.DECISIONS.labels(*route, "permit").inc()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from qaqpa.errors import BY_CODE, KeyringError, Rejected, StoreUnavailable, ThirdPartyError
+from qaqpa.errors import BY_CODE, KeyringError, NotFound, Rejected, StoreUnavailable, ThirdPartyError
 from qaqpa.ledger import Ledger, StillHolds
-from qaqpa.ledger.answers import Kept, Once
+from qaqpa.ledger.answers import Kept, Once, of_disclosure
+from qaqpa.ledger.awaited import Awaited
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.subjects import Person
@@ -45,15 +46,42 @@ class Remembered:
         found = await self.ledger.first_answer(once, iin)
         if found is None:
             return None
-        disclosure, answer = found
-        told = orjson.loads(answer)
-        if "error" in told:
-            raise _error(told["error"], disclosure)
-        return await self.located(_read(answer))
+        return await self._given(*found)
 
     def about(self, route: Route, decision: Decision, extract: Extract, person: Person, once: Once | None) -> Memo:
         """What may be remembered of one disclosure."""
         return Memo(self, route, decision, extract, person, once)
+
+    def later(self, told: Disclosure | ThirdPartyError, awaited: Awaited, route: Route | None, now: datetime) -> Kept:
+        """What is kept of an answer that came later: always, because its caller asks for it."""
+        answer = _DISCLOSURE.dump_json(told) if isinstance(told, Disclosure) else _told(told)
+        reuse_for = None if route is None else route.reuse_for
+        if reuse_for is None or awaited.extract is None or not isinstance(told, Disclosure):
+            return Kept(answer, now + self.keep_for)
+        until = now + max(self.keep_for, reuse_for)
+        return Kept(answer, until, _name(awaited.decision.asked), awaited.extract.encode())
+
+    async def of_disclosure(self, caller: str, disclosure: str) -> Disclosure:
+        """What was answered to a disclosure of this caller's. Raises the error that it ended with.
+
+        Raises AnswerAwaited, RequestInFlight, Unsettled, and NotFound for another's or where it is not kept any more.
+        """
+        store = self.ledger.store
+        intent = await store.read(lambda connection: next(entries_of(connection, request=disclosure), None))
+        said = {} if intent is None else intent.content
+        if said.get("kind") != Kind.INTENT or said.get("caller") != caller:
+            raise NotFound("this caller has no disclosure with this id")
+        person = await self.ledger.subjects.by_id(str(said["subject"]))
+        answer = await store.read(lambda connection: of_disclosure(connection, disclosure, person))
+        if answer is None:
+            raise NotFound("the answer to this disclosure is not kept, or not any more")
+        return await self._given(disclosure, answer)
+
+    async def _given(self, disclosure: str, answer: bytes) -> Disclosure:
+        told = orjson.loads(answer)
+        if "error" in told:
+            raise _error(told["error"], disclosure)
+        return await self.located(_read(answer))
 
     async def located(self, first: Disclosure) -> Disclosure:
         """With the index of its outcome, which was not known when the answer was kept."""

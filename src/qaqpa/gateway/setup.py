@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any, get_args
 from pydantic import SecretStr, ValidationError
 
 from qaqpa import adapter as adapters
-from qaqpa.adapter import Adapter, Signer
+from qaqpa.adapter import Adapter, LaterAdapter, Signer
 from qaqpa.config import Config, Source, load, load_draft
 from qaqpa.config.base import HttpsChannel
 from qaqpa.config.load import RECIPIENTS
@@ -20,17 +21,21 @@ from qaqpa.config.models import IssuerConfig
 from qaqpa.config.recipients import JweSeal, RecipientFile, RsaSigner
 from qaqpa.config.references import is_reference, missing, resolve
 from qaqpa.errors import ConfigError, NotConfigured, Problem, VerificationFailed
+from qaqpa.gateway.dialogue import KIND, Dialogues
+from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.sidecar import Container, Sidecar
 from qaqpa.gateway.upkeep import Upkeep
 from qaqpa.gateway.witnesses import Witness, Witnesses, witness_key
+from qaqpa.jobs import Jobs, Place
 from qaqpa.keys.keyring import Hsm, Unlock, public_header
-from qaqpa.ledger import Ledger
+from qaqpa.ledger import Ledger, awaited
 from qaqpa.ledger.checkpoints import Checkpoints, log_key
 from qaqpa.ledger.ledger import Clock
 from qaqpa.policy import Policy, compile_policy
 from qaqpa.seal import RecipientKey, load_key
 from qaqpa.seal.rsa_signer import load_certificates, load_rsa
 from qaqpa.tlog.notes import VerifierKey
+from qaqpa.transport import Transport
 from qaqpa.transport.https import Addresses, Https
 from qaqpa.transport.limits import Breaker, Limits
 from qaqpa.transport.transport import Line
@@ -136,6 +141,7 @@ def _compiled(config: Config, source: Source) -> tuple[Policy, Mapping[str, type
         else:
             _check_settings(recipient, found[recipient.adapter], source)
             _check_signer(recipient, found[recipient.adapter], source)
+            _check_endpoints(recipient, found[recipient.adapter], source)
     return compile_policy(config, found, source), found
 
 
@@ -180,6 +186,25 @@ def _check_signer(recipient: RecipientFile, adapter: type[Adapter], source: Sour
         )
     elif not signed and recipient.signer is not None:
         source.problem(_file(recipient), ("signer",), f"adapter {adapter.name} signs nothing: remove it")
+
+
+def _check_endpoints(recipient: RecipientFile, adapter: type[Adapter], source: Source) -> None:
+    """Where answers come later, by its settings, the address for that must be there; and the other one otherwise."""
+    if not issubclass(adapter, LaterAdapter):
+        return
+    try:
+        made = adapter(adapter.Settings.model_validate(recipient.settings))
+    except ValidationError:
+        return  # said where settings are checked
+    for operation in {route.operation for route in recipient.routes} & adapter.operations.keys():
+        declared = adapter.operations[operation]
+        wanted = declared.later_endpoint if made.later(operation) else declared.endpoint
+        if wanted is not None and wanted not in recipient.channel.endpoints:
+            source.problem(
+                _file(recipient),
+                ("channel", "endpoints"),
+                f"has no address named {wanted}, which {operation} is sent to",
+            )
 
 
 def _values(recipient: RecipientFile) -> Iterator[tuple[str, str]]:
@@ -294,6 +319,35 @@ def make_upkeep(setup: Setup, ledger: Ledger) -> Upkeep:
     return Upkeep(
         ledger, checkpoints, Witnesses(ledger.store, checkpoints, witnesses), every_s=config.checkpoint_every_ms / 1000
     )
+
+
+def make_dialogues(
+    setup: Setup, ledger: Ledger, transport: Transport, equipped: Mapping[str, Equipped], remembered: Remembered
+) -> Dialogues:
+    """How disclosures go on whose answer comes later."""
+    return Dialogues(
+        setup.policy,
+        ledger,
+        transport,
+        {name: each.adapter for name, each in equipped.items()},
+        {name: each.key for name, each in equipped.items()},
+        {name: each.signer for name, each in equipped.items() if each.signer is not None},
+        setup.config.recipients,
+        remembered,
+    )
+
+
+def make_jobs(ledger: Ledger, dialogues: Dialogues) -> Jobs:
+    """What goes on when this process does not: answers that come later."""
+    engine = ledger.store.engine
+
+    async def lives(number: int) -> bool:
+        return await asyncio.to_thread(engine.lives, number)
+
+    async def outbox() -> list[str]:
+        return await ledger.store.read(awaited.jobs)
+
+    return Jobs(Place(*engine.jobs()), lambda: ledger.gateway, lives, {KIND: (dialogues.fetch, outbox)})
 
 
 def make_issuer_line(setup: Setup, issuer: IssuerConfig) -> Https:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from qaqpa.errors import DuplicateRequest, KeyReused, QaqpaError, RequestInFlight, Unsettled
+from qaqpa.errors import AnswerAwaited, DuplicateRequest, KeyReused, QaqpaError, RequestInFlight, Unsettled
 from qaqpa.ledger.subjects import Subject
 from qaqpa.model.identifiers import DisclosureId
 from qaqpa.model.words import timestamp
@@ -22,9 +22,14 @@ Error = TypeVar("Error", bound=QaqpaError)
 _ADD_KEY = "INSERT INTO idempotency (key, disclosure, request) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING"
 _FIND_KEY = "SELECT disclosure FROM idempotency WHERE key = ?"
 _FIRST = (
-    "SELECT i.disclosure, i.request, a.sealed, u.state FROM idempotency i "
+    "SELECT i.disclosure, i.request, a.sealed, u.state, w.state FROM idempotency i "
     "LEFT JOIN answers a ON a.disclosure = i.disclosure LEFT JOIN unsettled u ON u.disclosure = i.disclosure "
-    "WHERE i.key = ?"
+    "LEFT JOIN awaited w ON w.disclosure = i.disclosure WHERE i.key = ?"
+)
+_OF_DISCLOSURE = (
+    "SELECT a.sealed, u.state, w.state FROM (SELECT CAST(? AS TEXT) AS disclosure) d "
+    "LEFT JOIN answers a ON a.disclosure = d.disclosure LEFT JOIN unsettled u ON u.disclosure = d.disclosure "
+    "LEFT JOIN awaited w ON w.disclosure = d.disclosure"
 )
 _KEEP = (
     "INSERT INTO answers (disclosure, subject, route, extract, time, kept_until, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -81,26 +86,43 @@ def first(connection: Connection, once: Once, subject: Subject | None) -> tuple[
     """The disclosure and the answer that this key got; None for a new key.
 
     Raises KeyReused for another request under the same key, RequestInFlight while the first one has no outcome,
+    AnswerAwaited while its answer is awaited,
     Unsettled where nobody knows its outcome, DuplicateRequest where its answer is not kept any more.
     """
     row = connection.execute(_FIRST, (once.key,)).first()
     if row is None:
         return None
-    disclosure, request, sealed, state = row
+    disclosure, request, sealed, state, awaited = row
     if subject is None or request is None or not hmac.compare_digest(subject.digest(once.request), request):
         raise KeyReused("this Idempotency-Key stands for another request: a new request takes a new key")
+    answer = _as_it_stands(subject, disclosure, sealed, state, awaited)
+    if answer is None:
+        raise _used(
+            disclosure,
+            DuplicateRequest(
+                f"this Idempotency-Key was used for disclosure {disclosure}, whose answer is not kept any more"
+            ),
+        )
+    return disclosure, answer
+
+
+def of_disclosure(connection: Connection, disclosure: str, subject: Subject) -> bytes | None:
+    """What was answered to this disclosure; None where that is not kept. Raises as `first` does."""
+    return _as_it_stands(subject, disclosure, *connection.execute(_OF_DISCLOSURE, (disclosure,)).one())
+
+
+def _as_it_stands(
+    subject: Subject, disclosure: str, sealed: bytes | None, state: str | None, awaited: str | None
+) -> bytes | None:
     if state == "open":
-        raise _used(disclosure, RequestInFlight("the request with this Idempotency-Key is under way: ask again soon"))
+        if awaited is not None:
+            raise _used(disclosure, AnswerAwaited("the recipient answers this disclosure later: ask for it again"))
+        raise _used(disclosure, RequestInFlight("this request is under way: ask again soon"))
     if sealed is not None:
-        return disclosure, subject.open_answer(disclosure, bytes(sealed))
+        return subject.open_answer(disclosure, bytes(sealed))
     if state == "unknown":
         raise _used(disclosure, Unsettled("nobody knows yet what came of this disclosure; it is not sent again"))
-    raise _used(
-        disclosure,
-        DuplicateRequest(
-            f"this Idempotency-Key was used for disclosure {disclosure}, whose answer is not kept any more"
-        ),
-    )
+    return None
 
 
 def reusable(

@@ -26,6 +26,7 @@ _FORGET = (
     "DELETE FROM subject_keys WHERE subject = ?",
     "DELETE FROM answers WHERE subject = ?",
     "DELETE FROM evidence WHERE subject = ?",
+    "DELETE FROM awaited WHERE subject = ?",
 )
 _REMEMBER = "INSERT INTO erasures (subject, epoch) VALUES (?, ?)"
 

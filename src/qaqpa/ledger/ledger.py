@@ -18,7 +18,7 @@ from qaqpa.errors import (
     StoreUnavailable,
 )
 from qaqpa.keys.keyring import Keyring
-from qaqpa.ledger import answers, entries
+from qaqpa.ledger import answers, awaited, entries
 from qaqpa.ledger.answers import Kept, Once
 from qaqpa.ledger.appending import Appended, Appending
 from qaqpa.ledger.entries import AUTHORISING, Draft, Kind, Public
@@ -26,7 +26,7 @@ from qaqpa.ledger.subjects import Person, Subject, Subjects
 from qaqpa.model.canonical import canonical
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Extract, Intent, Json, Message, Outcome
-from qaqpa.model.identifiers import DisclosureId
+from qaqpa.model.identifiers import DisclosureId, SubjectId
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult, SealKind
 from qaqpa.store import Connection, Store
@@ -150,9 +150,11 @@ class Ledger:
         stated: Mapping[str, Json],
         still_holds: StillHolds,
         once: Once | None = None,
+        later: awaited.Awaited | None = None,
     ) -> Intent:
         """Make the intent durable. `stated` are the caller's facts, kept sealed; `still_holds` asks, in the intent's
-        own transaction, whether what the decision rested on is as it was.
+        own transaction, whether what the decision rested on is as it was; `later` is what it takes to fetch an answer
+        that does not come at once.
 
         Raises DecisionOutdated when it is not, DuplicateRequest for an Idempotency-Key of this caller's that was used
         before, StoreError otherwise. In each case nothing was entered and nothing may be sent.
@@ -171,6 +173,8 @@ class Ledger:
                 raise DecisionOutdated("a consent or a recipient's state changed while this was decided; ask again")
             if once is not None:
                 once.bind(connection, disclosure, subject)
+            if later is not None:
+                awaited.add(connection, disclosure, subject, later, public["time"])
             return self.append(connection, draft)
 
         self.under_way[disclosure] = subject
@@ -182,6 +186,10 @@ class Ledger:
                 self.unconfirmed[disclosure] = subject
             raise
         return Intent(disclosure, appended.index, subject.id, decision, message)
+
+    def taken_up(self, disclosure: DisclosureId, index: int, subject: SubjectId, decision: Decision) -> Intent:
+        """An intent that was entered before and has no outcome, without its message: that left and leaves no more."""
+        return Intent(disclosure, index, subject, decision, Message(b"", "", ""))
 
     @metrics.timed_async("conclude")
     async def conclude(self, intended: Intent, ended: Outcome, kept: Kept | None = None) -> int:
@@ -207,8 +215,15 @@ class Ledger:
             if intended.id not in self.unrecorded:
                 self.under_way.pop(intended.id, None)
 
-    async def enter_outcome(self, intended: Intent, ended: Outcome, kept: Kept | None = None) -> int:
-        """One try of `conclude`."""
+    async def enter_outcome(
+        self,
+        intended: Intent,
+        ended: Outcome,
+        kept: Kept | None = None,
+        *,
+        also: Callable[[Connection, Subject], None] | None = None,
+    ) -> int:
+        """One try of `conclude`; `also` changes other tables in the same transaction."""
         subject = self.under_way.get(intended.id) or await self.subjects.by_id(intended.subject)
         public = entries.outcome(intended, ended, at=self.clock())
         private = {
@@ -222,6 +237,8 @@ class Ledger:
             evidence = subject.seal_evidence(intended.id, ended.reply.body)
 
         def unit(connection: Connection) -> Appended:
+            if also is not None:
+                also(connection, subject)
             if evidence is not None:
                 connection.execute(_KEEP, (intended.id, subject.id, evidence))
             if ended.result is OutcomeResult.NOT_SENT:  # nothing was disclosed, so the key may be used again

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from qaqpa.errors import InvalidRequest, NotFound, NotPossible, StoreError
 from qaqpa.ledger import entries
 from qaqpa.ledger.appending import Appended
+from qaqpa.ledger.awaited import waiting
 from qaqpa.ledger.entries import SETTLE, Kind
 from qaqpa.ledger.ledger import Ledger
 from qaqpa.ledger.read import entries_of
@@ -20,6 +21,7 @@ from qaqpa.store import Connection
 _UNSETTLED = "SELECT disclosure, subject, recipient, gateway, state, since FROM unsettled ORDER BY since, disclosure"
 _ONE = "SELECT state, recipient FROM unsettled WHERE disclosure = ?"
 _FREE_KEY = "DELETE FROM idempotency WHERE disclosure = ?"
+_NOT_AWAITED = "DELETE FROM awaited WHERE disclosure = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,13 @@ def located(connection: Connection) -> list[Unsettled]:
 
 
 async def recover(ledger: Ledger) -> int:
-    """Conclude as `unknown` what gateways left open that no longer live; returns how many."""
+    """Conclude as `unknown` what gateways left open that no longer live; returns how many.
+
+    Not what is awaited: its job lives longer than a gateway, and concludes it itself.
+    """
     await _finish_own(ledger)
-    found = [each for each in await ledger.store.read(unsettled) if each.state == "open"]
+    left, awaited = await ledger.store.read(lambda connection: (unsettled(connection), waiting(connection)))
+    found = [each for each in left if each.state == "open" and each.disclosure not in awaited]
     owners = {each.gateway for each in found} - {ledger.gateway}
     dead = {number for number in owners if not await asyncio.to_thread(ledger.store.engine.lives, number)}
     recovered = 0
@@ -98,6 +104,7 @@ async def _conclude(
             return False
         if result is OutcomeResult.NOT_SENT:
             connection.execute(_FREE_KEY, (disclosure,))
+        connection.execute(_NOT_AWAITED, (disclosure,))
         ledger.append(connection, draft)
         return True
 

@@ -151,6 +151,19 @@ class Subject:
         except (InvalidTag, ValueError):
             raise KeyringError("an answer that was kept does not open with this subject's key") from None
 
+    def seal_job(self, disclosure: str, state: bytes) -> bytes:
+        """What a job needs, under a key of the subject's and bound to its disclosure: nonce 12 ‖ ciphertext."""
+        nonce = os.urandom(_NONCE_SIZE)
+        return nonce + AESGCM(self._derive(b"qaqpa/job/1", KEY_SIZE)).encrypt(nonce, state, disclosure.encode())
+
+    def open_job(self, disclosure: str, sealed: bytes) -> bytes:
+        """What `seal_job` sealed. Raises KeyringError."""
+        key = self._derive(b"qaqpa/job/1", KEY_SIZE)
+        try:
+            return AESGCM(key).decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], disclosure.encode())
+        except (InvalidTag, ValueError):
+            raise KeyringError("what a job needs does not open with this subject's key") from None
+
     def digest(self, content: bytes) -> str:
         """HMAC-SHA-256 of what left or came back, under a key of the subject's: proof to those who hold both."""
         return hmac.new(self._derive(b"qaqpa/digest/1", KEY_SIZE), content, hashlib.sha256).hexdigest()

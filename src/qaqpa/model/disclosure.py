@@ -8,7 +8,7 @@ cannot be made from a decision that does not permit, and transport takes nothing
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -77,6 +77,10 @@ class Intent:
     def __post_init__(self) -> None:
         if not self.decision.permits:
             raise TypeError("an intent is made only from a permitting decision")
+
+    def following(self, message: Message) -> Intent:
+        """This intent with a later message of the same dialogue: a question for the answer, which holds no data."""
+        return replace(self, message=message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,7 +287,7 @@ class _Draft:
             self.problem("kdp", f"{operation.name} has no place for the token of a consent")
         elif self.route.kdp and self.route.ground is not Ground.CONSENT:
             self.problem("kdp", "goes with the ground consent: the token is that of the consent")
-        if operation.endpoint not in self.recipient.channel.endpoints:
+        if not {operation.endpoint, operation.later_endpoint} & self.recipient.channel.endpoints.keys():
             self.source.problem(
                 f"{RECIPIENTS}/{self.recipient.id}.toml",
                 ("channel", "endpoints"),

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from qaqpa import metrics
 from qaqpa.errors import QaqpaError
 from qaqpa.gateway import Gateway
+from qaqpa.ledger.awaited import standing
+from qaqpa.model.words import timestamp
 from qaqpa.store import Connection
 
 _PROBE = ("INSERT INTO meta (name, value) VALUES (?, '')", "DELETE FROM meta WHERE name = ?")
@@ -24,6 +26,8 @@ _PATIENCE_S = 2.0
 """Whoever asks is not kept waiting longer, whatever the database does."""
 _LATE_S = 30.0
 """How long beyond its interval entries may wait for a checkpoint."""
+_OVERDUE_S = 900.0
+"""How long beyond its time a job may still stand there: its recipient may be slow to say even that."""
 OK = "ok"
 
 
@@ -71,6 +75,7 @@ class Health:
                 "keys": self._keys(),
                 "checkpoint": await self._checkpoint(),
                 "upkeep": self._upkeep(),
+                "jobs": await self._jobs(),
             }
         finally:
             self._at, self._looking = time.monotonic(), None
@@ -122,6 +127,18 @@ class Health:
             return OK  # it tries again at every turn
         return "checkpoints or recovery have failed for a while: the log says why"
 
+    async def _jobs(self) -> str:
+        failing_since = self._gateway.jobs.failing_since
+        if failing_since is not None and time.monotonic() - failing_since > _LATE_S:
+            return "jobs cannot be run, so answers that come later are not fetched: the log says why"
+        try:
+            until = (await self._gateway.store.read(standing)).until
+        except (QaqpaError, LookupError, ValueError):
+            return "what waits for its answer cannot be read: run `qaqpa ledger verify`"
+        if until is None or (self._gateway.ledger.clock() - until).total_seconds() <= _OVERDUE_S:
+            return OK
+        return f"no gateway runs jobs: an answer should have been given up at {timestamp(until)}"
+
     async def checkpoint_age_s(self) -> float:
         """For how long the oldest entry without a checkpoint has stood; 0 when every entry has one."""
 
@@ -146,10 +163,14 @@ class Health:
             rows = await gateway.store.read(lambda connection: connection.execute(_OPEN).all())
             size = await gateway.store.read(lambda connection: connection.execute(_TREE).one()[0])
             age = await self.checkpoint_age_s()
+            jobs = await gateway.store.read(standing)
         except (QaqpaError, LookupError, ValueError):
             return  # what cannot be read keeps its last value; readiness says why
         found = {str(row[0]): int(row[1]) for row in rows}
         for state in ("open", "unknown"):
             metrics.OPEN_INTENTS.labels(state).set(found.get(state, 0))
         metrics.ENTRIES.set(size)
+        metrics.JOBS.set(jobs.count)
+        oldest = gateway.ledger.clock() if jobs.since is None else jobs.since
+        metrics.JOB_AGE.set(max(0.0, (gateway.ledger.clock() - oldest).total_seconds()))
         metrics.CHECKPOINT_AGE.set(age)

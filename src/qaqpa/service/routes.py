@@ -11,9 +11,9 @@ from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 
 from qaqpa import metrics
-from qaqpa.errors import InvalidRequest, NotFound
+from qaqpa.errors import AnswerAwaited, InvalidRequest, NotFound
 from qaqpa.gateway import Gateway
-from qaqpa.gateway.answers import consent_answer, decision_answer, disclosure_answer
+from qaqpa.gateway.answers import awaiting_answer, consent_answer, decision_answer, disclosure_answer
 from qaqpa.ledger.read import Entry, Wanted
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest
@@ -22,6 +22,7 @@ from qaqpa.service.examples import EXAMPLES
 from qaqpa.service.exchange import JSON, KEPT_APART, PROBLEM, document, json_answer, language_of
 from qaqpa.service.health import OK, Health
 from qaqpa.service.schemas import (
+    AwaitingAnswer,
     ConsentAnswer,
     DecisionAnswer,
     DisclosureAnswer,
@@ -38,7 +39,8 @@ from qaqpa.service.schemas import (
 Model = TypeVar("Model", bound=BaseModel)
 REQUESTS = (DisclosureRequest, ConsentRequest, WithdrawalRequest, SearchRequest, ErasureRequest)
 ANSWERS = (
-    DecisionAnswer, DisclosureAnswer, ConsentAnswer, EntryAnswer, EntriesAnswer, ErasureAnswer, Problem, ReadyAnswer,
+    DecisionAnswer, DisclosureAnswer, AwaitingAnswer, ConsentAnswer, EntryAnswer, EntriesAnswer, ErasureAnswer, Problem,
+    ReadyAnswer,
 )  # fmt: skip
 _TEXT = "text/plain; charset=utf-8"
 NOTHING_HERE = "nothing stands at this address"
@@ -96,8 +98,27 @@ async def disclose(request: Request) -> Response:
     keys = request.headers.getlist("idempotency-key")
     if len(keys) != 1:
         raise InvalidRequest(["Idempotency-Key: give one, and the same one when you ask again after a failure"])
-    done = await at.gateway.disclose(caller, asked, idempotency_key=keys[0])
+    try:
+        done = await at.gateway.disclose(caller, asked, idempotency_key=keys[0])
+    except AnswerAwaited as waits:
+        return _awaiting(waits)
     return json_answer(disclosure_answer(done, at.language(request)))
+
+
+async def show_disclosure(request: Request) -> Response:
+    """What a disclosure of the caller's own was answered; nothing is sent."""
+    at = desk(request)
+    caller = await at.caller(request)
+    try:
+        done = await at.gateway.answer(caller, request.path_params["disclosure"])
+    except AnswerAwaited as waits:
+        return _awaiting(waits)
+    return json_answer(disclosure_answer(done, at.language(request)))
+
+
+def _awaiting(waits: AnswerAwaited) -> Response:
+    headers = {"location": f"/v1/disclosures/{waits.disclosure}", "retry-after": "1"}
+    return json_answer(awaiting_answer(waits), 202, headers)
 
 
 async def decide(request: Request) -> Response:
@@ -275,7 +296,7 @@ def _ref(model: type[BaseModel]) -> str:
 
 def _path_parameter(path: str) -> list[dict[str, Any]]:
     found = re.findall(r"{(\w+)(?::path)?}", path)
-    shapes = {"consent": _UUID, "index": _NUMBER, "path": {"type": "string"}}
+    shapes = {"consent": _UUID, "disclosure": _UUID, "index": _NUMBER, "path": {"type": "string"}}
     return [{"name": name, "in": "path", "required": True, "schema": shapes[name]} for name in found]
 
 
@@ -308,8 +329,9 @@ def add(app: FastAPI) -> None:
         )  # fmt: skip
 
     sending = _problems(404, 409, 422, 502, 504)
-    path("POST", "/v1/disclosures", disclose, _answered(200, DisclosureAnswer) | sending, takes=DisclosureRequest,
-         parameters=(_KEY,))  # fmt: skip
+    done = _answered(200, DisclosureAnswer) | _answered(202, AwaitingAnswer)
+    path("POST", "/v1/disclosures", disclose, done | sending, takes=DisclosureRequest, parameters=(_KEY,))
+    path("GET", "/v1/disclosures/{disclosure}", show_disclosure, done | _problems(404, 409, 502, 504))
     path("POST", "/v1/decisions", decide, _answered(200, DecisionAnswer), takes=DisclosureRequest)
     path("POST", "/v1/consents", record_consent, _answered(201, ConsentAnswer), takes=ConsentRequest)
     path("GET", "/v1/consents/{consent}", show_consent, _answered(200, ConsentAnswer) | _problems(404))

@@ -72,6 +72,13 @@ class DisclosureAnswer(_Shape):
     ledger: Places
 
 
+class AwaitingAnswer(_Shape):
+    """A disclosure that was sent and whose recipient answers later: ask for it at its address."""
+
+    disclosure: str
+    status: Literal["awaiting"]
+
+
 class ConsentAnswer(_Shape):
     """A consent on record; who gave it is not said."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 Row = tuple[Any, ...]
@@ -174,6 +175,11 @@ class Engine(ABC):
     @abstractmethod
     def cause(self, error: Exception) -> str:
         """The database's own name for what happened."""
+
+    @abstractmethod
+    def jobs(self) -> tuple[str, Path | None]:
+        """Where the books of jobs are kept: a URL, and the file that the one process locks that runs them. No file
+        where several may."""
 
     @abstractmethod
     def claim(self) -> Claim:

@@ -11,6 +11,7 @@ import secrets
 import select
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import psycopg
@@ -288,6 +289,9 @@ class PostgresEngine(Engine):
         with engine.begin() as connection:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA})")  # several gateways start at once
             work(connection)
+
+    def jobs(self) -> tuple[str, Path | None]:
+        return self._url, None
 
     # --- who lives -------------------------------------------------------------------------------
 

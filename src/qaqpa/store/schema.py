@@ -108,6 +108,21 @@ evidence = Table(
     Index("evidence_subject", "subject"),
 )
 
+# Disclosures whose answer comes later: what it takes to fetch and conclude it, sealed under the subject's key. State
+# `awaiting`, or `confirming` when the outcome is entered and the third party is still to hear that its answer came.
+awaited = Table(
+    "awaited",
+    metadata,
+    Column("disclosure", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", Text, nullable=False),
+    # When the job gives up, for whoever looks whether jobs run; the job itself goes by what is sealed.
+    Column("until", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("awaited_subject", "subject"),
+)
+
 subjects = Table(
     "subjects",
     metadata,

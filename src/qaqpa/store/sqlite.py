@@ -249,6 +249,10 @@ class SqliteEngine(Engine):
                 "nothing was sent"
             ) from None
 
+    def jobs(self) -> tuple[str, Path | None]:
+        path = self.path.absolute()
+        return f"sqlite:///{path}-jobs.db", path.with_name(f"{path.name}-jobs.lock")
+
     # --- who lives -------------------------------------------------------------------------------
 
     def _lock_path(self, number: int) -> Path:

@@ -1,3 +1,4 @@
+# long: one suite, read from top to bottom by whoever writes an adapter
 """The contract of an adapter as a test-suite: subclass `AdapterContract` and pytest holds your adapter to it.
 
 It asks what the gate relies on: an adapter writes nothing but the extract, writes it as data and never as markup, reads
@@ -20,6 +21,7 @@ import inspect
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +31,7 @@ import pytest
 from lxml import etree
 from pydantic import ValidationError
 
-from qaqpa.adapter import Adapter, SignedPart, SigningAdapter
+from qaqpa.adapter import Adapter, LaterAdapter, SignedPart, SigningAdapter, Step
 from qaqpa.errors import AnswerUnreadable, InvalidRequest, Rejected, SignatureRefused, WrongExchange
 from qaqpa.model import vocabulary
 from qaqpa.model.consent import KdpToken
@@ -121,6 +123,28 @@ class AdapterContract:
                 with pytest.raises(SignatureRefused):
                     asyncio.run(self.adapter.check(name, reply, _Signer(), EXCHANGE))
 
+    # --- answers that come later ---
+
+    def test_a_question_for_an_answer_is_made_of_ids_and_times(self) -> None:
+        adapter: object = self.adapter
+        for name in self.examples:
+            if isinstance(adapter, LaterAdapter) and adapter.later(name):
+                for step in (Step.FETCH, Step.STATUS, Step.CONFIRM):
+                    message = adapter.follow_up(name, step, EXCHANGE, "receipt-1")
+                    assert message == adapter.follow_up(name, step, EXCHANGE, "receipt-1"), f"{name}: not pure"
+                    assert message.body
+                    assert message.endpoint == self.adapter.operations[name].later_endpoint
+
+    def test_whatever_is_heard_only_our_errors_are_raised(self) -> None:
+        adapter: object = self.adapter
+        for name in self.examples:
+            if isinstance(adapter, LaterAdapter) and adapter.later(name):
+                for step in Step:
+                    for body in (b"", b"<", b"<a/>", b"\xff" * 99, b"<!DOCTYPE a><a/>"):
+                        for status in (200, 301, 404, 500):
+                            with suppress(Rejected, AnswerUnreadable):
+                                adapter.hear(name, step, Reply(status, body, "text/xml"), EXCHANGE)
+
     # --- encode ---
 
     def test_a_message_is_made_from_all_that_is_used(self) -> None:
@@ -128,7 +152,9 @@ class AdapterContract:
             message = self.adapter.encode(name, example, EXCHANGE)
             assert message.body
             assert message.content_type
-            assert message.endpoint == self.adapter.operations[name].endpoint
+            declared, adapter = self.adapter.operations[name], self.adapter
+            later = isinstance(adapter, LaterAdapter) and adapter.later(name)
+            assert message.endpoint == (declared.later_endpoint if later else declared.endpoint)
             head = "".join(f"{key}{value}" for key, value in message.headers.items()) + message.content_type
             assert head.isascii()
             assert head.isprintable(), f"{name}: a header with a line break"
