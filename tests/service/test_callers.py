@@ -43,6 +43,7 @@ CALLERS = ("loan-scoring", "collections", "compliance", "clerk", "auditor", "ope
 # a token of scoring cannot read the ledger.
 TABLE = [
     ("POST", "/v1/disclosures", request_document(PERSON), (DONE, DENIED, NO, NO, NO, NO, UNKNOWN)),
+    ("GET", f"/v1/disclosures/{ID}", None, (ABSENT, ABSENT, NO, NO, NO, NO, UNKNOWN)),
     ("POST", "/v1/decisions", request_document(PERSON), (DONE, DONE, NO, NO, NO, NO, UNKNOWN)),
     ("POST", "/v1/consents", None, (201, NO, 201, 201, NO, NO, UNKNOWN)),
     ("GET", f"/v1/consents/{ID}", None, (ABSENT, NO, ABSENT, ABSENT, ABSENT, NO, UNKNOWN)),

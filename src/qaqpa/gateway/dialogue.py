@@ -161,10 +161,8 @@ class Dialogues:
         return 0.0 if resumed is None else self._rest(resumed.awaited)
 
     async def _turn(self, disclosure: str) -> float:
-        if (
-            self.ledger.closed_by is not None
-        ):  # nothing is entered in a database that was exchanged, so nothing is asked
-            raise self.ledger.closed_by
+        if self.ledger.closed_by is not None:
+            raise self.ledger.closed_by  # nothing is entered in a database that was exchanged, so nothing is asked
         resumed = await resume(self.ledger, disclosure)
         if resumed is None:
             return 0.0
@@ -206,7 +204,13 @@ class Dialogues:
             message = await sign_message(speaker.codec, operation, message, speaker.signer)
         sealed = seal(resumed.intent.following(message), speaker.key, idempotent=True)
         reply = await self.transport.send(sealed)
-        return speaker.adapter.hear(operation.name, step, reply, exchange), reply
+        try:
+            heard = speaker.adapter.hear(operation.name, step, reply, exchange)
+        except Rejected:
+            self.transport.answered(resumed.awaited.decision.asked.recipient, reply)
+            raise
+        self.transport.answered(resumed.awaited.decision.asked.recipient, reply)
+        return heard, reply
 
     async def _conclude(self, resumed: Resumed, speaker: _Speaker, heard: Heard, answer: Reply, reply: Reply) -> None:
         """The answer is here: check, decode, cut, enter. An answer that is not believed is not confirmed either.
