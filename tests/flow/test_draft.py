@@ -1,7 +1,9 @@
+# long: the shadow and the diff must say the same, so both are tried over one history of decisions.
 """A draft of the policy beside the one in force, through a real gateway; `qaqpa policy diff` over what was entered."""
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -64,6 +66,7 @@ async def hand_over(gateway: Gateway, **facts: Any) -> None:
 async def refused(gateway: Gateway, caller: str, document: dict[str, Any]) -> None:
     with pytest.raises(Blocked):
         await gateway.disclose(caller, request(document))
+    await asyncio.sleep(0.002)  # what came first is told by ids, and they by milliseconds
 
 
 def shadows(house: House, gateway: Gateway, kind: str) -> list[Any]:
