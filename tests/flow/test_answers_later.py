@@ -238,7 +238,7 @@ async def test_nothing_of_a_person_stands_in_the_books_of_jobs(
         assert states[waits] == "PENDING", "cut off, and not failed"
     async with later.gateway() as gateway:  # what waited goes on, and the person can be erased when it is over
         async with asyncio.timeout(20):  # one that was answered may still have to be confirmed
-            while await gateway.store.read(jobs) != [waits]:
+            while await gateway.store.read(jobs) != [waits]:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         later.clock.offset = timedelta(days=2)
         gateway.jobs.wake()

@@ -1,4 +1,3 @@
-# long: the shadow and the diff must say the same, so both are tried over one history of decisions.
 """A draft of the policy beside the one in force, through a real gateway; `qaqpa policy diff` over what was entered."""
 
 from __future__ import annotations
