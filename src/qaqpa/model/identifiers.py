@@ -23,6 +23,8 @@ SubjectId = NewType("SubjectId", str)
 ConsentId = NewType("ConsentId", str)
 DisclosureId = NewType("DisclosureId", str)
 """Id of a disclosure; the id of its intent entry (UUIDv7)."""
+HandoverId = NewType("HandoverId", str)
+"""Id of a handover, and of its package; the id of the entry that intends the package (UUIDv7)."""
 
 CallerId = NewType("CallerId", str)
 RecipientId = NewType("RecipientId", str)

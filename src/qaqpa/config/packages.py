@@ -1,0 +1,103 @@
+"""The shape of `[packages]` in config/recipients/<id>.toml: how whole registers go to a recipient, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import time, timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from qaqpa.config.base import HttpsChannel, Number, Seconds, Secret, Section, Span, Text, Value, Whole
+
+Folder = Annotated[str, StringConstraints(pattern=r"^(/|\.)?[A-Za-z0-9_./-]*$", max_length=200)]
+"""A folder at the recipient; never made of anything that a register holds."""
+
+
+class SftpChannel(Section):
+    """How packages are uploaded over SSH. The host's key is pinned; our key logs in."""
+
+    kind: Literal["sftp"]
+    host: Value
+    port: Value = "22"
+    user: Value
+    key: Secret
+    """File of our private key, in OpenSSH's format."""
+    key_password: Secret | None = None
+    """What the key in that file is encrypted with."""
+    host_key: Value
+    """The host's public key as in known_hosts, without a name: `ssh-ed25519 AAAA...`, or a file of it."""
+    folder: Folder = "."
+    """Where packages are put."""
+    receipts: Folder | None = None
+    """Where the recipient puts receipts; without it none is looked for there."""
+    private_networks: tuple[str, ...] = ()
+    """Networks beside the public ones that its addresses may lie in; `env:` when unset adds none."""
+    connect_timeout_s: Seconds = 10.0
+    answer_timeout_s: Seconds = 60.0
+    """The longest silence."""
+
+
+class Column(Section):
+    """A column of the register that the recipient gets."""
+
+    heading: Text
+    field: Text
+    """Path of the vocabulary. A field that the route does not pass leaves its column out."""
+
+
+class Register(Section):
+    """The register in the recipient's layout."""
+
+    format: Literal["csv", "xlsx", "jsonl"] = "csv"
+    delimiter: Literal[";", ",", "\t", "|"] = ";"
+    encoding: Literal["utf-8", "utf-8-sig", "windows-1251"] = "utf-8"
+    columns: Annotated[tuple[Column, ...], Field(min_length=1)]
+
+
+class Receipts(Section):
+    """What the recipient acknowledges with."""
+
+    key: Value | None = None
+    """File of the public key (JWK) that receipts are signed with, as a compact JWS."""
+    unsigned: Text | None = None
+    """Why receipts come without a signature."""
+    due: Span = timedelta(days=3)
+    """After which a missing receipt is told to people."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Receipts:
+        if (self.key is None) == (self.unsigned is None):
+            raise ValueError("give either key, or unsigned with the reason why receipts are not signed")
+        return self
+
+
+class Window(Section):
+    """When packages may leave, by the operator's clock."""
+
+    opens: time
+    closes: time
+
+    @model_validator(mode="after")
+    def _in_a_day(self) -> Window:
+        if self.opens >= self.closes:
+            raise ValueError("opens must lie before closes, on the same day")
+        return self
+
+
+class Packages(Section):
+    """Whole registers, as packages."""
+
+    channel: Annotated[SftpChannel | HttpsChannel, Field(discriminator="kind")]
+    register_: Annotated[Register, Field(alias="register")]
+    headings: Mapping[str, Text] = {}
+    """Field of the vocabulary, or fact, by a heading that our departments use for this recipient's registers, beside
+    the built-in Russian, Kazakh and English ones."""
+    receipts: Receipts
+    windows: tuple[Window, ...] = ()
+    """Without any, at all hours."""
+    per_day: Annotated[Whole, Field(ge=1)] | None = None
+    """Packages that the recipient takes in a day."""
+    bytes_per_second: Annotated[Number, Field(gt=0)] | None = None
+    keep_for: Span | None = None
+    """After which the recipient must have destroyed what it got, and owes the act of it."""

@@ -1,0 +1,70 @@
+"""A handover: many disclosures in one package, decided row by row and sent as one.
+
+Rows are intended in the ledger one by one, each with an id of its own; the package that holds them is intended once
+more, with its digest, before it may leave; one outcome concludes them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from qaqpa.model.identifiers import HandoverId, RecipientId
+from qaqpa.model.words import SealKind
+
+
+class HandoverState(StrEnum):
+    """Where a handover stands."""
+
+    QUEUED = "queued"
+    """Its register is here, encrypted; nothing is decided yet."""
+    DECIDING = "deciding"
+    """Row by row: decided, entered in the ledger, minimised, written into the package."""
+    PACKAGED = "packaged"
+    """The package is whole and sealed; it waits for its recipient's window and turn."""
+    SENDING = "sending"
+    """The package is intended in the ledger; bytes of it may have left."""
+    SENT = "sent"
+    """The recipient's machine has the whole package, compared by size and digest."""
+    ACKNOWLEDGED = "acknowledged"
+    """The recipient's receipt came; it may reject single rows."""
+    REJECTED = "rejected"
+    """The recipient's receipt rejects the package as a whole."""
+    UNKNOWN = "unknown"
+    """Nobody knows whether it arrived; it is never sent again without a person."""
+    CANCELLED = "cancelled"
+    """Nothing of it was sent, and nothing will be."""
+
+
+FINAL = frozenset({HandoverState.ACKNOWLEDGED, HandoverState.REJECTED, HandoverState.CANCELLED})
+"""States that nothing follows. `unknown` is left by a person who found out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackageIntent:
+    """The intent to send one package: durable in the ledger, after the intents of all its rows. Made by it alone."""
+
+    handover: HandoverId
+    index: int
+    """Of its entry."""
+    recipient: RecipientId
+    seal: SealKind
+    sha256: str
+    """Of the sealed package, in hexadecimal."""
+    size: int
+    """Bytes of the sealed package."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPackage:
+    """A package that may go on the wire: a file of ciphertext, and the intent to send exactly that."""
+
+    intent: PackageIntent
+    path: Path
+    name: str
+    """Of the file at the recipient, made of the handover's id: the same on every attempt."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.intent, PackageIntent):
+            raise TypeError("a package is sent only from its intent")
