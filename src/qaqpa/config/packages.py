@@ -1,4 +1,4 @@
-"""The shape of `[packages]` in config/recipients/<id>.toml: how whole registers go to a recipient, and what comes back."""
+"""The shape of `[packages]` in config/recipients/<id>.toml: how whole registers go to a recipient, what comes back."""
 
 from __future__ import annotations
 
