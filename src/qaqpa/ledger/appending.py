@@ -16,6 +16,10 @@ _LAST_TIME = "SELECT last_time FROM tree WHERE id = 1"
 _ADD_UNSETTLED = (
     "INSERT INTO unsettled (disclosure, subject, recipient, gateway, state, since) VALUES (?, ?, ?, ?, 'open', ?)"
 )
+_OPEN_HANDOVER = (
+    "INSERT INTO unsettled (disclosure, subject, recipient, gateway, state, since) VALUES (?, '', ?, 0, 'open', ?) "
+    "ON CONFLICT (disclosure) DO NOTHING"
+)
 _UNKNOWN = "UPDATE unsettled SET state = 'unknown' WHERE disclosure = ? AND state = 'open'"
 _CONCLUDED = "DELETE FROM unsettled WHERE disclosure = ? AND state = 'open'"
 _SETTLED = "DELETE FROM unsettled WHERE disclosure = ? AND state = 'unknown'"
@@ -84,9 +88,15 @@ class Appending:
     def _follow(connection: Connection, drafts: list[Draft], gateway: int) -> None:
         """Which disclosures nobody knows the end of. Each has one outcome: the first that is entered stands."""
         changes: dict[str, list[tuple[object, ...]]] = {}
+        handovers: dict[str, tuple[object, ...]] = {}
         for draft in drafts:
             public = draft.public
-            if draft.kind is Kind.INTENT:
+            if draft.kind is Kind.INTENT and (handover := public.get("handover")) is not None:
+                # The first row opens its handover, and the outcome of the package ends them all.
+                handovers.setdefault(handover, (handover, public["recipient"], public["time"]))
+            elif draft.kind is Kind.INTENT and draft.subject is None:
+                pass  # the package's own: opened by its first row
+            elif draft.kind is Kind.INTENT:
                 row = (draft.request, draft.subject, public["recipient"], gateway, public["time"])
                 changes.setdefault(_ADD_UNSETTLED, []).append(row)
             elif draft.kind is Kind.OUTCOME:
@@ -94,6 +104,8 @@ class Appending:
                 changes.setdefault(sql, []).append((draft.request,))
             elif draft.kind is Kind.CONTROL and public["act"] == SETTLE:
                 changes.setdefault(_SETTLED, []).append((public["intent"],))
+        for opened in handovers.values():
+            connection.execute(_OPEN_HANDOVER, opened)
         for sql, rows in changes.items():
             if connection.execute_many(sql, rows) != len(rows):
                 raise StoreUnavailable("this disclosure has an outcome already, and the first one stands")

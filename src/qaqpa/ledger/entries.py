@@ -10,25 +10,33 @@ from typing import Any
 
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Extract, Intent, Message, Outcome
-from qaqpa.model.identifiers import DisclosureId, SubjectId, uuid7
+from qaqpa.model.identifiers import DisclosureId, HandoverId, SubjectId, uuid7
 from qaqpa.model.words import OutcomeResult, SealKind, timestamp
 from qaqpa.store import EntryRow
 from qaqpa.tlog.merkle import leaf_hash
 
 FORMAT = 1
+PACKAGE = "package"
+"""What stands for the endpoint of rows that leave in a package."""
 
 
 class Kind(StrEnum):
-    """What an entry tells. Receipts and recalls come with the parts that write them."""
+    """What an entry tells."""
 
     INTENT = "intent"
+    """Of one disclosure, of one row of a handover, or of the package that holds the rows."""
     OUTCOME = "outcome"
+    """What came of an intent; that of a package is that of all its rows."""
     REUSED = "reused"
     """A report that was disclosed before served again; nothing left."""
     REFUSAL = "refusal"
     CONSENT = "consent"
     WITHDRAWAL = "withdrawal"
     ERASURE = "erasure"
+    RECEIPT = "receipt"
+    """What the recipient of a package acknowledged."""
+    RECALL = "recall"
+    """The recipient is asked to stop and destroy."""
     POLICY = "policy"
     REVIEW = "review"
     CONTROL = "control"
@@ -120,6 +128,87 @@ def intent(
         **({} if extract.kdp is None else {"kdp": True}),
         **_shadow(decision),
         "subject": subject,
+    }
+
+
+def row_intent(
+    handover: HandoverId,
+    row: int,
+    disclosure: str,
+    decision: Decision,
+    fields: Sequence[str],
+    withheld: Sequence[str],
+    subject: str,
+    *,
+    seal: SealKind,
+    time: str,
+) -> Public:
+    """The intent of one row of a handover; `row` is its line in the register, counted from 1 with the heading.
+
+    It says all that the intent of a single disclosure says, so that it can be shown alone.
+    """
+    return {
+        "format": FORMAT,
+        "kind": Kind.INTENT.value,
+        "id": disclosure,
+        "time": time,
+        **_asked(decision.asked),
+        **_policy(decision),
+        "guards": [guard.guard for guard in decision.guards],
+        "notes": [guard.clause for guard in decision.notes],
+        "consent": decision.consent,
+        "fields": list(fields),
+        "withheld": list(withheld),
+        "seal": seal.value,
+        "endpoint": PACKAGE,
+        "handover": handover,
+        "row": row,
+        **_shadow(decision),
+        "subject": subject,
+    }
+
+
+def package_intent(
+    handover: HandoverId, asked: Asked, policy: Public, *, seal: SealKind, rows: int, package: Public, at: datetime
+) -> Public:
+    """The intent to send a package; `package` holds the digest and size of the sealed file, and of its manifest."""
+    return {
+        **_head(Kind.INTENT, at, handover),
+        **_asked(asked),
+        **policy,
+        "seal": seal.value,
+        "endpoint": PACKAGE,
+        "rows": rows,
+        "package": package,
+    }
+
+
+def package_outcome(handover: HandoverId, result: OutcomeResult, code: str, rows: int, *, at: datetime) -> Public:
+    """What came of a package, and with it of every row in it."""
+    return {
+        **_head(Kind.OUTCOME, at), "intent": handover, "result": result.value, "code": code, "rows": rows,
+    }  # fmt: skip
+
+
+def receipt(
+    handover: HandoverId,
+    recipient: str,
+    *,
+    result: str,
+    rejected: int,
+    sha256: str,
+    signed: bool,
+    at: datetime,
+) -> Public:
+    """A recipient's acknowledgement of a package; `sha256` is of its bytes, which tell the rejected rows."""
+    return {
+        **_head(Kind.RECEIPT, at),
+        "handover": handover,
+        "recipient": recipient,
+        "result": result,
+        "rejected": rejected,
+        "sha256": sha256,
+        "signed": signed,
     }
 
 

@@ -24,7 +24,7 @@ REGISTERED = frozenset({Kind.CONSENT, Kind.WITHDRAWAL, Kind.CONTROL, Kind.ERASUR
 
 _CONSENTS = "SELECT id, subject, terms, withdrawal_asked_at, withdrawn_at FROM consents ORDER BY id"
 _UNSETTLED = "SELECT disclosure, state, subject, recipient, since FROM unsettled ORDER BY disclosure"
-_INTENT = "SELECT subject, recipient, time FROM entries WHERE idx = ?"
+_INTENT = "SELECT request, subject, recipient, time FROM entries WHERE idx = ?"
 _KEYS = "SELECT subject FROM subject_keys"
 _UNINDEXED = (
     "SELECT subject FROM subjects s WHERE NOT EXISTS (SELECT 1 FROM subject_keys k WHERE k.subject = s.subject) "
@@ -174,7 +174,7 @@ class Registers:
                     f"the register unsettled was changed: disclosure {disclosure} is {found} there, by the entries it "
                     f"is {state}"
                 )
-            if index is not None and tuple(told) != connection.execute(_INTENT, (index,)).first():
+            if index is not None and not _tells(disclosure, tuple(told), connection.execute(_INTENT, (index,)).first()):
                 raise VerificationFailed(
                     f"the register unsettled was changed: disclosure {disclosure} is not to whom, about whom or of "
                     f"when entry {index} says",
@@ -212,6 +212,14 @@ class Registers:
             raise VerificationFailed(f"the key of subject {first} is gone and no entry says that it was erased")
         if (alone := connection.execute(_UNINDEXED).scalar()) is not None:
             raise VerificationFailed(f"subject {alone} has a key and no place in the index, or the other way round")
+
+
+def _tells(disclosure: str, row: tuple[object, ...], intent: tuple[object, ...] | None) -> bool:
+    """Whether the row is what its intent says; a handover, opened by its first row, is about nobody alone."""
+    if intent is None:
+        return False
+    request, subject, *rest = intent
+    return row == (subject if request == disclosure else "", *rest)
 
 
 def _noted(how: str, index: int | None = None) -> VerificationFailed:

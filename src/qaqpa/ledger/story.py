@@ -21,6 +21,7 @@ from qaqpa.store import Row
 # the id (of an outcome, the intent) stands right before the kind, and the subject right before the time; inside a JSON
 # string a quotation mark never stands bare, so finding `","kind":"` in a body is finding that key.
 _KIND, _TIME, _RECIPIENT, _CALLER = '","kind":"', '","time":"', ',"recipient":"', '\x00{"caller":"'
+_HANDOVER = ',"handover":"'
 _UUID, _SUBJECT, _MOMENT = 36, 32, len("2026-11-23T10:00:00.000Z")
 _UNKNOWN = f'"result":"{OutcomeResult.UNKNOWN}"'
 
@@ -37,6 +38,10 @@ class Story:
     kinds: Counter[str] = field(default_factory=Counter)
     open_intents: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    """Of each handover that is under way, so far."""
+    packaged: set[str] = field(default_factory=set)
+    """Handovers to which no row can be added any more."""
     latest: str = ""
     unread: int = 0
     """Entries that lie in files which were not given: what stands later may refer to them."""
@@ -76,13 +81,41 @@ class Story:
                     if not says:
                         raise bad_columns(index)
                     if kind == "intent":
-                        if open_intents.setdefault(request, index) != index:
+                        if (row_of := body.find(_HANDOVER)) >= 0:
+                            start = row_of + len(_HANDOVER)
+                            self._row(index, body[start : start + _UUID])
+                        elif open_intents.setdefault(request, index) != index:
                             raise VerificationFailed(f"entry {index} repeats an intent that is open", index=index)
                         self.latest = max(self.latest, time)
         except (TypeError, ValueError, AttributeError, LookupError):
             raise bad_columns(index) from None
         self.kinds.update([entry[2] for entry in entries])
         self.subjects.update([entry[4] for entry in entries if entry[4] is not None])
+
+    def _row(self, index: int, handover: str) -> None:
+        """A row of a handover: the first opens it, and the outcome of its package ends it."""
+        if handover in self.packaged:
+            raise VerificationFailed(f"entry {index} adds a row to a package that was whole before it", index=index)
+        self.open_intents.setdefault(handover, index)
+        self.rows[handover] = self.rows.get(handover, 0) + 1
+
+    def _package(self, index: int, entry: Mapping[str, Any]) -> None:
+        """The intent or the outcome of a whole package."""
+        intent = entry.get("kind") == Kind.INTENT
+        handover, rows = str(entry.get("id" if intent else "intent")), entry.get("rows")
+        whole = handover in self.open_intents and (self.unread or rows == self.rows.get(handover))
+        if not (whole or self.unread) or (intent and handover in self.packaged):
+            raise VerificationFailed(
+                f"entry {index} speaks of a package whose rows do not stand before it, or that is over", index=index
+            )
+        if intent:
+            self.packaged.add(handover)
+            return
+        intended = self.open_intents.pop(handover, -1)
+        self.packaged.add(handover)
+        self.rows.pop(handover, None)
+        if entry.get("result") == OutcomeResult.UNKNOWN:
+            self.unknown[handover] = intended
 
     def _parse(self, index: int, kind: str, columns: tuple[str | None, ...], body: bytes) -> None:
         entry = _parsed(index, body)
@@ -91,6 +124,8 @@ class Story:
             raise bad_columns(index)
         if kind in REGISTERED:
             self.registers.see(index, entry)
+        if kind in {Kind.INTENT, Kind.OUTCOME}:
+            self._package(index, entry)
         self.latest = latest_time(self.latest, entry)
         settled = entry.get("intent") if kind == Kind.CONTROL else None
         known = settled is None or self.unknown.pop(str(settled), None) is not None

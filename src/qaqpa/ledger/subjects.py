@@ -10,10 +10,10 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from qaqpa.errors import KeyringError, NotFound
+from qaqpa.errors import DecisionOutdated, KeyringError, NotFound
 from qaqpa.keys.keyring import KEY_SIZE, Keyring
 from qaqpa.ledger.read import entries_of
 from qaqpa.model.canonical import canonical
 from qaqpa.model.identifiers import SubjectId, uuid7
-from qaqpa.store import Connection, Store
+from qaqpa.store import Connection, Row, Store
 
 _VERSION = b"\x01"
 _COMMITMENT_SIZE = 32
@@ -37,6 +37,10 @@ _FIND = (
     "SELECT m.value, s.subject, k.epoch, k.wrapped, s.iin FROM meta m "
     "LEFT JOIN subjects s ON s.blind IN ({marks}) LEFT JOIN subject_keys k ON k.subject = s.subject "
     "WHERE m.name = 'epoch'"
+)
+_FIND_ALL = (
+    "SELECT s.blind, s.subject, k.epoch, k.wrapped, s.iin FROM subjects s "
+    "LEFT JOIN subject_keys k ON k.subject = s.subject WHERE s.blind IN ({marks})"
 )
 _ADD_SUBJECT = "INSERT INTO subjects (blind, subject, iin) VALUES (?, ?, ?) ON CONFLICT (blind) DO NOTHING"
 _ADD_KEY = "INSERT INTO subject_keys (subject, epoch, wrapped) VALUES (?, ?, ?)"
@@ -93,8 +97,11 @@ class Subject:
         base64(version 1 ‖ commitment to the key 32 ‖ nonce 12 ‖ ciphertext and tag). The commitment makes
         it impossible to craft one ciphertext that opens to two texts under two keys.
         """
-        closed = self._close(_entry(public), canonical(private), canonical(public))
-        return base64.b64encode(closed).decode()
+        return self.seal_text(str(public["id"]), canonical(private), canonical(public))
+
+    def seal_text(self, entry: str, private: bytes, public: bytes) -> str:
+        """The same for parts that are canonical bytes already; `entry` is the entry's id."""
+        return base64.b64encode(self._close(b"qaqpa/entry/1\0" + entry.encode(), private, public)).decode()
 
     def open(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """What the sealed part of `entry` says. Raises KeyringError when it is not this subject's."""
@@ -180,6 +187,18 @@ class Person:
     known: Subject | None
 
 
+@dataclass(frozen=True, slots=True)
+class NewSubject:
+    """Somebody whom the ledger is about to know."""
+
+    subject: Subject
+    blind: bytes
+    epoch: int
+    wrapped: bytes = field(repr=False)
+    iin: bytes = field(repr=False)
+    """Sealed under the subject's key."""
+
+
 def _entry(public: Mapping[str, Any]) -> bytes:
     return b"qaqpa/entry/1\0" + str(public["id"]).encode()
 
@@ -233,6 +252,42 @@ class Subjects:
     async def person(self, iin: str) -> Person:
         """Who `iin` is, looked up once for all that one request needs."""
         return Person(iin, await self.find(iin))
+
+    async def people(self, iins: Sequence[str]) -> dict[str, Person]:
+        """The same for many at once, by IIN."""
+        try:
+            known = await self._store.read(lambda connection: self._lookup_all(connection, iins))
+        except (_Outdated, KeyringError):  # keys were rotated meanwhile
+            self._keyring.refresh()
+            known = await self._store.read(lambda connection: self._lookup_all(connection, iins, last=True))
+        return {iin: Person(iin, known.get(iin)) for iin in iins}
+
+    def made_for(self, people: Iterable[Person]) -> tuple[dict[str, Subject], list[NewSubject]]:
+        """The subjects of some people, by IIN, and those among them that the ledger does not know yet."""
+        subjects: dict[str, Subject] = {}
+        new: list[NewSubject] = []
+        for person in people:
+            if person.known is not None:
+                subjects[person.iin] = person.known
+            elif person.iin not in subjects:
+                new.append(self._new(person.iin))
+                subjects[person.iin] = new[-1].subject
+        return subjects, new
+
+    def add_all(self, connection: Connection, new: Sequence[NewSubject]) -> None:
+        """Make them known, in the transaction of their first entries. Raises DecisionOutdated where one of them was
+        made known meanwhile, or the keys were rotated.
+        """
+        if not new:
+            return
+        self._advance(connection)
+        epoch = _epoch(connection)
+        if any(each.epoch != epoch for each in new):
+            raise DecisionOutdated("the keys were rotated meanwhile")
+        blinds = [(each.blind, each.subject.id, each.iin) for each in new]
+        if connection.execute_many(_ADD_SUBJECT, blinds) != len(new):
+            raise DecisionOutdated("somebody became known to the ledger meanwhile")
+        connection.execute_many(_ADD_KEY, [(each.subject.id, each.epoch, each.wrapped) for each in new])
 
     async def ensure(self, iin: str) -> Subject:
         """The subject of `iin`, made now if need be."""
@@ -288,35 +343,58 @@ class Subjects:
             _epoch(connection)
             return None
         if _number(row[0]) > self._keyring.epoch:
-            if last:
-                raise KeyringError(
-                    f"the database is of epoch {row[0]} and the keyring of epoch {self._keyring.epoch}: this keyring "
-                    "is an old copy; put the rotated one in its place"
-                )
-            raise _Outdated
+            self._refuse_old(_number(row[0]), last=last)
         if row[1] is None:
             return None
+        return self._believed(connection, iin, row)
+
+    def _believed(self, connection: Connection, iin: str, row: Row) -> Subject:
+        """The subject in a row of `_FIND`, if it is that of `iin`. Raises KeyringError."""
         if row[2] is None:
             raise KeyringError("the index names a person without a key: run `qaqpa ledger verify`; nothing is sent")
-        subject = Subject(SubjectId(row[1]), self._keyring.unwrap(row[1], row[2], row[3]))
+        subject = Subject(SubjectId(row[1]), self._keyring.unwrap(row[1], row[2], bytes(row[3])))
         # The index alone is not believed: whoever can write to the database could give somebody another's consents.
         if (subject.open_iin(bytes(row[4])) if row[4] is not None else iin_of(connection, subject)) != iin:
             raise KeyringError("the index of persons was changed: it leads to somebody else; nothing is sent")
         return subject
+
+    def _lookup_all(self, connection: Connection, iins: Sequence[str], *, last: bool = False) -> dict[str, Subject]:
+        by_blind = {blind: iin for iin in iins for blind in self._keyring.blinds(iin)}
+        marks = ", ".join("?" * len(by_blind))
+        rows = connection.execute(_FIND_ALL.format(marks=marks), [*by_blind]).all() if by_blind else []
+        known = _epoch(connection)
+        if known is not None and known > self._keyring.epoch:
+            self._refuse_old(known, last=last)
+        found = ((by_blind[bytes(row[0])], row) for row in rows)
+        return {iin: self._believed(connection, iin, row) for iin, row in found}
+
+    def _refuse_old(self, epoch: int, *, last: bool) -> NoReturn:
+        if last:
+            raise KeyringError(
+                f"the database is of epoch {epoch} and the keyring of epoch {self._keyring.epoch}: this keyring "
+                "is an old copy; put the rotated one in its place"
+            )
+        raise _Outdated
 
     def _make(self, connection: Connection, iin: str, *, last: bool = False) -> Subject:
         # Looked up again inside the transaction: another task or process may have made it meanwhile.
         found = self._lookup(connection, iin, last=last)
         if found is not None:
             return found
-        subject = Subject(SubjectId(uuid7().replace("-", "")), secrets.token_bytes(KEY_SIZE))
-        epoch, blind = self._keyring.epoch, self._keyring.blind(iin)
-        wrapped = self._keyring.wrap(subject.id, subject.key)
-        if self._keyring.epoch != epoch:  # read again meanwhile, by another thread
-            raise _Outdated
-        connection.execute(_ADD_SUBJECT, (blind, subject.id, subject.seal_iin(iin)))
-        if connection.execute(_ID_OF, (blind,)).scalar() != subject.id:
+        made = self._new(iin)
+        subject = made.subject
+        connection.execute(_ADD_SUBJECT, (made.blind, subject.id, made.iin))
+        if connection.execute(_ID_OF, (made.blind,)).scalar() != subject.id:
             # Another process was faster, and has committed meanwhile.
             return self._lookup(connection, iin, last=True) or subject
-        connection.execute(_ADD_KEY, (subject.id, epoch, wrapped))
+        connection.execute(_ADD_KEY, (subject.id, made.epoch, made.wrapped))
         return subject
+
+    def _new(self, iin: str) -> NewSubject:
+        subject = Subject(SubjectId(uuid7().replace("-", "")), secrets.token_bytes(KEY_SIZE))
+        while True:
+            epoch, blind = self._keyring.epoch, self._keyring.blind(iin)
+            wrapped = self._keyring.wrap(subject.id, subject.key)
+            if self._keyring.epoch == epoch:  # else read again meanwhile, by another thread
+                break
+        return NewSubject(subject, blind, epoch, wrapped, subject.seal_iin(iin))

@@ -7,7 +7,7 @@ more, with its digest, before it may leave; one outcome concludes them all.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 
 from qaqpa.model.identifiers import HandoverId, RecipientId
@@ -39,6 +39,22 @@ class HandoverState(StrEnum):
 
 FINAL = frozenset({HandoverState.ACKNOWLEDGED, HandoverState.REJECTED, HandoverState.CANCELLED})
 """States that nothing follows. `unknown` is left by a person who found out."""
+
+
+class RowResult(IntEnum):
+    """What became of one row of a register."""
+
+    PERMIT = 0
+    DENY = 1
+    GAP = 2
+    MALFORMED = 3
+    """Its cells could not be read, or contradict each other: nobody decided about it."""
+    DUPLICATE = 4
+    """Its person stands in an earlier row."""
+    SUPPRESSED = 5
+    """Too few others look like it, so that it would tell whom it is about."""
+    REJECTED = 6
+    """The recipient did not take it."""
 
 
 @dataclass(frozen=True, slots=True)

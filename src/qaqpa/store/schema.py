@@ -179,6 +179,46 @@ idempotency = Table(
     Index("idempotency_disclosure", "disclosure"),
 )
 
+# Handovers: what is to be decided, packaged and sent as one. What they told third parties stands in the entries.
+handovers = Table(
+    "handovers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("caller", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", Text, nullable=False),
+    # When the state was last changed.
+    Column("changed", Text, nullable=False),
+    # What was ordered, and what came of it so far: names, numbers and digests, as JSON.
+    Column("ordered", Text, nullable=False),
+    Column("figures", Text, nullable=False),
+    # The key of its register's file, wrapped like a subject's; gone when the register is.
+    Column("epoch", Integer),
+    Column("wrapped", LargeBinary),
+    Index("handovers_state", "state"),
+)
+
+# Rows of a handover that were decided: a byte each, in the transaction of their entries, so that none is decided twice.
+handover_chunks = Table(
+    "handover_chunks",
+    metadata,
+    Column("handover", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("results", LargeBinary, nullable=False),
+    Column("figures", Text, nullable=False),
+)
+
+# Rows that did not go, or that the recipient rejected: by names and codes, never by a value.
+handover_findings = Table(
+    "handover_findings",
+    metadata,
+    Column("handover", Text, primary_key=True),
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("result", Text, primary_key=True),
+    Column("reasons", Text, nullable=False),
+)
+
 # What callers were told, sealed under the subject's key: the first answer to an Idempotency-Key, a report that may
 # serve again.
 answers = Table(

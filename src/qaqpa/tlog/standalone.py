@@ -29,7 +29,20 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 KINDS = frozenset(
-    {"intent", "outcome", "refusal", "consent", "withdrawal", "policy", "control", "erasure", "review", "reused"}
+    {
+        "intent",
+        "outcome",
+        "refusal",
+        "consent",
+        "withdrawal",
+        "policy",
+        "control",
+        "erasure",
+        "review",
+        "reused",
+        "receipt",
+        "recall",
+    }
 )
 MAX_ENTRY, MAX_NOTE, MAX_NOTES, MAX_SIGNATURES = 0xFFFF, 1 << 20, 1 << 26, 64
 
@@ -245,10 +258,14 @@ DECODE = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant).
 
 
 class Story:
-    """Each entry is of a known kind; each outcome concludes one intent that stands before it and is still open."""
+    """Each entry is of a known kind; each outcome concludes one intent that stands before it and is still open. Rows of
+    a handover are concluded together, by the outcome of their package, which says how many they are.
+    """
 
     def __init__(self) -> None:
         self.kinds: dict[str, int] = {}
+        self.rows: dict[str, int] = {}
+        self.whole: set[str] = set()
         self.open: dict[str, int] = {}
         self.wrong: Failed | None = None
 
@@ -267,7 +284,21 @@ class Story:
         if end != len(text) or kind not in KINDS:
             raise ValueError("it is of no known kind, or not JSON alone")
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
-        if kind == "intent":
+        if "handover" in entry and kind == "intent":
+            if entry["handover"] in self.whole:
+                raise ValueError("it adds a row to a package that was whole before it")
+            self.open.setdefault(entry["handover"], index)
+            self.rows[entry["handover"]] = self.rows.get(entry["handover"], 0) + 1
+        elif "rows" in entry and kind in ("intent", "outcome"):
+            handover = entry["id"] if kind == "intent" else entry["intent"]
+            if handover not in self.open or self.rows.get(handover) != entry["rows"]:
+                raise ValueError("its package has not as many rows before it as it says, or is over")
+            if kind == "intent" and handover in self.whole:
+                raise ValueError("its package was whole before it")
+            self.whole.add(handover)
+            if kind == "outcome":
+                del self.open[handover], self.rows[handover]
+        elif kind == "intent":
             if type(entry["id"]) is not str or self.open.setdefault(entry["id"], index) != index:
                 raise ValueError("an intent has no id of its own")
         elif kind == "outcome" and self.open.pop(entry["intent"], None) is None:

@@ -1,0 +1,277 @@
+"""Handovers in the ledger: their rows are entered in chunks, each row as an intent or a refusal of its own.
+
+A chunk's entries, the persons that it makes known and the note that it was decided are one transaction: a row is in
+the ledger just once, whoever is killed when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from qaqpa.errors import DecisionOutdated, StoreUnavailable
+from qaqpa.ledger import entries
+from qaqpa.ledger.appending import Appended
+from qaqpa.ledger.entries import Draft, Kind, Public
+from qaqpa.ledger.ledger import Ledger, StillHolds
+from qaqpa.ledger.subjects import Person, Subject
+from qaqpa.model.canonical import canonical
+from qaqpa.model.decision import Asked, Decision
+from qaqpa.model.disclosure import Json
+from qaqpa.model.handover import HandoverState, PackageIntent, RowResult
+from qaqpa.model.identifiers import DisclosureId, HandoverId
+from qaqpa.model.vocabulary import FieldPath
+from qaqpa.model.words import OutcomeResult, SealKind, timestamp
+from qaqpa.store import Connection
+
+_CHUNK = "INSERT INTO handover_chunks (handover, number, results, figures) VALUES (?, ?, ?, ?)"
+_CHUNKS = "SELECT number, results, figures FROM handover_chunks WHERE handover = ? ORDER BY number"
+_FINDING = "INSERT INTO handover_findings (handover, row, result, reasons) VALUES (?, ?, ?, ?)"
+_MOVE = "UPDATE handovers SET state = ?, changed = ?, figures = ? WHERE id = ? AND state = ?"
+_STATE = "SELECT state FROM handovers WHERE id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedRow:
+    """A row of a register about a known person, decided."""
+
+    number: int
+    """Its line in the register, the heading's being 1."""
+    person: Person
+    decision: Decision
+    stated: Mapping[str, Json] = field(repr=False)
+    """The facts that came with it, kept sealed."""
+    fields: tuple[FieldPath, ...] = ()
+    withheld: tuple[FieldPath, ...] = ()
+    record: bytes = field(default=b"", repr=False)
+    """What of it leaves, as JSON: the digest of this is kept sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A row that does not go, or that the recipient rejected, and why: names and codes, never a value."""
+
+    number: int
+    result: RowResult
+    reasons: tuple[Mapping[str, Json], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows that are entered together."""
+
+    handover: HandoverId
+    number: int
+    """From 0."""
+    decided: Sequence[DecidedRow]
+    findings: Sequence[Finding]
+    results: bytes
+    """A byte for each row, in order: see `RowResult`."""
+    figures: Mapping[str, Json]
+    """Counts and sums of the chunk."""
+
+
+def row_id(handover: HandoverId, row: int) -> DisclosureId:
+    """The id of a row's disclosure (UUIDv7): the moment of its handover, the row, and 42 bits made of both.
+
+    Whoever knows handover and row knows it again, after any crash; rows stand in their order.
+    """
+    tail = int.from_bytes(hashlib.blake2b(row.to_bytes(4), key=handover.encode(), digest_size=6).digest()) >> 6
+    value = int(handover[:8] + handover[9:13], 16) << 80 | 0x7 << 76 | (row >> 20) << 64 | 0x2 << 62
+    value |= (row & 0xFFFFF) << 42 | tail
+    h = f"{value:032x}"
+    return DisclosureId(f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}")
+
+
+_SLOTS = {"consent": "@consent@", "id": "@id@", "subject": "@subject@", "time": "@time@"}
+_ROW = 2**53 - 1
+_MARK = re.compile(rf'"@(consent|id|subject|time)@"|(?<=:)({_ROW})(?=,)')
+
+
+class _Template:
+    """The canonical bytes of row intents that differ in id, row, subject, time and consent alone.
+
+    Making each from nothing would cost more than everything else that is done for a row.
+    """
+
+    def __init__(self, public: Public) -> None:
+        slotted = {**public, **{name: mark for name, mark in _SLOTS.items() if public[name] is not None}, "row": _ROW}
+        slotted["sealed"] = "@sealed@"
+        text = canonical(slotted).decode().replace("%", "%%")
+        text = text.replace('"sealed":"@sealed@",', "%(sealed)s")
+        self._text = _MARK.sub(lambda found: f'"%({found[1]})s"' if found[1] else "%(row)d", text)
+
+    def bodies(self, subject: Subject, private: bytes, **values: str | int | None) -> bytes:
+        """The entry with its sealed part."""
+        values["subject"] = subject.id
+        bound_to = (self._text % {**values, "sealed": ""}).encode()
+        sealed = subject.seal_text(str(values["id"]), private, bound_to)
+        return (self._text % {**values, "sealed": f'"sealed":"{sealed}",'}).encode()
+
+
+class RowEntries:
+    """Makes the entries of one handover's rows."""
+
+    def __init__(self, ledger: Ledger, handover: HandoverId, seal: SealKind) -> None:
+        self._ledger = ledger
+        self._handover = handover
+        self._seal = seal
+        self._templates: dict[object, _Template] = {}
+
+    def intent(self, row: DecidedRow, subject: Subject, time: str) -> Draft:
+        """The intent of a row that is permitted."""
+        decision = row.decision
+        if not decision.permits:
+            raise TypeError("an intent is made only from a permitting decision")
+        disclosure = row_id(self._handover, row.number)
+        private = orjson.dumps(
+            {"iin": row.person.iin, "sent": subject.digest(row.record), "stated": row.stated},
+            option=orjson.OPT_SORT_KEYS,
+        )
+        shape = (decision.guards, decision.consent is None, row.fields, row.withheld, decision.shadow)
+        template = self._templates.get(shape)
+        if template is None:
+            if len(self._templates) > 1_000:
+                self._templates.clear()
+            public = entries.row_intent(
+                self._handover, row.number, disclosure, decision, row.fields, row.withheld, subject.id,
+                seal=self._seal, time=time,
+            )  # fmt: skip
+            template = self._templates[shape] = _Template(public)
+        body = template.bodies(subject, private, id=disclosure, row=row.number, time=time, consent=decision.consent)
+        asked = decision.asked
+        public = {
+            "time": time, "caller": asked.caller, "recipient": asked.recipient, "handover": self._handover,
+        }  # fmt: skip
+        return Draft(Kind.INTENT, disclosure, subject.id, public, body)
+
+    def refusal(self, row: DecidedRow, subject: Subject) -> Draft:
+        """The refusal of a row that is not."""
+        public = entries.refusal(row.decision, row.decision.asked, subject.id, at=self._ledger.clock())
+        public |= {"handover": self._handover, "row": row.number}
+        private = {"iin": row.person.iin, "stated": row.stated}
+        return self._ledger.draft(Kind.REFUSAL, str(public["id"]), public, subject, private)
+
+
+async def enter_chunk(
+    ledger: Ledger, made: RowEntries, chunk: Chunk, *, still_holds: StillHolds, state: HandoverState
+) -> None:
+    """Enter a chunk's rows, all or none. They are durable when this returns, and may be written into the package.
+
+    Raises DecisionOutdated where what they were decided on has changed, or the handover is not in `state` any more:
+    then nothing was entered, and the chunk must be decided anew. Raises StoreError otherwise.
+    """
+    if ledger.closed_by is not None:
+        raise ledger.closed_by
+    time = timestamp(ledger.clock())
+    subjects, new = ledger.subjects.made_for(row.person for row in chunk.decided)
+    drafts = [
+        made.intent(row, subjects[row.person.iin], time)
+        if row.decision.permits
+        else made.refusal(row, subjects[row.person.iin])
+        for row in chunk.decided
+    ]
+    findings = [
+        (chunk.handover, each.number, each.result.name.lower(), orjson.dumps(list(each.reasons)).decode())
+        for each in chunk.findings
+    ]
+    figures = orjson.dumps(chunk.figures, option=orjson.OPT_SORT_KEYS).decode()
+
+    def unit(connection: Connection) -> None:
+        found = connection.execute(_STATE, (chunk.handover,)).scalar()
+        if found != state or not still_holds(connection):
+            raise DecisionOutdated("what these rows were decided on has changed; they are decided anew")
+        ledger.subjects.add_all(connection, new)
+        connection.execute(_CHUNK, (chunk.handover, chunk.number, chunk.results, figures))
+        if findings:
+            connection.execute_many(_FINDING, findings)
+        for draft in drafts:
+            ledger.append(connection, draft)
+
+    await ledger.store.write(unit, long=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A chunk that is in the ledger."""
+
+    number: int
+    results: bytes
+    figures: Mapping[str, Json]
+
+
+def entered_chunks(connection: Connection, handover: HandoverId) -> list[Entered]:
+    """Every chunk that is in the ledger, in order. Raises StoreUnavailable where one is missing."""
+    rows = connection.execute(_CHUNKS, (handover,)).all()
+    if [row[0] for row in rows] != list(range(len(rows))):
+        raise StoreUnavailable("a chunk of this handover is missing from the database: run `qaqpa ledger verify`")
+    return [Entered(row[0], bytes(row[1]), orjson.loads(row[2])) for row in rows]
+
+
+Move = Callable[[Connection], None]
+"""What else happens in the transaction of an entry: the handover's state, mostly. Raises to undo it."""
+
+
+async def intend_package(
+    ledger: Ledger,
+    handover: HandoverId,
+    asked: Asked,
+    policy: Public,
+    *,
+    seal: SealKind,
+    rows: int,
+    package: Public,
+    still_holds: StillHolds,
+    move: Move,
+) -> PackageIntent:
+    """The intent to send the whole package, durable before a byte of it leaves. Raises as `Ledger.intend`."""
+    if ledger.closed_by is not None:
+        raise ledger.closed_by
+    public = entries.package_intent(handover, asked, policy, seal=seal, rows=rows, package=package, at=ledger.clock())
+    draft = ledger.draft(Kind.INTENT, handover, public)
+
+    def unit(connection: Connection) -> Appended:
+        if not still_holds(connection):
+            raise DecisionOutdated("the recipient's state or the configuration changed; nothing was sent")
+        move(connection)
+        return ledger.append(connection, draft)
+
+    appended = await ledger.store.write(unit)
+    return PackageIntent(handover, appended.index, asked.recipient, seal, package["sha256"], package["bytes"])
+
+
+async def enter(ledger: Ledger, kind: Kind, request: str, public: Public, move: Move) -> int:
+    """An outcome or a receipt of a package, with the change of its handover; returns the entry's index."""
+    draft = ledger.draft(kind, request, public)
+
+    def unit(connection: Connection) -> Appended:
+        move(connection)
+        return ledger.append(connection, draft)
+
+    return (await ledger.store.write(unit)).index
+
+
+async def conclude_package(
+    ledger: Ledger, handover: HandoverId, result: OutcomeResult, code: str, rows: int, move: Move
+) -> int:
+    """The outcome of a package, and with it of every row in it; returns the entry's index."""
+    public = entries.package_outcome(handover, result, code, rows, at=ledger.clock())
+    return await enter(ledger, Kind.OUTCOME, handover, public, move)
+
+
+def moved(
+    connection: Connection,
+    handover: HandoverId,
+    before: HandoverState,
+    after: HandoverState,
+    figures: Mapping[str, Json],
+    now: str,
+) -> None:
+    """Change a handover's state from what it was. Raises DecisionOutdated where somebody was faster."""
+    text = orjson.dumps(figures, option=orjson.OPT_SORT_KEYS).decode()
+    if connection.execute_many(_MOVE, [(after.value, now, text, handover, before.value)]) != 1:
+        raise DecisionOutdated(f"this handover is not {before.value} any more")
