@@ -95,7 +95,7 @@ class OpenPgpSeal(Section):
     """OpenPGP to the encryption keys of the recipient's certificate."""
 
     kind: Literal[SealKind.OPENPGP]
-    fingerprint: Annotated[str, StringConstraints(pattern=r"^([0-9A-F]{40}|[0-9A-F]{64})$", to_upper=True)]
+    fingerprint: Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$")]
     """Of the primary key, without blanks: it pins the key, and with it the algorithms."""
     key: Value
     """File of the recipient's certificate (public key), armoured or not."""

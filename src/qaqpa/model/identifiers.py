@@ -24,6 +24,9 @@ ConsentId = NewType("ConsentId", str)
 DisclosureId = NewType("DisclosureId", str)
 """Id of a disclosure; the id of its intent entry (UUIDv7)."""
 
+HandoverId = NewType("HandoverId", str)
+"""Id of a handover (UUIDv7)."""
+
 CallerId = NewType("CallerId", str)
 RecipientId = NewType("RecipientId", str)
 

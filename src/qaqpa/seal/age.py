@@ -11,14 +11,14 @@ import re
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 import pyrage
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from qaqpa.errors import NotConfigured
 from qaqpa.model.words import SealKind
-from qaqpa.seal.keys import Sealing, read_key
+from qaqpa.seal.keys import Sealing, Sink, read_key
 
 _RECIPIENT = re.compile(r"age1([02-9ac-hj-np-z]{58})")
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
@@ -42,7 +42,7 @@ class AgeKey:
         sealed: bytes = pyrage.encrypt(content, [self.key])
         return sealed
 
-    def into(self, file: BinaryIO) -> Sealing:
+    def into(self, file: Sink) -> Sealing:
         """As `PackageKey`."""
         return _Age(self.key, file)
 
@@ -50,7 +50,7 @@ class AgeKey:
 class _Keeping:
     """The file; it keeps what went wrong, which pyrage passes on as text only."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Sink) -> None:
         self._file = file
         self.error: OSError | None = None
 
@@ -68,7 +68,7 @@ class _Keeping:
 class _Age:
     """A `Sealing`; also the reader that pyrage pulls from."""
 
-    def __init__(self, key: Any, file: BinaryIO) -> None:
+    def __init__(self, key: Any, file: Sink) -> None:
         self._blocks: queue.Queue[bytes | None] = queue.Queue(_BLOCKS)
         """None: there will be no more."""
         self._rest = memoryview(b"")

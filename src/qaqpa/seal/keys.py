@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol, runtime_checkable
 
 from qaqpa.errors import NotConfigured
 from qaqpa.model.words import SealKind
@@ -38,6 +38,13 @@ class RecipientKey(Protocol):
         """`content`, sealed. Formats without a place for `content_type` (all but JWE) leave it out."""
 
 
+class Sink(Protocol):
+    """Where sealed bytes go."""
+
+    def write(self, block: bytes) -> int:
+        """All of `block`, at once. Raises OSError."""
+
+
 class Sealing(Protocol):
     """Content on its way into a sealed file, block by block. Nothing but `finish` makes the file whole."""
 
@@ -51,11 +58,12 @@ class Sealing(Protocol):
         """Stop; what the file holds is of no use to anyone. Never raises."""
 
 
+@runtime_checkable
 class PackageKey(RecipientKey, Protocol):
     """A key whose format can be written as a stream: `age`, `cms`, `openpgp`."""
 
-    def into(self, file: BinaryIO) -> Sealing:
-        """Seal content of any length into `file`, in bounded memory. Raises OSError."""
+    def into(self, file: Sink) -> Sealing:
+        """Seal content of any length into `file`, in bounded memory. Raises OSError, NotConfigured."""
 
 
 def require_valid(key: RecipientKey | None, now: datetime) -> None:
