@@ -1,7 +1,7 @@
 """CMS AuthEnvelopedData (RFC 5083, 5084): AES-256-GCM, its key by RSA-OAEP with SHA-256 or by ECDH on P-256.
 
-The structures are asn1crypto's, the cryptography is `cryptography`'s. The content stands in BER of indefinite length, so
-that it is written as it comes; `openssl cms -decrypt` reads it.
+The structures are asn1crypto's, the cryptography is `cryptography`'s. The content stands in BER of indefinite length,
+so that it is written as it comes; `openssl cms -decrypt` reads it.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ class CmsKey:
         key = os.urandom(32)
         named = asn1_x509.Certificate.load(self.certificate.public_bytes(Encoding.DER))
         rid = cms.IssuerAndSerialNumber({"issuer": named.issuer, "serial_number": named.serial_number})
-        wrapped = _transported(self.key, key, rid) if isinstance(self.key, rsa.RSAPublicKey) else _agreed(self.key, key, rid)
-        return _Cms(file, key, wrapped)
+        if isinstance(self.key, rsa.RSAPublicKey):
+            return _Cms(file, key, _transported(self.key, key, rid))
+        return _Cms(file, key, _agreed(self.key, key, rid))
 
 
 class _Cms:

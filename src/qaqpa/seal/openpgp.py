@@ -1,8 +1,8 @@
 """OpenPGP (RFC 9580) to the encryption keys of a pinned certificate: Sequoia for single messages and for every key.
 
 Sequoia's Python binding has no stream: its call for files keeps the interpreter's lock, so nothing could feed it. A
-package therefore begins with what Sequoia makes for its recipient (the packets with the encrypted session key), and what
-follows under that session key is written by `openpgp_stream`.
+package therefore begins with what Sequoia makes for its recipient (the packets with the encrypted session key), and the
+content follows under that session key, written by `openpgp_stream`.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class OpenPgpKey:
 
     def encrypt(self, content: bytes, content_type: str) -> bytes:
         """As `RecipientKey`; binary."""
-        return encrypt(content, [self.certificate], armor=False)
+        return _encrypted(content, self.certificate, [])
 
     def into(self, file: Sink) -> Sealing:
         """As `PackageKey`."""
         # Sequoia tells nobody the session key. Encrypted to a password too, it stands in a packet that we can open,
         # and that goes no further; the password is random and forgotten here.
         password = secrets.token_urlsafe(32)
-        packets = list(PacketPile.from_bytes(encrypt(b"", [self.certificate], passwords=[password], armor=False)))
+        packets = list(PacketPile.from_bytes(_encrypted(b"", self.certificate, [password])))
         (wrapped,) = (each for each in packets if each.tag == Tag.SKESK)
         (sealed,) = (each for each in packets if each.tag == Tag.SEIP)
         key = session_key(wrapped.body, password.encode())
@@ -71,7 +71,8 @@ def load_openpgp(config: OpenPgpSeal, path: str, now: datetime) -> OpenPgpKey:
     certificate, pinned = certificates[0], config.fingerprint.upper()
     if (found := certificate.fingerprint.upper()) != pinned:
         raise NotConfigured(
-            f"seal.key: {path} is {found}, but seal.fingerprint is {pinned}: ask the recipient by another way which is theirs"
+            f"seal.key: {path} is {found}, but seal.fingerprint is {pinned}: ask the recipient, by "
+            "another way, which is theirs"
         )
     if certificate.is_revoked:
         raise NotConfigured(f"seal.key: {path} ({found}) was revoked: get the recipient's new certificate")
@@ -86,13 +87,23 @@ def load_openpgp(config: OpenPgpSeal, path: str, now: datetime) -> OpenPgpKey:
         raise NotConfigured(f"seal.key: {path} ({found}) begins on {begins:%Y-%m-%d} only: look at the clocks")
     try:
         # Tried once now; Sequoia chooses the keys for it and refuses weak, revoked and expired ones.
-        message = encrypt(b"", [certificate], armor=False)
-    except Exception:  # noqa: BLE001 - as above
+        message = _encrypted(b"", certificate, [])
+    except NotConfigured:
         raise NotConfigured(
             f"seal.key: {path} ({found}) has no key to encrypt to that is in force and strong (RSA from 2048 bits)"
         ) from None
     end = min((each for each in (ends, _end(parts, message)) if each is not None), default=None)
     return OpenPgpKey(found, certificate, end)
+
+
+def _encrypted(content: bytes, certificate: Cert, passwords: list[str]) -> bytes:
+    """Raises NotConfigured where no key of the certificate serves any more."""
+    try:
+        return encrypt(content, [certificate], passwords=passwords, armor=False)
+    except Exception:  # noqa: BLE001 - the binding has no errors of its own, and its texts hold traces
+        raise NotConfigured(
+            f"the recipient's certificate {certificate.fingerprint.upper()} serves no more: get its new one"
+        ) from None
 
 
 def _end(parts: list[Packet], message: bytes) -> datetime | None:

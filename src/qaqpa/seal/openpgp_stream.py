@@ -140,22 +140,26 @@ def session_key(skesk: bytes, password: bytes) -> bytes:
     Raises NotConfigured: nothing but another library than the one pinned writes another form.
     """
     try:
-        if skesk[:1] == b"\x04" and skesk[1] == _AES256:
-            s2k, rest = skesk[2:13], skesk[13:]
-            plain = Cipher(algorithms.AES256(_stretched(s2k, password)), CFB(bytes(16))).decryptor().update(rest)
-            cipher, key = plain[0], plain[1:]
-        elif skesk[:1] == b"\x06" and skesk[2] == _AES256 and skesk[3] == _OCB:
-            s2k, iv, rest = skesk[5:16], skesk[16:31], skesk[31:]
-            about = bytes([_SKESK, 6, _AES256, _OCB])
-            kek = HKDF(SHA256(), 32, None, about).derive(_stretched(s2k, password))
-            cipher, key = _AES256, AESOCB3(kek).decrypt(iv, rest, about)
-        else:
-            raise ValueError(skesk[:4])
-        if cipher != _AES256 or len(key) != 32:
-            raise ValueError(cipher)
+        cipher, key = _opened(skesk, password)
     except (ValueError, IndexError, InvalidTag):
-        raise NotConfigured("openpgp: pysequoia is not the version that Qaqpa was made for; install its lock") from None
+        cipher, key = 0, b""
+    if cipher != _AES256 or len(key) != 32:
+        raise NotConfigured("openpgp: pysequoia is not the version that Qaqpa was made for; install its lock")
     return key
+
+
+def _opened(skesk: bytes, password: bytes) -> tuple[int, bytes]:
+    """Number of the cipher, and its key."""
+    if skesk[0] == 4 and skesk[1] == _AES256:
+        stretched, rest = _stretched(skesk[2:13], password), skesk[13:]
+        plain = Cipher(algorithms.AES256(stretched), CFB(bytes(16))).decryptor().update(rest)
+        return plain[0], plain[1:]
+    if skesk[0] == 6 and skesk[2] == _AES256 and skesk[3] == _OCB:
+        stretched, nonce, rest = _stretched(skesk[5:16], password), skesk[16:31], skesk[31:]
+        about = bytes([_SKESK, 6, _AES256, _OCB])
+        kek = HKDF(SHA256(), 32, None, about).derive(stretched)
+        return _AES256, AESOCB3(kek).decrypt(nonce, rest, about)
+    raise ValueError(skesk[:4])
 
 
 def _stretched(s2k: bytes, password: bytes) -> bytes:

@@ -193,4 +193,5 @@ class _File:
 def _unwritten(error: OSError) -> StoreUnavailable:
     if isinstance(error, BlockingIOError):
         return StoreUnavailable("the package is being written by another process: wait for it")
-    return StoreUnavailable(f"the package cannot be written ({error.strerror or type(error).__name__}): nothing is left")
+    why = error.strerror or type(error).__name__
+    return StoreUnavailable(f"the package cannot be written ({why}): nothing of it is left; mend that and begin anew")
