@@ -53,7 +53,7 @@ def public(key: Key, **changes: Any) -> dict[str, Any]:
 def loaded(folder: Path, alg: str, content: Any) -> RecipientKey | None:
     path = folder / "key.jwk"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    return load_key(JweSeal(kind=SealKind.JWE, alg=alg, key="key.jwk"), str(path))
+    return load_key(JweSeal(kind=SealKind.JWE, alg=alg, key="key.jwk"), str(path), datetime.now(UTC))
 
 
 @pytest.mark.parametrize(("alg", "key"), PAIRS.values(), ids=PAIRS.keys())
@@ -153,11 +153,11 @@ def test_a_missing_key_file_is_not_configured(tmp_path: Path) -> None:
     config = JweSeal(kind=SealKind.JWE, alg="ECDH-ES", key="x")
     for path in (tmp_path / "nowhere.jwk", tmp_path):
         with pytest.raises(NotConfigured, match="cannot be read"):
-            load_key(config, str(path))
+            load_key(config, str(path), datetime.now(UTC))
 
 
 def test_tls_only_leaves_the_message_as_it_is() -> None:
-    assert load_key(TlsOnlySeal(kind=SealKind.TLS_ONLY, reason="they publish no key"), "") is None
+    assert load_key(TlsOnlySeal(kind=SealKind.TLS_ONLY, reason="they publish no key"), "", datetime.now(UTC)) is None
     sealed = seal(INTENT, None, idempotent=True)
     assert (sealed.kind, sealed.body, sealed.content_type) == (SealKind.TLS_ONLY, MESSAGE.body, MESSAGE.content_type)
     assert (sealed.intent, sealed.headers, sealed.idempotent) == (INTENT, MESSAGE.headers, True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import typer
 from rich.markup import escape
 
+from qaqpa.cli.findings import Finding, State, of_key
 from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, setup
 from qaqpa.cli.render import out, print_json, speech, table
+from qaqpa.errors import UsageError
 from qaqpa.gateway import Setup
 from qaqpa.gateway.setup import Drafted
 from qaqpa.policy import Route
@@ -21,11 +25,23 @@ def register(app: typer.Typer) -> None:
 def check(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = False) -> None:
     """Check the configuration: print every problem, or the register of routes, fields, clauses and guards."""
     made = setup(config, home)
+    keys = _keys(made)
     if as_json:
         routes = [_row(route) for route in made.policy.routes.values()]
-        print_json({"routes": routes, "unset": list(made.unset()), "draft": _draft(made.draft)})
-        return
-    _print_register(made)
+        said = [{"state": each.state, "about": each.about, "message": each.message} for each in keys]
+        print_json({"routes": routes, "unset": list(made.unset()), "keys": said, "draft": _draft(made.draft)})
+    else:
+        _print_register(made, keys)
+    if any(each.state is State.WRONG for each in keys):
+        raise typer.Exit(UsageError.exit_code)
+
+
+def _keys(made: Setup) -> list[Finding]:
+    """What is to be seen to of recipients' keys. Those that are not set yet are told of elsewhere."""
+    now, unset = datetime.now(UTC), {name for name, what in made.unset() if what.startswith("seal.key: ")}
+    recipients = [each for each in made.config.recipients.values() if each.id not in unset]
+    found = [finding for each in recipients for finding in of_key(made, each, now)]
+    return [each for each in found if each.state is not State.OK]
 
 
 def _row(route: Route) -> dict[str, object]:
@@ -67,7 +83,7 @@ def _print_draft(draft: Drafted | None) -> None:
         out.print(f"  {escape(str(problem))}", soft_wrap=True)
 
 
-def _print_register(made: Setup) -> None:
+def _print_register(made: Setup, keys: list[Finding]) -> None:
     for recipient in made.policy.recipients.values():
         routes = [route for route in made.policy.routes.values() if route.recipient.id == recipient.id]
         agreement = recipient.agreement
@@ -97,6 +113,13 @@ def _print_register(made: Setup) -> None:
         out.print("\n[yellow]Not set yet[/]: nothing can be sent to these recipients until it is.")
         for recipient_id, what in unset:
             out.print(f"  {recipient_id}: {what}")
+    if keys:
+        out.print("\n[yellow]Keys of recipients[/]: nothing is sent to one that is refused.")
+        for key in keys:
+            colour = "red" if key.state is State.WRONG else "yellow"
+            out.print(f"  [{colour}]{escape(key.about)}[/]: {escape(key.message)}", soft_wrap=True)
     _print_draft(made.draft)
     count = len(made.policy.routes)
-    out.print(f"\n[green]No problems.[/] {count} routes to {len(made.policy.recipients)} recipients.")
+    well = not any(each.state is State.WRONG for each in keys)
+    said = "[green]No problems.[/]" if well else "[red]Keys are refused.[/]"
+    out.print(f"\n{said} {count} routes to {len(made.policy.recipients)} recipients.")

@@ -15,7 +15,7 @@ from qaqpa.cli.serve import certificates
 from qaqpa.config.recipients import RecipientFile, RsaSigner
 from qaqpa.errors import KeyringError, NotConfigured, QaqpaError
 from qaqpa.gateway import Setup
-from qaqpa.gateway.setup import equip
+from qaqpa.gateway.setup import equip, recipient_key
 from qaqpa.keys import Keyring
 from qaqpa.service.listening import address
 
@@ -143,8 +143,25 @@ def _equipped(made: Setup, recipient: RecipientFile, now: datetime) -> Iterator[
         yield wrong(recipient.id, f"nothing can be sent to it: {error}")
     else:
         yield ok(recipient.id, "everything that sending takes is set")
+        yield from of_key(made, recipient, now)
     for name, value, whole in _certificates(recipient):
         yield from of_certificates(made, f"{recipient.id}: {name}", value, now, whole=whole)
+
+
+def of_key(made: Setup, recipient: RecipientFile, now: datetime) -> Iterator[Finding]:
+    """Whether the key that extracts are encrypted to serves, and how long; nothing where it has no end."""
+    about = f"{recipient.id}: seal.key"
+    try:
+        key = recipient_key(made, recipient, now)
+    except NotConfigured as error:
+        yield wrong(about, str(error).removeprefix("seal.key: "))
+        return
+    if key is None or key.expires_at is None:
+        return
+    if key.expires_at - now <= SOON:
+        yield look(about, f"{key.kid} ends on {key.expires_at:%Y-%m-%d}: get the recipient's new one in time")
+    else:
+        yield ok(about, f"in force until {key.expires_at:%Y-%m-%d}")
 
 
 def _certificates(recipient: RecipientFile) -> Iterator[tuple[str, str, bool]]:

@@ -73,12 +73,43 @@ class JweSeal(Section):
     """File of the public key as JWK."""
 
 
+class AgeSeal(Section):
+    """age to the recipient's X25519 key."""
+
+    kind: Literal[SealKind.AGE]
+    key: Value
+    """File of the public key: one line `age1…`."""
+
+
+class CmsSeal(Section):
+    """CMS AuthEnvelopedData, AES-256-GCM, to the key in the recipient's certificate."""
+
+    kind: Literal[SealKind.CMS]
+    alg: Literal["ECDH-ES", "RSA-OAEP-256"]
+    """How the content's key is encrypted; ECDH is on P-256."""
+    key: Value
+    """File of the recipient's certificate (X.509, PEM)."""
+
+
+class OpenPgpSeal(Section):
+    """OpenPGP to the encryption keys of the recipient's certificate."""
+
+    kind: Literal[SealKind.OPENPGP]
+    fingerprint: Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$")]
+    """Of the primary key, without blanks: it pins the key, and with it the algorithms."""
+    key: Value
+    """File of the recipient's certificate (public key), armoured or not."""
+
+
 class TlsOnlySeal(Section):
     """No encryption beside TLS."""
 
     kind: Literal[SealKind.TLS_ONLY]
     reason: Text
     """Why the recipient accepts nothing else."""
+
+
+SealConfig = JweSeal | AgeSeal | CmsSeal | OpenPgpSeal | TlsOnlySeal
 
 
 class RsaSigner(Section):
@@ -179,7 +210,7 @@ class RecipientFile(File):
     adapter: Slug
     agreement: Agreement | None = None
     channel: HttpsChannel
-    seal: Annotated[JweSeal | TlsOnlySeal, Field(discriminator="kind")]
+    seal: Annotated[SealConfig, Field(discriminator="kind")]
     signer: Annotated[RsaSigner | SidecarSigner, Field(discriminator="kind")] | None = None
     limits: Limits = Limits()
     breaker: Breaker = Breaker()

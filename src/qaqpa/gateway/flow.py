@@ -49,7 +49,7 @@ from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult
 from qaqpa.policy import Facts, Policy, Route, decide
-from qaqpa.seal import RecipientKey, seal
+from qaqpa.seal import RecipientKey, require_valid, seal
 from qaqpa.transport import Transport
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Flow:
         if route is None or not decision.permits:
             return await self._refuse(decision, request, person, facts)
         self.transport.require(asked.recipient)
+        require_valid(self.keys[asked.recipient], facts.now)
 
         # 3.2: only what the purpose needs, in the recipient's own format.
         extract = minimised(data, route, decision, self.policy.day(facts.now), await self._kdp_token(route, decision))

@@ -7,6 +7,7 @@ import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +19,7 @@ from qaqpa.config import Config, Source, load, load_draft
 from qaqpa.config.base import HttpsChannel
 from qaqpa.config.load import RECIPIENTS
 from qaqpa.config.models import IssuerConfig
-from qaqpa.config.recipients import JweSeal, RecipientFile, RsaSigner
+from qaqpa.config.recipients import RecipientFile, RsaSigner, TlsOnlySeal
 from qaqpa.config.references import is_reference, missing, resolve
 from qaqpa.errors import ConfigError, NotConfigured, Problem, VerificationFailed
 from qaqpa.gateway.dialogue import KIND, Dialogues
@@ -217,7 +218,7 @@ def _values(recipient: RecipientFile) -> Iterator[tuple[str, str]]:
             value = getattr(signer, name)
             if name != "kind" and isinstance(value, str):
                 yield f"signer.{name}", value
-    if isinstance(recipient.seal, JweSeal):
+    if not isinstance(recipient.seal, TlsOnlySeal):
         yield "seal.key", recipient.seal.key
     for name, value in recipient.settings.items():
         if isinstance(value, str):
@@ -248,11 +249,9 @@ def equip(setup: Setup, recipient: RecipientFile, clock: Clock) -> Equipped:
     try:
         settings = {name: _read(setup, f"settings.{name}", value) for name, value in recipient.settings.items()}
         adapter_type = setup.adapters[recipient.adapter]
-        seal = recipient.seal
-        key_path = str(setup.home / setup.resolve(seal.key, "seal.key")) if isinstance(seal, JweSeal) else ""
         return Equipped(
             adapter=adapter_type(adapter_type.Settings.model_validate(settings)),
-            key=load_key(seal, key_path),
+            key=recipient_key(setup, recipient, clock()),
             line=Line(
                 channel=Https(recipient.channel, _addresses(setup, recipient.channel)),
                 limits=Limits(recipient.id, recipient.limits),
@@ -266,6 +265,13 @@ def equip(setup: Setup, recipient: RecipientFile, clock: Clock) -> Equipped:
         raise NotConfigured(f"{recipient.id}: settings do not fit the adapter: {names}") from None
     except NotConfigured as error:
         raise NotConfigured(f"{recipient.id}: {error}") from None
+
+
+def recipient_key(setup: Setup, recipient: RecipientFile, now: datetime) -> RecipientKey | None:
+    """The recipient's key, in force at `now`; None where TLS alone encrypts. Raises NotConfigured."""
+    seal = recipient.seal
+    path = "" if isinstance(seal, TlsOnlySeal) else str(setup.home / setup.resolve(seal.key, "seal.key"))
+    return load_key(seal, path, now)
 
 
 def _read(setup: Setup, name: str, value: Any) -> Any:

@@ -58,6 +58,34 @@ class RowResult(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class HandoverIntent:
+    """A handover whose rows are entered in the ledger as they are decided, so that its package may be written."""
+
+    id: HandoverId
+    recipient: RecipientId
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A file of ciphertext that is whole and durable. Made by seal alone; it may not leave yet."""
+
+    intent: HandoverIntent
+    path: Path
+    kind: SealKind
+    kid: str
+    """What names the recipient's key that opens it."""
+    content_type: str
+    size: int
+    """Bytes, sealed."""
+    sha256: str
+    """Of the sealed bytes, in hexadecimal; it says nothing of the content."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.intent, HandoverIntent):
+            raise TypeError("a package is made only from a handover's intent")
+
+
+@dataclass(frozen=True, slots=True)
 class PackageIntent:
     """The intent to send one package: durable in the ledger, after the intents of all its rows. Made by it alone."""
 

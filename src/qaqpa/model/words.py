@@ -90,6 +90,12 @@ class SealKind(StrEnum):
 
     JWE = "jwe"
     """RFC 7516 compact, algorithm pinned per recipient, A256GCM, never `zip`."""
+    AGE = "age"
+    """age-encryption.org/v1, X25519."""
+    CMS = "cms"
+    """RFC 5083 AuthEnvelopedData, AES-256-GCM, algorithm pinned per recipient."""
+    OPENPGP = "openpgp"
+    """RFC 9580, key pinned by its fingerprint."""
     TLS_ONLY = "tls_only"
     """The recipient accepts nothing else; its configuration says why."""
 

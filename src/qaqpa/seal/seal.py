@@ -1,89 +1,48 @@
-"""The one function that makes a `Sealed`, and only from an `Intent`: so nothing goes out that the ledger lacks."""
+"""The one function that makes a `Sealed`, and only from an `Intent`: so nothing goes out that the ledger lacks.
+
+Each format has a module of its own, read when a configuration asks for it: a command that seals nothing does not wait.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from datetime import datetime
 
-from joserfc import jwe
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey, RSAKey
-
-from qaqpa.config.recipients import JweSeal, TlsOnlySeal
-from qaqpa.errors import NotConfigured
+from qaqpa.config.recipients import AgeSeal, CmsSeal, JweSeal, SealConfig, TlsOnlySeal
 from qaqpa.model.disclosure import Intent, Sealed
 from qaqpa.model.words import SealKind
+from qaqpa.seal.keys import RecipientKey
 
-ENC: Literal["A256GCM"] = "A256GCM"
-_SMALLEST_RSA = 2048
-_IMPORT: dict[str, Callable[[Any], ECKey | OKPKey | RSAKey]] = {
-    "EC": ECKey.import_key,
-    "OKP": OKPKey.import_key,
-    "RSA": RSAKey.import_key,
-}
-_CURVES = {"P-256", "X25519"}
+# ruff: noqa: PLC0415 - formats load late, as told above
 
 
-@dataclass(frozen=True, slots=True)
-class RecipientKey:
-    """A recipient's public key with the algorithm that its configuration pins."""
+def load_key(config: SealConfig, path: str, now: datetime) -> RecipientKey | None:
+    """The public key in the file at `path`, in force at `now`; None for `tls_only`.
 
-    alg: str
-    kid: str
-    key: ECKey | OKPKey | RSAKey = field(repr=False)
-
-
-def load_key(config: JweSeal | TlsOnlySeal, path: str) -> RecipientKey | None:
-    """The public key in the JWK file at `path`; None for `tls_only`. Raises NotConfigured with what is wrong."""
+    Raises NotConfigured with what is wrong and what to do.
+    """
     if isinstance(config, TlsOnlySeal):
         return None
-    try:
-        jwk = json.loads(Path(path).read_bytes())
-        key = _IMPORT[jwk["kty"]](jwk)
-    except OSError as error:
-        raise NotConfigured(f"seal.key: {path} cannot be read: {error.strerror}") from None
-    except (JoseError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise NotConfigured(f"seal.key: {path} is not a public key as JWK (RFC 7517)") from None
-    if key.is_private:
-        raise NotConfigured(f"seal.key: {path} holds a private key; ask the recipient for the public one only")
-    wanted = RSAKey if config.alg == "RSA-OAEP-256" else (ECKey, OKPKey)
-    if not isinstance(key, wanted) or (isinstance(key, ECKey | OKPKey) and key.curve_name not in _CURVES):
-        raise NotConfigured(f"seal.key: {path} does not fit {config.alg} (P-256, X25519 or RSA)")
-    if isinstance(key, RSAKey) and key.raw_value.key_size < _SMALLEST_RSA:
-        raise NotConfigured(f"seal.key: {path} is an RSA key of less than {_SMALLEST_RSA} bits")
-    if key.alg not in {None, config.alg}:
-        raise NotConfigured(f"seal.key: {path} is a key for {key.alg}, but seal.alg is {config.alg}")
-    loaded = RecipientKey(config.alg, key.kid or key.thumbprint(), key)
-    try:
-        # Tried once now, so that a key that cannot encrypt stops the recipient and not a disclosure half-way.
-        _encrypt(loaded, b"", "text/plain")
-    except (JoseError, ValueError, TypeError):
-        raise NotConfigured(f"seal.key: {path} cannot be encrypted to (its use, key_ops or value forbid it)") from None
-    return loaded
+    if isinstance(config, JweSeal):
+        from qaqpa.seal.jwe import load_jwe
 
+        return load_jwe(config, path)
+    if isinstance(config, AgeSeal):
+        from qaqpa.seal.age import load_age
 
-def _encrypt(key: RecipientKey, content: bytes, content_type: str) -> bytes:
-    header = {"alg": key.alg, "enc": ENC, "kid": key.kid, "cty": content_type}
-    return jwe.encrypt_compact(header, content, key.key, algorithms=[key.alg, ENC]).encode()
+        return load_age(path)
+    if isinstance(config, CmsSeal):
+        from qaqpa.seal.cms import load_cms
+
+        return load_cms(config, path, now)
+    from qaqpa.seal.openpgp import load_openpgp
+
+    return load_openpgp(config, path, now)
 
 
 def seal(intent: Intent, key: RecipientKey | None, *, idempotent: bool) -> Sealed:
-    """Encrypt the intent's message to `key`, or leave it to TLS where the configuration says so (`key` is None).
-
-    JWE compact (RFC 7516) with the pinned algorithm and A256GCM; never `zip`, which leaks what it compresses.
-    """
+    """Encrypt the intent's message to `key`, or leave it to TLS where the configuration says so (`key` is None)."""
     message = intent.message
-    if key is None:
-        return Sealed(
-            intent,
-            SealKind.TLS_ONLY,
-            message.body,
-            message.content_type,
-            message.headers,
-            idempotent=idempotent,
-        )
-    token = _encrypt(key, message.body, message.content_type)
-    return Sealed(intent, SealKind.JWE, token, "application/jose", message.headers, idempotent=idempotent)
+    kind, body, content_type = SealKind.TLS_ONLY, message.body, message.content_type
+    if key is not None:
+        kind, body, content_type = key.kind, key.encrypt(message.body, message.content_type), key.media_type
+    return Sealed(intent, kind, body, content_type, message.headers, idempotent=idempotent)
