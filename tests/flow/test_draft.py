@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import logging
@@ -65,7 +64,6 @@ async def hand_over(gateway: Gateway, **facts: Any) -> None:
 async def refused(gateway: Gateway, caller: str, document: dict[str, Any]) -> None:
     with pytest.raises(Blocked):
         await gateway.disclose(caller, request(document))
-    await asyncio.sleep(0.002)  # what came first is told by ids, and they by milliseconds
 
 
 def shadows(house: House, gateway: Gateway, kind: str) -> list[Any]:

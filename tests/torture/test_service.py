@@ -185,6 +185,8 @@ async def test_under_mixed_load_with_faults_and_a_kill_the_ledger_stays_true(hou
     doubled = {key: told for key, told in load.told.items() if len(told) > 1}
     for told in doubled.values():  # a key is free again only where surely nothing left
         assert sum(outcomes[each]["result"] != "not_sent" for each in told) <= 1, "a key disclosed twice"
+    ends_of = Counter(outcome["result"] for outcome in outcomes.values())
+    print(f"{len(intents)} intents {dict(ends_of)}, answers {dict(load.statuses)}, grew {grown:.1f} MiB")  # noqa: T201
     assert len(intents) > SECONDS, load.statuses
     assert load.statuses[200] > SECONDS, load.statuses
     assert grown < FLAT_MIB, f"the server grew by {grown:.0f} MiB"

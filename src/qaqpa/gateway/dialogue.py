@@ -114,6 +114,7 @@ class Dialogues:
         try:
             reply = await self.transport.send(seal(intent, speaker.key, idempotent=False))
             heard = speaker.adapter.hear(asked.operation, Step.REQUEST, reply, Exchange(intent.id, awaited.at))
+            self.transport.answered(asked.recipient, reply)
             refused: NotSent | Rejected | None = heard.refused
         except NotSent as error:
             refused = error

@@ -39,8 +39,8 @@ from qaqpa.store import Connection, Row
 from qaqpa.tlog.merkle import leaf_hash
 
 BATCH = 1024
-_MOMENT = len("01980000-0000")
-"""Of an id: its milliseconds."""
+_MOMENT = len("01980000-0000-7fff")
+"""Of an id: its time, to a quarter of a microsecond."""
 _NEVER = "9999-99"
 """Later than any time."""
 _FIRST_MONTH, _LAST_MONTH = 0, 999912

@@ -115,9 +115,12 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*([_-][a-z0-9]+)
 
 
 def uuid7() -> str:
-    """A time-ordered UUID (RFC 9562 §5.7): 48 bits of milliseconds, 74 random bits."""
-    value = (time.time_ns() // 1_000_000 & 0xFFFF_FFFF_FFFF) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
+    """A time-ordered UUID (RFC 9562 §5.7): 48 bits of milliseconds, 12 of the fraction of one (§6.2, method 3), 62 that
+    are random. What this machine made 250 ns later is greater.
+    """
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    fraction = nanoseconds * 4096 // 1_000_000
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | int.from_bytes(os.urandom(8), "big")
     value = value & ~(0x3 << 62) | 0x2 << 62
     h = f"{value:032x}"
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
