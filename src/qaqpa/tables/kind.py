@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import PurePath
 from typing import BinaryIO
 
 from qaqpa.errors import RegisterRefused
@@ -32,8 +32,8 @@ class Line:
     cells: list[Cell]
     names: tuple[str, ...] | None = None
     """Names of the cells, where each line names its own (JSONL)."""
-    fault: str | None = None
-    """Why the line cannot be read, where it cannot and those after it can."""
+    faulty: bool = False
+    """Whether it cannot be read, though those after it can."""
 
 
 _SIGNS: tuple[tuple[bytes, str], ...] = (
@@ -87,3 +87,15 @@ def kind_of(file: BinaryIO, limits: Limits) -> Kind:
     return Kind.JSONL if text.startswith(b"{") else Kind.CSV
 
 
+_NAMED = {
+    ".csv": Kind.CSV, ".txt": Kind.CSV, ".tsv": Kind.CSV, ".xlsx": Kind.XLSX, ".jsonl": Kind.JSONL, ".ndjson": Kind.JSONL,
+    ".parquet": Kind.PARQUET,
+}  # fmt: skip
+
+
+def kind_of_name(name: str) -> Kind:
+    """The kind that a file's name claims. RegisterRefused if a register has no such ending."""
+    suffix = PurePath(name).suffix.lower()
+    if suffix not in _NAMED:
+        raise refused(f"its name must end in one of: {', '.join(_NAMED)}")
+    return _NAMED[suffix]
