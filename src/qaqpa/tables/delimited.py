@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from decimal import Decimal
 from typing import Any, BinaryIO
 
@@ -78,7 +78,7 @@ def _says(line: str) -> bool:
     return line.lower().startswith("sep=") and len(line) == 5
 
 
-def csv_lines(file: BinaryIO, limits: Limits, codec: str, mark: str) -> Iterator[Line]:
+def csv_lines(file: BinaryIO, limits: Limits, codec: str, mark: str) -> Generator[Line, None, None]:
     """Rows of a CSV file, the heading's first. Raises RegisterRefused with the row that cannot be read."""
     lines = _Lines(file, limits, codec)
     number = 0

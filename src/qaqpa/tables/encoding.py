@@ -17,10 +17,9 @@ NAMED = {"utf-8": "utf-8-sig", "windows-1251": "cp1251", "kz-1048": "kz1048"}
 """Encodings that may be named, and what Python calls them."""
 _CHUNK = 2**20
 _LETTERS = "АБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ"
-_RUSSIAN = (
-    bytes(b for b in range(128) if b >= 32 or b in b"\t\r\n")
-    + (_LETTERS + _LETTERS.lower() + "ЁёІі№«»„“”‘’–—…•§°±·\xa0\xad").encode("cp1251")
-)
+_RUSSIAN = bytes(b for b in range(128) if b >= 32 or b in b"\t\r\n") + (
+    _LETTERS + _LETTERS.lower() + "ЁёІі№«»„“”‘’–—…•§°±·\xa0\xad"
+).encode("cp1251")
 _PAIR = re.compile(rb"[\xc0-\xff\xa8\xb8]{2}")
 _UPSIDE_DOWN = re.compile(rb"[\xe0-\xff\xb8][\xc0-\xdf\xa8]")
 

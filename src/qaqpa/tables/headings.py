@@ -148,7 +148,7 @@ report.contributions.paid_on | Взнос: дата | Жарна: күні | Con
 report.contributions.amount | Взнос: сумма | Жарна: сомасы | Contribution: amount |
 report.contributions.employer | Взнос: плательщик | Жарна: төлеуші | Contribution: employer |
 report.contributions.employer_bin | Взнос: БИН плательщика | Жарна: төлеушінің БСН | Contribution: employer BIN |
-"""
+"""  # noqa: E501 - a table
 
 _APART = re.compile(r"[\W_]+")
 _UNITS = ("втенге", "тенге", "теңге", "kzt", "тг")

@@ -88,8 +88,8 @@ def kind_of(file: BinaryIO, limits: Limits) -> Kind:
 
 
 _NAMED = {
-    ".csv": Kind.CSV, ".txt": Kind.CSV, ".tsv": Kind.CSV, ".xlsx": Kind.XLSX, ".jsonl": Kind.JSONL, ".ndjson": Kind.JSONL,
-    ".parquet": Kind.PARQUET,
+    ".csv": Kind.CSV, ".txt": Kind.CSV, ".tsv": Kind.CSV, ".xlsx": Kind.XLSX, ".jsonl": Kind.JSONL,
+    ".ndjson": Kind.JSONL, ".parquet": Kind.PARQUET,
 }  # fmt: skip
 
 

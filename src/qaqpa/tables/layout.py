@@ -149,7 +149,9 @@ class Plan:
         lacking = [repr(heading) for path, heading in self.required if path not in self.paths]
         if not self.paths:
             # What stands there may be somebody's data rather than a heading: none of it is shown.
-            raise refused(f"no heading is known: the first row must name the columns, such as {', '.join(lacking)}", row)
+            raise refused(
+                f"no heading is known: the first row must name the columns, such as {', '.join(lacking)}", row
+            )
         if lacking:
             raise refused(f"these columns are missing: {', '.join(lacking)}", row)
 

@@ -18,7 +18,7 @@ class Problem:
     message: str
 
 
-class Wrong(Exception):  # noqa: N818 - never leaves this package
+class Wrong(Exception):
     """What a parser raises at a cell; `code` is a key of `MESSAGES`."""
 
     def __init__(self, code: str) -> None:
@@ -60,7 +60,7 @@ time_unreadable | Время не читается: запишите его ка
 too_long | В ячейке слишком длинный текст | Ұяшықтағы мәтін тым ұзын | The text in the cell is too long
 unreadable_line | Строка не читается: в ней должен быть один объект JSON без списков, каждое имя один раз | Жол оқылмайды: онда тізімсіз, әр аты бір рет тұратын бір JSON нысаны болуы тиіс | The line cannot be read: it must be one JSON object without lists, each name once
 wrong_number_of_cells | В строке не столько ячеек, сколько в заголовке | Жолдағы ұяшықтар саны тақырыптағыдай емес | The row has not as many cells as the heading
-"""
+"""  # noqa: E501 - a table
 
 
 def _messages() -> dict[str, Words]:

@@ -1,5 +1,5 @@
-"""From the text of a cell to the value of a field, in the form in which a request holds it as JSON: sums as decimal text,
-days as ISO 8601, phones in E.164, an IIN as twelve digits. Each parser takes text that is not empty, and returns the
+"""From the text of a cell to the value of a field, in the form in which a request holds it as JSON: sums as decimal
+text, days as ISO 8601, phones in E.164, an IIN as twelve digits. Each parser takes text that is not empty, and returns the
 value, or None where it says "nothing" (a lone dash), or raises `Wrong` with the code of the problem.
 """
 
@@ -9,42 +9,43 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any, TypeVar
 
 from qaqpa.model.identifiers import check_bin, check_iban, check_phone, iin_warnings
 from qaqpa.model.vocabulary import VOCABULARY, Sex
 from qaqpa.tables.headings import FACTS
-from qaqpa.tables.kind import Cell
 from qaqpa.tables.problems import Wrong
 
 Value = str | int | bool
 Parser = Callable[[str], Value | None]
+Chosen = TypeVar("Chosen")
 
 # --- from what a spreadsheet or JSON holds to text ------------------------------------------------------------
 
 
-def text_of(cell: Cell) -> str:
-    """A cell as text, so that one parser serves every kind of file. Wrong if a number was not kept exactly."""
+def text_of(cell: Any) -> str:
+    """A `Cell` as text, so that one parser serves every kind of file. Wrong if a number was not kept exactly."""
     kind = type(cell)
     if kind is str:
-        return cell  # type: ignore[return-value]  # its type was just asked
+        return str(cell)
     if cell is None:
         return ""
     if kind is float:
-        return _float(cell)  # type: ignore[arg-type]
+        return _float(cell)
     if kind is Decimal:
-        if not cell.is_finite() or abs(cell.adjusted()) > 30:  # type: ignore[union-attr]
+        if not cell.is_finite() or abs(cell.adjusted()) > 30:
             raise Wrong("number_imprecise")
         return f"{cell:f}"
     if kind is datetime:
         # A spreadsheet's day is a time at midnight; a time with a zone keeps it.
-        whole = cell.time() == time() and cell.tzinfo is None  # type: ignore[union-attr]
-        return cell.date().isoformat() if whole else cell.isoformat()  # type: ignore[union-attr]
+        whole = cell.time() == time() and cell.tzinfo is None
+        return str((cell.date() if whole else cell).isoformat())
     if kind is date:
-        return cell.isoformat()  # type: ignore[union-attr]
+        return str(cell.isoformat())
     if kind is bool:
         return "true" if cell else "false"
     if kind is int:
-        if abs(cell) > 10**30:  # type: ignore[arg-type]
+        if abs(cell) > 10**30:
             raise Wrong("number_imprecise")
         return str(cell)
     raise Wrong("time_unreadable" if kind in (time, timedelta) else "unreadable_line")
@@ -149,7 +150,7 @@ def bin_number(cell: str) -> str | None:
     """Twelve digits of a legal person; zeros lost from its front are put back where the check digit proves it."""
     bare = _bare(cell).removesuffix(".0")
     try:
-        return check_bin(bare.zfill(12) if _FEWEST_DIGITS <= len(bare) else bare) if bare else None
+        return check_bin(bare.zfill(12) if len(bare) >= _FEWEST_DIGITS else bare) if bare else None
     except ValueError:
         raise Wrong("bin_wrong") from None
 
@@ -164,6 +165,7 @@ def account(cell: str) -> str | None:
 
 
 _E164 = re.compile(r"\+7[67][0-9]{9}")
+_WRITTEN = re.compile(r"(?:\+7|7|8)[ -]?\(?([67][0-9]{2})\)?[ -]?([0-9]{3})[ -]?([0-9]{2})[ -]?([0-9]{2})", re.ASCII)
 _MOBILE = re.compile(r"(?:\+?7|8)?([67][0-9]{9})")
 _PUNCTUATION = str.maketrans("", "", " ()-.\xa0\t'‑–")
 _PHONE = re.compile(r"\+?[0-9]{5,15}")
@@ -173,6 +175,9 @@ def phone(cell: str) -> str | None:
     """One number in E.164. Forms of +7, 8 and ten digits are read here; whatever else phonenumbers reads."""
     if _E164.fullmatch(cell):
         return cell
+    found = _WRITTEN.fullmatch(cell)
+    if found is not None:
+        return "+7" + "".join(found.groups())
     bare = cell.translate(_PUNCTUATION).removesuffix(".0")
     found = _MOBILE.fullmatch(bare)
     if found is not None:
@@ -214,7 +219,9 @@ def sha256(cell: str) -> str | None:
 
 # --- sums and numbers -----------------------------------------------------------------------------------------
 
-_PLAIN = re.compile(r"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,2})?")
+_PLAIN = re.compile(r"(?:0|[1-9][0-9]{0,15})(?:[.,][0-9]{1,2})?")
+_SPACED = re.compile(r"[1-9][0-9]{0,2}(?:[ \xa0\u202f][0-9]{3}){1,4}(?:[.,][0-9]{1,2})?")
+_POINTED = str.maketrans(",", ".", " \xa0\u202f")
 _CURRENCY = re.compile(r"(?:₸|тенге|теңге|тг\.?|kzt)$", re.IGNORECASE)
 _SUM = re.compile(r"(-?)0*([0-9]{1,16})(?:[.,]([0-9]+))?")
 _GROUPED = re.compile(r"(-?)([0-9]{1,3}(?:([.,'’])[0-9]{3})+)(?:(?!\3)[.,]([0-9]{1,2}))?")
@@ -223,7 +230,9 @@ _GROUPED = re.compile(r"(-?)([0-9]{1,3}(?:([.,'’])[0-9]{3})+)(?:(?!\3)[.,]([0-
 def money(cell: str) -> str | None:
     """A sum in tenge as decimal text with a point: `12 500,50 тг` is `12500.50`. Never negative."""
     if _PLAIN.fullmatch(cell):
-        return cell
+        return cell.replace(",", ".")
+    if _SPACED.fullmatch(cell):
+        return cell.translate(_POINTED)
     bare = _CURRENCY.sub("", _bare(cell).replace("−", "-"))
     if not bare:
         return None
@@ -312,7 +321,7 @@ def flag(cell: str) -> bool | None:
     return _chosen(cell, _FLAGS)
 
 
-def _chosen(cell: str, among: Mapping[str, Value]) -> Value | None:
+def _chosen(cell: str, among: Mapping[str, Chosen]) -> Chosen | None:
     bare = _bare(cell).casefold().rstrip(".")
     if not bare:
         return None
