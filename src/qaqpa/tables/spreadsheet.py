@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
+from array import array
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import BinaryIO
 
 from qaqpa.tables.kind import Line, refused
@@ -21,9 +23,12 @@ _CHUNK = 2**20
 _KEPT = 512
 """Bytes of a chunk that are searched again with the next, for what stands across their border."""
 _MEBIBYTE = 2**20
-_ROW = re.compile(rb"""<(?:\w+:)?row\b[^>]{0,200}?\sr\s*=\s*["'](\d{1,20})["']""")
-_COLUMN = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{2,20})\d""")
-_CELL_ROW = re.compile(rb"""\sr\s*=\s*["'][A-Za-z]{1,20}(\d{7,20})["']""")
+_PLACE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{1,20})(\d{1,20})["']""")
+"""Where a cell says that it stands."""
+_NO_PLACE = re.compile(rb"""<(?:\w+:)?c(?:\s+(?!r\s*=)[\w:]+\s*=\s*(?:"[^"<]{0,100}"|'[^'<]{0,100}'))*\s*/?>""")
+_SHARED = re.compile(rb"""\st\s*=\s*["']s["']""")
+_SHARED_AT = re.compile(rb"""\st\s*=\s*["']s["'][^>]{0,200}>\s*<(?:\w+:)?v>\s*(\d{1,9})\s*<""")
+_TEXT = re.compile(rb"<(?:\w+:)?si[\s>/]")
 _ESCAPED = re.compile(rb"""\sr\s*=\s*["'][^"']{0,40}&""")
 _FAULT = re.compile(rb"""<(?:\w+:)?c\b[^>]{0,200}?\st\s*=\s*["']e["']""")
 _NOT_COMPUTED = re.compile(rb"""(?:</(?:\w+:)?f>|<(?:\w+:)?f\b[^>]{0,200}/>)\s*(?:<(?:\w+:)?v\s*/>\s*)?</(?:\w+:)?c>""")
@@ -76,41 +81,75 @@ def _search_parts(archive: zipfile.ZipFile, limits: Limits) -> None:
         raise refused("has two parts of one name inside")
     if not {"[content_types].xml", "xl/workbook.xml"} <= names:
         raise refused("is an archive and no XLSX: hand over the register itself")
+    if any(name.endswith(".bin") and "vba" in name for name in names):
+        raise refused("holds macros: save it as XLSX without them")
     left = limits.unpacked
+    search = _Search(limits)
     for part in parts:
-        if part.flag_bits & 1:
-            raise refused("has a password: save it without one")
-        if part.filename.startswith(("/", "\\")) or ".." in part.filename or ":" in part.filename:
-            raise refused("has a part inside whose name leads elsewhere")
-        if part.file_size > left:
-            raise refused(f"is larger than {limits.unpacked} bytes once unpacked")
-        if part.file_size > _MEBIBYTE and part.file_size > limits.ratio * max(part.compress_size, 1):
-            raise refused(f"has a part inside that unpacks to more than {limits.ratio} times its size")
-        left -= _Sheet(limits).read(archive, part)
+        _refuse_part(part, left, limits)
+        left -= search.read(archive, part)
+    search.refuse_repeated_text(archive, parts)
 
 
-class _Sheet:
-    """What one part of the archive says of itself, as it passes by."""
+def _refuse_part(part: zipfile.ZipInfo, left: int, limits: Limits) -> None:
+    if part.flag_bits & 1:
+        raise refused("has a password: save it without one")
+    if part.filename.startswith(("/", "\\")) or ".." in part.filename or ":" in part.filename:
+        raise refused("has a part inside whose name leads elsewhere")
+    if part.file_size > left:
+        raise refused(f"is larger than {limits.unpacked} bytes once unpacked")
+    if part.file_size > _MEBIBYTE and part.file_size > limits.ratio * max(part.compress_size, 1):
+        raise refused(f"has a part inside that unpacks to more than {limits.ratio} times its size")
+
+
+def _is_sheet(part: zipfile.ZipInfo) -> bool:
+    name = part.filename.lower()
+    return name.startswith("xl/worksheets/") and name.endswith(".xml")
+
+
+def _is_texts(part: zipfile.ZipInfo) -> bool:
+    return part.filename.lower() == "xl/sharedstrings.xml"
+
+
+class _Search:
+    """What the parts of the archive say of themselves, as they pass by."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.rows = 1
-        self.columns = 26
+        self.shared = 0
+        """Cells that hold a text of the common list, each of which the reader copies."""
+        self.texts = array("Q")
+        """Where each text of the common list begins, and where the last one ends."""
 
     def read(self, archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> int:
         """Unpack it to nowhere, and return its size. zipfile checks size and CRC against what the archive says."""
         name = part.filename.lower()
-        sheet = name.startswith("xl/worksheets/") and name.endswith(".xml")
+        rows = columns = 1
         size, tail = 0, b""
         with archive.open(part) as unpacked:
             while chunk := unpacked.read(_CHUNK):
                 if size == 0:
                     self._refuse_head(name, chunk[:_KEPT])
+                piece = tail + chunk
+                if _is_sheet(part):
+                    rows, columns = self._look(piece, rows, columns)
+                    self.shared += len(_SHARED.findall(piece))
+                elif _is_texts(part):
+                    self._note_texts(piece, size - len(tail))
                 size += len(chunk)
-                if sheet:
-                    self._look(tail + chunk)
-                    tail = chunk[-_KEPT:]
+                tail = chunk[-_KEPT:]
+        if _is_texts(part):
+            self.texts.append(size)
         return size
+
+    def _note_texts(self, piece: bytes, offset: int) -> None:
+        """Where each text of the common list begins; one on the border of two pieces is met twice."""
+        last = self.texts[-1] if self.texts else -1
+        self.texts.extend(at for at in (offset + found.start() for found in _TEXT.finditer(piece)) if at > last)
+
+    def _length(self, at: int) -> int:
+        """Bytes of text `at`, with its tags."""
+        return self.texts[at + 1] - self.texts[at] if at + 1 < len(self.texts) else 0
 
     @staticmethod
     def _refuse_head(name: str, head: bytes) -> None:
@@ -119,24 +158,41 @@ class _Sheet:
         if name.endswith((".xml", ".rels")) and (b"<!" in head.replace(b"<!--", b"") or b"\x00" in head):
             raise refused("has XML inside that no spreadsheet writes")
 
-    def _look(self, piece: bytes) -> None:
-        if _ESCAPED.search(piece) or b"<!DOCTYPE" in piece or b"\x00" in piece:
-            raise refused("has XML inside that no spreadsheet writes")
-        self.rows = max(self.rows, *map(int, _ROW.findall(piece)), *map(int, _CELL_ROW.findall(piece)), 1)
-        self.columns = max(self.columns, *(_column(name) for name in set(_COLUMN.findall(piece))), 1)
-        if self.rows > _LAST_ROW or self.columns > self.limits.columns + 26:
-            raise refused(f"has cells beyond column {self.limits.columns} or row {_LAST_ROW}")
-        if self.rows * self.columns > self.limits.cells * 2 and self.columns > 26:
-            raise refused(self._too_large())
+    def _look(self, piece: bytes, rows: int, columns: int) -> tuple[int, int]:
+        """The furthest row and column of the sheet so far. RegisterRefused for what the reader must not meet."""
+        if _ESCAPED.search(piece) or b"<!DOCTYPE" in piece or b"\x00" in piece or _NO_PLACE.search(piece):
+            raise refused("has XML inside that no spreadsheet writes: save it anew")
+        places = _PLACE.findall(piece)
+        rows = max(rows, *(int(digits) for digits in {digits for _, digits in places}), 1)
+        columns = max(columns, *(_column(letters) for letters in {letters for letters, _ in places}), 1)
+        if rows > _LAST_ROW or columns > self.limits.columns:
+            raise refused(f"has cells beyond column {self.limits.columns} or row {_LAST_ROW}: delete what stands there")
+        if rows * columns > self.limits.cells:
+            raise refused(f"has more than {self.limits.cells} cells: save it as CSV, which may be of any length")
         for pattern, said in ((_FAULT, "holds an error"), (_NOT_COMPUTED, "holds a formula that was never computed")):
             found = pattern.search(piece)
             if found is not None:
                 names = _CELL_NAME.findall(piece, max(0, found.start() - _KEPT), found.end())
                 where = f"cell {names[-1].decode()}" if names else "a cell"
                 raise refused(f"{where} {said}: open it, mend it and save it anew")
+        return rows, columns
 
-    def _too_large(self) -> str:
-        return f"has more than {self.limits.cells} cells: save it as CSV, which may be of any length"
+    def refuse_repeated_text(self, archive: zipfile.ZipFile, parts: list[zipfile.ZipInfo]) -> None:
+        """RegisterRefused if the texts of all cells are too long once each cell has its copy: one long text and a
+        million references to it are a small file.
+        """
+        left = self.limits.unpacked
+        longest = max((after - at for at, after in pairwise(self.texts)), default=0)
+        if self.shared * longest <= left:
+            return
+        for part in filter(_is_sheet, parts):
+            with archive.open(part) as unpacked:
+                while chunk := unpacked.read(_CHUNK):
+                    # References across a border are not counted: two of a mebibyte.
+                    for at in map(int, _SHARED_AT.findall(chunk)):
+                        left -= self._length(at)
+            if left < 0:
+                raise refused(f"holds texts of more than {self.limits.unpacked} bytes: save it as CSV")
 
 
 def _column(letters: bytes) -> int:

@@ -1,6 +1,7 @@
-"""From the text of a cell to the value of a field, in the form in which a request holds it as JSON: sums as decimal
-text, days as ISO 8601, phones in E.164, an IIN as twelve digits. Each parser takes text that is not empty, and returns the
-value, or None where it says "nothing" (a lone dash), or raises `Wrong` with the code of the problem.
+"""From the text of a cell to the value of a field, in the form in which a request holds it as JSON.
+
+Sums are decimal text, days ISO 8601, phones E.164, an IIN twelve digits. Each parser takes text that is not empty, and
+returns the value, or None where it says "nothing" (a lone dash), or raises `Wrong` with the code of the problem.
 """
 
 from __future__ import annotations
