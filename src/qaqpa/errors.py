@@ -12,6 +12,7 @@ they arise; none but these crosses a module's border.
     │   │   ├── RequestTooLarge         request_too_large
     │   │   ├── RequestTooSlow          request_too_slow
     │   │   ├── MediaTypeRefused        media_type_refused
+    │   │   ├── RegisterRefused         register_refused        a file of rows that is not read at all
     │   │   └── NotPossible             not_possible            well said, but not as things stand
     │   ├── NotAuthenticated            not_authenticated       exit 1: nobody knows who asks
     │   ├── TooManyAttempts             too_many_attempts       exit 1: refused too often, wait
@@ -167,6 +168,14 @@ class MediaTypeRefused(InvalidRequest):
 
     code = "media_type_refused"
     status = 415
+
+
+class RegisterRefused(InvalidRequest):
+    """A register (a file of rows) is refused as a whole: kind, encoding, headings or size. Rows have problems of their
+    own, which are no errors.
+    """
+
+    code = "register_refused"
 
 
 class NotPossible(InvalidRequest):

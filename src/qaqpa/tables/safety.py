@@ -1,0 +1,34 @@
+"""Cells that a spreadsheet would run are written so that it does not (OWASP, "CSV Injection").
+
+A spreadsheet runs what begins with `=`, `+`, `-`, `@`, a tab or a line break; some look past quotes and spaces, and take
+full-width forms for the plain ones. Two forms begin so and are no formula: a phone, `+` and 5 to 15 digits, and a plain
+negative number. They pass, or neither could be used.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PASSES = r"(?:\+[0-9]{5,15}|-[0-9]{1,18}(?:[.,][0-9]{1,6})?)"
+_BEFORE = r"[\s\"'`’‘“”«\u200b-\u200f\u2060\ufeff\xad\x00-\x1f]*"
+_SIGN = r"[=+\-@＝＋－＠﹦﹢﹣﹫−]"
+_RUNS = re.compile(rf"(?!{_PASSES}$){_BEFORE}{_SIGN}|[\t\r\n]")
+_RUNS_LATER = re.compile(rf"([,;|]\s*)(?!{_PASSES}\s*(?:[,;|]|$))(?={_BEFORE}{_SIGN})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def runs(text: str) -> bool:
+    """Whether a spreadsheet may take `text` for a formula."""
+    return _RUNS.match(text) is not None
+
+
+def inert(text: str) -> str:
+    """`text` so that no spreadsheet runs it from a CSV: an apostrophe stands before what would run.
+
+    That is done also after a delimiter inside the text, since who opens the file with another delimiter than it was
+    written with gets a cell of its own there. Control characters, line breaks among them, become a space.
+    """
+    held = runs(text)
+    plain = _CONTROL.sub(" ", text)
+    later = _RUNS_LATER.sub(r"\1'", plain)
+    return f"'{later}" if held else later
