@@ -10,10 +10,11 @@ import hashlib
 import hmac
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from qaqpa.config.recipients import FieldRule
 from qaqpa.model.consent import KdpToken
@@ -183,6 +184,84 @@ def minimise(
         consent_confirmed=consent_confirmed,
         kdp=kdp,
     )
+
+
+class RowShape:
+    """Rows that hold values at the same paths: what passes of them, and under which names."""
+
+    def __init__(self, paths: tuple[str, ...], rules: Mapping[FieldPath, FieldRule], context: Context) -> None:
+        known = {path: _KNOWN.get(path, _UNKNOWN) for path in paths}
+        self.present = frozenset(known.values())
+        """Paths of the fields that such a row holds."""
+        passed = [(path, rules[known[path]]) for path in paths if known[path] in rules]
+        self._fields = tuple(sorted(FieldPath(path) for path, _ in passed))
+        self._withheld = tuple(sorted(self.present - set(self._fields)))
+        self._context = context
+        self._paths = paths
+        self._tree = _tree([path for path, _ in passed])
+        self._changed: list[tuple[str, Transform, int]] = [
+            (path, TRANSFORMS[rule.transform][0], rule.size or 0) for path, rule in passed if rule.transform is not None
+        ]
+
+    def extract(self, row: Mapping[str, Json], *, consent_confirmed: bool, kdp: KdpToken | None = None) -> Extract:
+        """What `minimise` makes of this row's nested form. Raises TypeError where a cell holds a list or a group."""
+        for path in self._paths:
+            if type(row[path]) in _NESTED:
+                raise TypeError("a cell holds one value")
+        fields, withheld, tree = self._fields, self._withheld, self._tree
+        if self._changed:
+            row = dict(row)
+            unsaid: set[FieldPath] = set()
+            for path, transform, size in self._changed:
+                row[path] = changed = transform(row[path], size, self._context)
+                if changed is None:
+                    unsaid.add(_KNOWN[path])
+            if unsaid:
+                fields = tuple(path for path in fields if path not in unsaid)
+                withheld = tuple(sorted({*withheld, *unsaid}))
+                tree = _tree(fields)
+        return Extract(_grown(tree, row), fields, withheld, consent_confirmed, kdp)
+
+
+_Tree = dict[str, Any]
+"""Names of a group → the path of a field, or the tree of an inner group."""
+
+
+def _tree(paths: Iterable[str]) -> _Tree:
+    tree: _Tree = {}
+    for path in paths:
+        *groups, leaf = path.split(".")
+        node = tree
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[leaf] = path
+    return tree
+
+
+def _grown(tree: _Tree, row: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: row[inner] if type(inner) is str else _grown(inner, row) for name, inner in tree.items()}
+
+
+class RowMinimiser:
+    """`minimise` for many flat rows (`{path: value}`) of one route: what follows from their paths is found once."""
+
+    def __init__(self, rules: Mapping[FieldPath, FieldRule], context: Context) -> None:
+        self._rules, self._context = rules, context
+        self._shapes: dict[tuple[str, ...], RowShape] = {}
+
+    def shape(self, row: Mapping[str, Json]) -> RowShape:
+        """The shape of `row`, which all rows share that hold values at the same paths; None is no value."""
+        paths = tuple([path for path, value in row.items() if value is not None])
+        found = self._shapes.get(paths)
+        if found is None:
+            if len(self._shapes) >= _SHAPES:
+                self._shapes.clear()
+            found = self._shapes[paths] = RowShape(paths, self._rules, self._context)
+        return found
+
+
+_SHAPES = 4_096
+"""Remembered at most: columns that are filled at random have very many."""
 
 
 def cut_report(

@@ -4,9 +4,10 @@ Pure: facts come in, a decision goes out. What law always demands stands in `law
 guards of the configuration; both are evaluated whole, so a refusal names every reason.
 """
 
+from qaqpa.policy.bulk import BulkDecider
 from qaqpa.policy.compile import Policy, Route, check_terms, compile_policy
 from qaqpa.policy.decide import decide
 from qaqpa.policy.facts import Facts
 from qaqpa.policy.shadow import shadow_of
 
-__all__ = ["Facts", "Policy", "Route", "check_terms", "compile_policy", "decide", "shadow_of"]
+__all__ = ["BulkDecider", "Facts", "Policy", "Route", "check_terms", "compile_policy", "decide", "shadow_of"]

@@ -48,6 +48,11 @@ class Route:
     kdp: bool = False
     """The consent's КДП token travels in the call."""
 
+    @property
+    def paths(self) -> tuple[FieldPath, ...]:
+        """What it passes, in the order of the configuration."""
+        return tuple(self.fields)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

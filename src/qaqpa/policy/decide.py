@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+from typing import Any
+
 from qaqpa import metrics
-from qaqpa.model.consent import Need
-from qaqpa.model.decision import Decision, GuardResult
+from qaqpa.model.consent import Consent, Need
+from qaqpa.model.decision import Asked, Decision, GuardResult
 from qaqpa.model.words import Ground
 from qaqpa.policy import law
 from qaqpa.policy.compile import Policy, Route
@@ -25,15 +28,7 @@ def decide(policy: Policy, route: Route | None, facts: Facts) -> Decision:
         return Decision(facts.asked, facts.now, guards, policy=version)
 
     recipient = route.recipient
-    need = Need(
-        purpose=route.purpose,
-        recipient=recipient.id,
-        recipient_kind=recipient.kind,
-        abroad=recipient.country != law.HOME_COUNTRY,
-        operator_bin=policy.operator.bin,
-        fields=frozenset(route.fields),
-    )
-    ground, consent = law.ground_holds(route.ground, route.service, facts, need)
+    ground, consent = law.ground_holds(route.ground, route.service, facts, need_of(policy, route))
     by_law: tuple[GuardResult, ...] = (
         law.route_known(known=True),
         law.policy_in_force(version),
@@ -43,15 +38,7 @@ def decide(policy: Policy, route: Route | None, facts: Facts) -> Decision:
         ground,
         law.fields_present(route.operation.needs, facts.present),
     )
-    values = variables(
-        facts,
-        kind=recipient.kind,
-        country=recipient.country,
-        agreement_ends=recipient.agreement.expires_on if recipient.agreement else None,
-        consent=consent,
-        covers=consent is not None,
-        today=day,
-    )
+    values = values_for(route, facts, consent, day)
     activation = ENVIRONMENT.Activation(values)
     # Where no consent covers, that is the reason; guards about the consent that is not there would only repeat it.
     without_consent = route.ground is Ground.CONSENT and consent is None
@@ -60,13 +47,52 @@ def decide(policy: Policy, route: Route | None, facts: Facts) -> Decision:
         for guard in route.guards
         if guard.in_force(day) and not (without_consent and guard.speaks_of("consent."))
     )
+    return concluded(route, facts.asked, facts.now, version, by_law + by_config, consent)
+
+
+def concluded(
+    route: Route,
+    asked: Asked,
+    at: datetime,
+    version: str | None,
+    guards: tuple[GuardResult, ...],
+    consent: Consent | None,
+) -> Decision:
+    """The decision that `guards` make on `route`; `version` is that of the policy in force."""
     return Decision(
-        asked=facts.asked,
-        at=facts.now,
-        guards=by_law + by_config,
+        asked=asked,
+        at=at,
+        guards=guards,
         clauses=route.clauses,
         ground=route.ground,
         policy=version,
-        fields=tuple(route.fields),
+        fields=route.paths,
         consent=consent.id if consent else None,
+    )
+
+
+def need_of(policy: Policy, route: Route) -> Need:
+    """What a consent must cover for `route`."""
+    recipient = route.recipient
+    return Need(
+        purpose=route.purpose,
+        recipient=recipient.id,
+        recipient_kind=recipient.kind,
+        abroad=recipient.country != law.HOME_COUNTRY,
+        operator_bin=policy.operator.bin,
+        fields=frozenset(route.fields),
+    )
+
+
+def values_for(route: Route, facts: Facts, consent: Consent | None, day: date) -> dict[str, Any]:
+    """What guards of the configuration see of `facts` on `route`, `consent` being the one that covers it."""
+    recipient = route.recipient
+    return variables(
+        facts,
+        kind=recipient.kind,
+        country=recipient.country,
+        agreement_ends=recipient.agreement.expires_on if recipient.agreement else None,
+        consent=consent,
+        covers=consent is not None,
+        today=day,
     )
