@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from jwcrypto import jwe as jwcrypto_jwe
 from jwcrypto import jwk as jwcrypto_jwk
 
-from qaqpa.config.recipients import JweSeal, TlsOnlySeal
+from qaqpa.config.seals import JweSeal, TlsOnlySeal
 from qaqpa.errors import NotConfigured
 from qaqpa.model.decision import Asked, Decision, GuardResult, Result
 from qaqpa.model.disclosure import Intent, Message, Sealed

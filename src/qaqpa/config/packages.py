@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from qaqpa.config.base import HttpsChannel, Number, Seconds, Secret, Section, Span, Text, Value, Whole
+from qaqpa.config.seals import PackageSeal
+from qaqpa.model.identifiers import Slug
 
 Folder = Annotated[str, StringConstraints(pattern=r"^(/|\.)?[A-Za-z0-9_./-]*$", max_length=200)]
 """A folder at the recipient; never made of anything that a register holds."""
@@ -89,11 +91,15 @@ class Packages(Section):
     """Whole registers, as packages."""
 
     channel: Annotated[SftpChannel | HttpsChannel, Field(discriminator="kind")]
+    seal: Annotated[PackageSeal, Field(discriminator="kind")]
     register_: Annotated[Register, Field(alias="register")]
     headings: Mapping[str, Text] = {}
     """Field of the vocabulary, or fact, by a heading that our departments use for this recipient's registers, beside
     the built-in Russian, Kazakh and English ones."""
     receipts: Receipts
+    documents: tuple[Slug, ...] = ()
+    """Kinds of document that may go with a register, by names of the operator's own. Never copies of identity documents
+    (44-VIII)."""
     windows: tuple[Window, ...] = ()
     """Without any, at all hours."""
     per_day: Annotated[Whole, Field(ge=1)] | None = None

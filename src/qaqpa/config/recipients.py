@@ -12,9 +12,11 @@ from pydantic import (
     model_validator,
 )
 
-from qaqpa.config.base import ClauseId, File, HttpsChannel, Number, Seconds, Secret, Section, Span, Text, Value, Whole
+from qaqpa.config.base import ClauseId, File, HttpsChannel, Number, Seconds, Secret, Section, Span, Text, Whole
+from qaqpa.config.packages import Packages
+from qaqpa.config.seals import SealConfig
 from qaqpa.model.identifiers import Bin, Slug
-from qaqpa.model.words import Flag, Ground, SealKind, Words
+from qaqpa.model.words import Flag, Ground, Words
 
 
 class Agreement(Section):
@@ -62,54 +64,6 @@ class Later(Section):
     """The longest wait between two questions."""
     give_up: Span = timedelta(days=1)
     """After which the disclosure is concluded as unknown, for a person to settle."""
-
-
-class JweSeal(Section):
-    """JWE compact to the recipient's public key."""
-
-    kind: Literal[SealKind.JWE]
-    alg: Literal["ECDH-ES", "RSA-OAEP-256"]
-    key: Value
-    """File of the public key as JWK."""
-
-
-class AgeSeal(Section):
-    """age to the recipient's X25519 key."""
-
-    kind: Literal[SealKind.AGE]
-    key: Value
-    """File of the public key: one line `age1…`."""
-
-
-class CmsSeal(Section):
-    """CMS AuthEnvelopedData, AES-256-GCM, to the key in the recipient's certificate."""
-
-    kind: Literal[SealKind.CMS]
-    alg: Literal["ECDH-ES", "RSA-OAEP-256"]
-    """How the content's key is encrypted; ECDH is on P-256."""
-    key: Value
-    """File of the recipient's certificate (X.509, PEM)."""
-
-
-class OpenPgpSeal(Section):
-    """OpenPGP to the encryption keys of the recipient's certificate."""
-
-    kind: Literal[SealKind.OPENPGP]
-    fingerprint: Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$")]
-    """Of the primary key, without blanks: it pins the key, and with it the algorithms."""
-    key: Value
-    """File of the recipient's certificate (public key), armoured or not."""
-
-
-class TlsOnlySeal(Section):
-    """No encryption beside TLS."""
-
-    kind: Literal[SealKind.TLS_ONLY]
-    reason: Text
-    """Why the recipient accepts nothing else."""
-
-
-SealConfig = JweSeal | AgeSeal | CmsSeal | OpenPgpSeal | TlsOnlySeal
 
 
 class RsaSigner(Section):
@@ -211,6 +165,8 @@ class RecipientFile(File):
     agreement: Agreement | None = None
     channel: HttpsChannel
     seal: Annotated[SealConfig, Field(discriminator="kind")]
+    packages: Packages | None = None
+    """How whole registers go to it; without it none do."""
     signer: Annotated[RsaSigner | SidecarSigner, Field(discriminator="kind")] | None = None
     limits: Limits = Limits()
     breaker: Breaker = Breaker()

@@ -19,8 +19,9 @@ from qaqpa.config import Config, Source, load, load_draft
 from qaqpa.config.base import HttpsChannel
 from qaqpa.config.load import RECIPIENTS
 from qaqpa.config.models import IssuerConfig
-from qaqpa.config.recipients import RecipientFile, RsaSigner, TlsOnlySeal
+from qaqpa.config.recipients import RecipientFile, RsaSigner
 from qaqpa.config.references import is_reference, missing, resolve
+from qaqpa.config.seals import TlsOnlySeal
 from qaqpa.errors import ConfigError, NotConfigured, Problem, VerificationFailed
 from qaqpa.gateway.dialogue import KIND, Dialogues
 from qaqpa.gateway.remembered import Remembered

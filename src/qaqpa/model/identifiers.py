@@ -26,9 +26,6 @@ DisclosureId = NewType("DisclosureId", str)
 HandoverId = NewType("HandoverId", str)
 """Id of a handover, and of its package; the id of the entry that intends the package (UUIDv7)."""
 
-HandoverId = NewType("HandoverId", str)
-"""Id of a handover (UUIDv7)."""
-
 CallerId = NewType("CallerId", str)
 RecipientId = NewType("RecipientId", str)
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
-from qaqpa.config.recipients import CmsSeal
+from qaqpa.config.seals import CmsSeal
 from qaqpa.errors import NotConfigured
 from qaqpa.model.words import SealKind
 from qaqpa.seal.keys import SMALLEST_RSA, Sealing, Sink, read_key

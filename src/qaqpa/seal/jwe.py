@@ -12,7 +12,7 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from qaqpa.config.recipients import JweSeal
+from qaqpa.config.seals import JweSeal
 from qaqpa.errors import NotConfigured
 from qaqpa.model.words import SealKind
 from qaqpa.seal.keys import SMALLEST_RSA, read_key

@@ -15,7 +15,7 @@ from typing import ClassVar
 from pysequoia import Cert, encrypt
 from pysequoia.packet import Packet, PacketPile, SignatureType, Tag
 
-from qaqpa.config.recipients import OpenPgpSeal
+from qaqpa.config.seals import OpenPgpSeal
 from qaqpa.errors import NotConfigured
 from qaqpa.model.words import SealKind
 from qaqpa.seal.keys import Sealing, Sink, read_key

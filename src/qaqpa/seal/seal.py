@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from qaqpa.config.recipients import AgeSeal, CmsSeal, JweSeal, SealConfig, TlsOnlySeal
+from qaqpa.config.seals import AgeSeal, CmsSeal, JweSeal, SealConfig, TlsOnlySeal
 from qaqpa.model.disclosure import Intent, Sealed
 from qaqpa.model.words import SealKind
 from qaqpa.seal.keys import RecipientKey
