@@ -347,7 +347,7 @@ class FolderRefused(NotSent):
 
 
 class RecipientFull(NotSent):
-    """The third party could not store the package: its disk is full or our quota is reached. What was there is removed."""
+    """The third party could not store the package: its disk is full or our quota is reached."""
 
     code = "recipient_full"
 
