@@ -32,6 +32,13 @@ they arise; none but these crosses a module's border.
     │   │   ├── ConnectFailed           connect_failed
     │   │   ├── AddressRefused          address_refused
     │   │   ├── PeerRefused             peer_refused            certificate, host name or key pin
+    │   │   │   └── HostKeyChanged      host_key_changed        SSH: another host key than the pinned one
+    │   │   ├── LoginRefused            login_refused           our key or certificate is not taken there
+    │   │   ├── FolderRefused           folder_refused          where packages are put: missing, or not ours to write
+    │   │   ├── RecipientFull           recipient_full          its disk or our quota there
+    │   │   ├── PackageRefused          package_refused         not taken under its final name
+    │   │   ├── PackageChanged          package_changed         our file is not the one that was intended
+    │   │   ├── UploadBroken            upload_broken           before the package was whole there; it can be resumed
     │   │   ├── RecipientSuspended      recipient_suspended     while the message waited for its turn
     │   │   ├── CircuitOpen             circuit_open
     │   │   ├── RateLimited             rate_limited
@@ -41,10 +48,21 @@ they arise; none but these crosses a module's border.
     │   │   ├── ConnectionLost          connection_lost
     │   │   ├── ThirdPartyFault         third_party_fault       HTTP 5xx
     │   │   ├── AnswerOverdue           answer_overdue          one that comes later did not come in time
+    │   │   ├── PlacingDoubtful         placing_doubtful        a package may have taken its final name
+    │   │   ├── PackageDiffers          package_differs         something else stands there under its name
     │   │   ├── AnswerTooLarge          answer_too_large
     │   │   └── AnswerUnreadable        answer_unreadable
     │   │       ├── SignatureRefused    signature_refused       the answer's signature does not hold
     │   │       └── WrongExchange       wrong_exchange          an answer to another request
+    │   ├── ReceiptRefused              receipt_refused         nothing in it is believed; the package is as it was
+    │   │   ├── ReceiptOfAnother        receipt_of_another      about another package
+    │   │   ├── ReceiptDigestWrong      receipt_digest_wrong    about another file than was sent
+    │   │   ├── ReceiptSignerUnknown    receipt_signer_unknown
+    │   │   ├── ReceiptUnsigned         receipt_unsigned        though a key is agreed
+    │   │   ├── ReceiptRowUnknown       receipt_row_unknown     a row that was never sent
+    │   │   ├── ReceiptRowTwice         receipt_row_twice
+    │   │   ├── ReceiptMalformed        receipt_malformed
+    │   │   └── ReceiptTooLarge         receipt_too_large       or it grows too large when unpacked
     │   ├── WrongSubject                wrong_subject           an answer about somebody else
     │   └── Rejected                    third_party_rejected    they answered no, with a code of theirs
     │       ├── SubjectNotFound         subject_not_found
@@ -319,6 +337,48 @@ class PeerRefused(NotSent):
     code = "peer_refused"
 
 
+class HostKeyChanged(PeerRefused):
+    """The SSH server showed another key than the pinned one; trying again changes nothing (RFC 4251 §4.1)."""
+
+    code = "host_key_changed"
+
+
+class LoginRefused(NotSent):
+    """The third party did not take our key or certificate; the operator and the third party must mend it."""
+
+    code = "login_refused"
+
+
+class FolderRefused(NotSent):
+    """The folder for packages is missing at the third party, or we may not write there."""
+
+    code = "folder_refused"
+
+
+class RecipientFull(NotSent):
+    """The third party could not store the package: its disk is full or our quota is reached."""
+
+    code = "recipient_full"
+
+
+class PackageRefused(NotSent):
+    """The third party did not take the package under its final name; nothing stands there."""
+
+    code = "package_refused"
+
+
+class PackageChanged(NotSent):
+    """Our own file is not the one that the ledger intended, so it may not leave."""
+
+    code = "package_changed"
+
+
+class UploadBroken(NotSent):
+    """The way broke before the package was whole. Part of it (ciphertext) may be there, under no final name."""
+
+    code = "upload_broken"
+
+
 class RecipientSuspended(NotSent):
     """The recipient was suspended while the message waited for its turn or its next attempt (5.5)."""
 
@@ -377,6 +437,18 @@ class AnswerOverdue(Unsettled):
     status = 504
 
 
+class PlacingDoubtful(Unsettled):
+    """The package was whole there and was to take its final name; whether it did is not known. Ask the third party."""
+
+    code = "placing_doubtful"
+
+
+class PackageDiffers(Unsettled):
+    """Under the package's name something else stands at the third party; it is not overwritten."""
+
+    code = "package_differs"
+
+
 class AnswerTooLarge(Unsettled):
     """The answer is larger than the recipient's configuration allows."""
 
@@ -399,6 +471,60 @@ class WrongExchange(AnswerUnreadable):
     """The answer is to another request than ours, perhaps one that somebody has kept; nothing in it is believed."""
 
     code = "wrong_exchange"
+
+
+class ReceiptRefused(ThirdPartyError):
+    """A receipt that proves nothing; the package stands as it stood. Codes and numbers only, never its text."""
+
+    code = "receipt_refused"
+
+
+class ReceiptOfAnother(ReceiptRefused):
+    """It is about another package."""
+
+    code = "receipt_of_another"
+
+
+class ReceiptDigestWrong(ReceiptRefused):
+    """It is about another file than the one that was sent under this id."""
+
+    code = "receipt_digest_wrong"
+
+
+class ReceiptSignerUnknown(ReceiptRefused):
+    """It is signed by another key than the pinned one, or was changed after it was signed."""
+
+    code = "receipt_signer_unknown"
+
+
+class ReceiptUnsigned(ReceiptRefused):
+    """It bears no signature, and a key is agreed."""
+
+    code = "receipt_unsigned"
+
+
+class ReceiptRowUnknown(ReceiptRefused):
+    """It names a row that was never sent."""
+
+    code = "receipt_row_unknown"
+
+
+class ReceiptRowTwice(ReceiptRefused):
+    """It says two things about one row."""
+
+    code = "receipt_row_twice"
+
+
+class ReceiptMalformed(ReceiptRefused):
+    """It is not of the agreed form."""
+
+    code = "receipt_malformed"
+
+
+class ReceiptTooLarge(ReceiptRefused):
+    """It is larger than a receipt can be, or grows so when it is unpacked."""
+
+    code = "receipt_too_large"
 
 
 class WrongSubject(ThirdPartyError):

@@ -6,13 +6,24 @@ from collections.abc import Mapping
 from datetime import time, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from qaqpa.config.base import HttpsChannel, Number, Seconds, Secret, Section, Span, Text, Value, Whole
 from qaqpa.config.seals import PackageSeal
 from qaqpa.model.identifiers import Slug
 
-Folder = Annotated[str, StringConstraints(pattern=r"^(/|\.)?[A-Za-z0-9_./-]*$", max_length=200)]
+
+def _no_way_up(folder: str) -> str:
+    if ".." in folder.split("/"):
+        raise ValueError("a folder at the recipient is written without ..")
+    return folder
+
+
+Folder = Annotated[
+    str,
+    StringConstraints(pattern=r"^(/|\.)?[A-Za-z0-9_./-]*$", min_length=1, max_length=200),
+    AfterValidator(_no_way_up),
+]
 """A folder at the recipient; never made of anything that a register holds."""
 
 
@@ -24,11 +35,13 @@ class SftpChannel(Section):
     port: Value = "22"
     user: Value
     key: Secret
-    """File of our private key, in OpenSSH's format."""
+    """Our private key in OpenSSH's format or PEM (PKCS#8), or the path of a file of it: Ed25519, ECDSA, or RSA of at
+    least 2048 bits."""
     key_password: Secret | None = None
-    """What the key in that file is encrypted with."""
+    """What that key is encrypted with. Nobody is ever asked for it."""
     host_key: Value
-    """The host's public key as in known_hosts, without a name: `ssh-ed25519 AAAA...`, or a file of it."""
+    """The host's public key as in known_hosts, without a name: `ssh-ed25519 AAAA...`, or the path of a file of one or
+    more such lines (an old and a new key, while the recipient changes them). Nothing else is believed."""
     folder: Folder = "."
     """Where packages are put."""
     receipts: Folder | None = None
@@ -38,6 +51,10 @@ class SftpChannel(Section):
     connect_timeout_s: Seconds = 10.0
     answer_timeout_s: Seconds = 60.0
     """The longest silence."""
+    read_back_up_to: Annotated[Whole, Field(ge=0)] = 256 * 2**20
+    """Bytes. A package up to this size is read back before it takes its final name, and its SHA-256 compared; a larger
+    one by its size alone. What a broken upload left is always read back before the rest is added to it. With 0 nothing
+    is ever read (a folder that we may only write to), and a broken upload begins anew."""
 
 
 class Column(Section):

@@ -8,8 +8,6 @@ the request; before that nothing was written, after that everything is doubtful.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import re
 import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -33,14 +31,10 @@ from qaqpa.errors import (
     ThirdPartyError,
 )
 from qaqpa.model.disclosure import Reply, Sealed
-from qaqpa.transport.peer import AddressForbidden, CheckedResolver, Network, tls_context
+from qaqpa.transport.peer import HOST_NAME, AddressForbidden, CheckedResolver, Network, is_address, tls_context
 
 USER_AGENT = "qaqpa"
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": USER_AGENT}
-# Letters, digits and hyphens, the last label not numeric: some resolvers read 127.1 or 0x7f.1 as an address.
-_HOST_NAME = re.compile(
-    r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?\.)*(?![0-9.]+$|0x[0-9a-f]*$)[a-z](?:[a-z0-9-]*[a-z0-9])?"
-)
 _FOREIGN = (
     httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, aiohttp.ClientError, OSError,
     TimeoutError, ValueError,
@@ -90,14 +84,8 @@ def pinned_url(name: str, text: str, resolver: CheckedResolver) -> httpx.URL:
     except (ValueError, httpx.InvalidURL):
         parts, url, port = urlsplit(""), httpx.URL(""), None
     host = parts.hostname or ""
-    named = _HOST_NAME.fullmatch(host) is not None and host == url.host
-    if (
-        parts.scheme != "https"
-        or "@" in parts.netloc
-        or parts.fragment
-        or port == 0
-        or not (named or _is_address(host))
-    ):
+    named = HOST_NAME.fullmatch(host) is not None and host == url.host
+    if parts.scheme != "https" or "@" in parts.netloc or parts.fragment or port == 0 or not (named or is_address(host)):
         raise NotConfigured(
             f"channel.endpoints.{name} must be https://host[:port]/path with a plain host name, no user and no fragment"
         )
@@ -110,14 +98,6 @@ def pinned_url(name: str, text: str, resolver: CheckedResolver) -> httpx.URL:
                 f"channel.endpoints.{name} is a private or loopback address that channel.private_networks does not list"
             ) from None
     return url
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 class Https:

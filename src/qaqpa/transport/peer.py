@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
@@ -20,10 +21,20 @@ from qaqpa.errors import NotConfigured
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-
+# Letters, digits and hyphens, the last label not numeric: some resolvers read 127.1 or 0x7f.1 as an address.
+HOST_NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?\.)*(?![0-9.]+$|0x[0-9a-f]*$)[a-z](?:[a-z0-9-]*[a-z0-9])?")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 # Teredo, 6to4: an IPv4 address in disguise, perhaps a private one. (NAT64 lies outside 2000::/3.) And documentation.
 _CARRIES_IPV4 = tuple(ipaddress.IPv6Network(text) for text in ("2001::/32", "2002::/16", "3fff::/20"))
+
+
+def is_address(host: str) -> bool:
+    """Whether `host` is an address rather than a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class AddressForbidden(OSError):

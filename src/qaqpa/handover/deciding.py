@@ -1,0 +1,190 @@
+"""From a register to a sealed package: read, decide, enter in the ledger, minimise, write; a chunk of rows at a time.
+
+Rows that were entered before, by a process that was killed, are not decided again: what was decided of them stands in
+the books of their handover, and they go into the new package as they were entered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import BinaryIO
+
+from qaqpa.config.packages import Packages
+from qaqpa.consent.registry import consents_of
+from qaqpa.errors import DecisionOutdated
+from qaqpa.handover.judge import IIN, Judge, Judged, Known
+from qaqpa.handover.package import PackageBuilder
+from qaqpa.handover.records import Order
+from qaqpa.ledger import Ledger, StillHolds
+from qaqpa.ledger.handovers import Chunk, Entered, Finding, RowEntries, enter_chunk
+from qaqpa.model.consent import Consent
+from qaqpa.model.disclosure import Extract
+from qaqpa.model.handover import HandoverState
+from qaqpa.model.identifiers import HandoverId
+from qaqpa.model.words import Ground
+from qaqpa.policy import Policy, Route
+from qaqpa.tables import Kind, Layout, Register, Row, read
+
+CHUNK = 500
+"""Rows of one transaction."""
+_TRIES = 5
+"""To enter a chunk, when somebody becomes known to the ledger, or a consent is withdrawn, at that very moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """What the rows of one register are decided with."""
+
+    policy: Policy
+    route: Route
+    order: Order
+    packages: Packages
+    ledger: Ledger
+    is_suspended: Callable[[], Awaitable[bool]]
+    pseudonyms: bytes = field(repr=False)
+    """The key of this handover's pseudonyms."""
+
+    def register(self, file: BinaryIO) -> Register:
+        """Its rows. Raises RegisterRefused."""
+        order = self.order
+        layout = Layout(today=self.policy.day(self.ledger.clock()), synonyms=dict(self.packages.headings))
+        return read(file, layout, kind=None if order.format is None else Kind(order.format), encoding=order.encoding)
+
+    async def judge(self) -> Judge:
+        """Who decides them."""
+        suspended = await self.is_suspended()
+        return Judge(
+            self.policy, self.route, self.order.asked,
+            now=self.ledger.clock(), suspended=suspended, pseudonyms=self.pseudonyms,
+        )  # fmt: skip
+
+    async def known(self, rows: Sequence[Row]) -> Known:
+        """What must be looked up to decide `rows`, all at once."""
+        people = await self.ledger.subjects.people([str(row.values[IIN]) for row in rows])
+        consents: Mapping[str, Sequence[Consent]] = {}
+        if self.route.ground is Ground.CONSENT:
+            subjects = [person.known.id for person in people.values() if person.known is not None]
+            consents = await self.ledger.store.read(lambda connection: consents_of(connection, subjects))
+        return Known(people, consents)
+
+
+@dataclass(slots=True)
+class Screened:
+    """A chunk of rows, and those of them that cannot be decided."""
+
+    number: int
+    rows: list[Row]
+    findings: dict[int, Finding]
+    read: int
+    """Bytes of the register that have been read."""
+
+
+async def screened(
+    register: Register, judge: Judge, file: BinaryIO, sizes: Sequence[int] = ()
+) -> AsyncIterator[Screened]:
+    """The rows of a register by chunks, of `sizes` first and of CHUNK after them. Raises RegisterRefused."""
+
+    def take(size: int) -> tuple[list[Row], dict[int, Finding]]:
+        rows = list(islice(register, size))
+        found = ((row.number, judge.screen(row)) for row in rows)
+        return rows, {number: finding for number, finding in found if finding is not None}
+
+    number = 0
+    while True:
+        rows, findings = await asyncio.to_thread(take, sizes[number] if number < len(sizes) else CHUNK)
+        if not rows:
+            return
+        yield Screened(number, rows, findings, file.tell())
+        number += 1
+
+
+async def judged(deciding: Deciding, judge: Judge, chunk: Screened) -> Judged:
+    """The chunk decided, as things stand now."""
+    judge.at(deciding.ledger.clock(), suspended=await deciding.is_suspended())
+    known = await deciding.known([row for row in chunk.rows if row.number not in chunk.findings])
+    return await asyncio.to_thread(judge.judge, chunk.rows, chunk.findings, known)
+
+
+async def dry_run(deciding: Deciding, file: BinaryIO) -> AsyncIterator[tuple[Screened, Judged]]:
+    """What would be decided of each row. Nothing is entered, written or sent. Raises RegisterRefused."""
+    register = await asyncio.to_thread(deciding.register, file)
+    judge = await deciding.judge()
+    async for chunk in screened(register, judge, file):
+        yield chunk, await judged(deciding, judge, chunk)
+
+
+def _lines(rows: Sequence[Row]) -> list[int]:
+    """First and last line of a chunk; every one, where lines between them are empty."""
+    first, last = rows[0].number, rows[-1].number
+    return [first, last] if last - first + 1 == len(rows) else [row.number for row in rows]
+
+
+def lines_of(entered: Entered) -> Sequence[int]:
+    """The line of each row of a chunk that is in the ledger."""
+    lines = list(entered.figures["lines"])
+    return lines if len(lines) == len(entered.results) else range(lines[0], lines[-1] + 1)
+
+
+@dataclass(slots=True)
+class Packing:
+    """Decides a register for real, and writes the package."""
+
+    deciding: Deciding
+    handover: HandoverId
+    builder: PackageBuilder
+    made: RowEntries
+    still_holds: StillHolds
+    config: str
+    """Digest of the configuration that rows are decided on."""
+    lines: array[int] = field(default_factory=lambda: array("L"))
+    """Of the rows that go, in the register that was handed in."""
+
+    async def run(self, file: BinaryIO, entered: Sequence[Entered]) -> None:
+        """Every row of the register. Raises RegisterRefused, DecisionOutdated where the handover was cancelled or the
+        configuration changed meanwhile, StoreError.
+        """
+        register = await asyncio.to_thread(self.deciding.register, file)
+        judge = await self.deciding.judge()
+        writing: asyncio.Task[None] | None = None
+        try:
+            async for chunk in screened(register, judge, file, [len(each.results) for each in entered]):
+                if chunk.number < len(entered):
+                    extracts = await asyncio.to_thread(judge.extracts, chunk.rows, entered[chunk.number].results)
+                    await asyncio.to_thread(self._write, extracts)
+                    continue
+                ready = await judged(self.deciding, judge, chunk)
+                if writing is not None:
+                    await writing
+                # While a chunk is entered and written, the next one is read and decided.
+                writing = asyncio.create_task(self._enter(judge, chunk, ready))
+            if writing is not None:
+                await writing
+        finally:
+            if writing is not None and not writing.done():
+                writing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await writing
+
+    async def _enter(self, judge: Judge, chunk: Screened, ready: Judged) -> None:
+        for tried in range(_TRIES):
+            try:
+                figures = {**ready.figures, "config": self.config, "read": chunk.read, "lines": _lines(chunk.rows)}
+                entry = Chunk(self.handover, chunk.number, ready.decided, ready.findings, bytes(ready.results), figures)
+                await enter_chunk(
+                    self.deciding.ledger, self.made, entry, still_holds=self.still_holds, state=HandoverState.DECIDING
+                )
+                break
+            except DecisionOutdated:
+                if tried == _TRIES - 1:
+                    raise
+                ready = await judged(self.deciding, judge, chunk)
+        await asyncio.to_thread(self._write, ready.extracts)
+
+    def _write(self, extracts: Sequence[tuple[int, Extract]]) -> None:
+        self.builder.add(extracts)
+        self.lines.extend(number for number, _ in extracts)

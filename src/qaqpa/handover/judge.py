@@ -1,0 +1,204 @@
+"""Rows of a register, decided: each one by the policy alone, as if it had come alone.
+
+Pure but for what is handed in: the persons, their consents and the facts of the system of record are looked up for a
+chunk at once by whoever calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from qaqpa.ledger.handovers import DecidedRow, Finding
+from qaqpa.ledger.subjects import Person
+from qaqpa.minimise import Context, RowMinimiser
+from qaqpa.model.consent import Consent
+from qaqpa.model.decision import Asked, Decision, Result
+from qaqpa.model.disclosure import Extract, Json
+from qaqpa.model.handover import RowResult
+from qaqpa.model.request import ContractFacts
+from qaqpa.model.vocabulary import VOCABULARY
+from qaqpa.model.words import Ground
+from qaqpa.policy import BulkDecider, Policy, Route
+from qaqpa.tables import Duplicates, Row
+
+IIN = "identity.iin"
+_FACT = "facts.contract."
+_ALSO_DATA = tuple(name for name in ContractFacts.model_fields if f"contract.{name}" in VOCABULARY)
+"""Facts that are fields of the data too: a register need not give them twice."""
+_DAYS = frozenset(name for name in ContractFacts.model_fields if name.endswith("_on"))
+
+
+@dataclass(slots=True)
+class Judged:
+    """A chunk of rows, decided. Nothing of it is entered yet."""
+
+    decided: list[DecidedRow] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    results: bytearray = field(default_factory=bytearray)
+    """A `RowResult` for each row, in order."""
+    extracts: list[tuple[int, Extract]] = field(default_factory=list)
+    """Row and data of those that go."""
+    sums: dict[str, Decimal] = field(default_factory=dict)
+    """Of each sum of money that passes as it is."""
+
+    @property
+    def figures(self) -> dict[str, Json]:
+        """What is noted of the chunk: sums alone, for the counts stand in `results`."""
+        return {"sums": {path: str(total) for path, total in sorted(self.sums.items())}}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was looked up for a chunk."""
+
+    people: Mapping[str, Person]
+    consents: Mapping[str, Sequence[Consent]] = field(default_factory=dict)
+    """By subject."""
+
+
+class Judge:
+    """Decides the rows of one register, in their order. Not safe for several threads."""
+
+    def __init__(
+        self, policy: Policy, route: Route, asked: Asked, *, now: datetime, suspended: bool, pseudonyms: bytes
+    ) -> None:
+        """`pseudonyms` is the random key of this handover's pseudonyms."""
+        self.route = route
+        self._decider = BulkDecider(policy, route, asked, now=now, suspended=suspended)
+        self._minimiser = RowMinimiser(route.fields, Context(policy.day(now), pseudonyms))
+        # A person may stand once for each contract; one row twice would be sent twice.
+        self._duplicates = Duplicates((IIN, "contract.number"))
+        self._summed = [
+            path
+            for path, rule in route.fields.items()
+            if rule.transform is None and VOCABULARY[path].type is Decimal and path != "contract.rate"
+        ]
+
+    def at(self, now: datetime, *, suspended: bool) -> None:
+        """Go on at a later moment."""
+        self._decider = self._decider.at(now, suspended=suspended)
+
+    def screen(self, row: Row) -> Finding | None:
+        """What forbids that this row is decided at all: it cannot be read, or stands twice."""
+        problems = row.problems
+        if not problems:
+            twice = self._duplicates.problem(row)
+            if twice is None:
+                return None
+            problems = (twice,)
+            result = RowResult.DUPLICATE
+        else:
+            result = RowResult.MALFORMED
+        reasons = tuple({"code": each.code, "column": each.column, "message": each.message} for each in problems)
+        return Finding(row.number, result, reasons)
+
+    def judge(self, rows: Sequence[Row], screened: Mapping[int, Finding], known: Known) -> Judged:
+        """Decide `rows`, of which `screened` need no decision."""
+        judged = Judged()
+        for row in rows:
+            finding = screened.get(row.number)
+            if finding is None:
+                self._one(row, known, judged)
+            else:
+                judged.findings.append(finding)
+                judged.results.append(finding.result)
+        return judged
+
+    def extracts(self, rows: Sequence[Row], results: bytes) -> list[tuple[int, Extract]]:
+        """What leaves of rows that were decided and entered before, by their `results`."""
+        for row in rows:
+            self.screen(row)  # so that later rows are told of these
+        going = [row for row, result in zip(rows, results, strict=True) if result == RowResult.PERMIT]
+        confirmed = self.route.ground is Ground.CONSENT
+        found = []
+        for row in going:
+            data = _data(row)
+            found.append((row.number, self._minimiser.shape(data).extract(data, consent_confirmed=confirmed)))
+        return found
+
+    def _one(self, row: Row, known: Known, judged: Judged) -> None:
+        data = _data(row)
+        stated, contract = _facts(row.values)
+        person = known.people[str(data[IIN])]
+        consents: Sequence[Consent] = ()
+        if person.known is not None and known.consents:
+            consents = known.consents.get(person.known.id, ())
+        shape = self._minimiser.shape(data)
+        decision = self._decider.decide(shape.present, contract, tuple(consents))
+        facts: dict[str, Json] = {"contract": stated, "consent": None}
+        if not decision.permits:
+            facts["handed_in"] = sorted(shape.present)
+            judged.decided.append(DecidedRow(row.number, person, decision, facts))
+            judged.findings.append(_blocked(row.number, decision))
+            judged.results.append(judged.findings[-1].result)
+            return
+        extract = shape.extract(data, consent_confirmed=decision.consent is not None)
+        record = orjson.dumps(extract.data, option=orjson.OPT_SORT_KEYS)
+        judged.decided.append(DecidedRow(row.number, person, decision, facts, extract.fields, extract.withheld, record))
+        judged.results.append(RowResult.PERMIT)
+        judged.extracts.append((row.number, extract))
+        sums = judged.sums
+        for path in self._summed:
+            if path in data:
+                sums[path] = sums.get(path, _ZERO) + Decimal(data[path])
+
+
+_ZERO = Decimal(0)
+
+
+def _data(row: Row) -> dict[str, Json]:
+    """The data of a row, without the facts."""
+    return {path: value for path, value in row.values.items() if not path.startswith(_FACT)}
+
+
+@lru_cache(maxsize=20_000)
+def _day(text: str) -> date:
+    return date.fromisoformat(text)
+
+
+def _facts(values: Mapping[str, Json]) -> tuple[dict[str, Json], ContractFacts]:
+    """The facts of a row, as stated and as they are decided on."""
+    stated = {path[len(_FACT) :]: value for path, value in values.items() if path.startswith(_FACT)}
+    for name in _ALSO_DATA:
+        if name not in stated and (value := values.get(f"contract.{name}")) is not None:
+            stated[name] = value
+    # The values were read and checked by their types already.
+    decided: dict[str, Any] = {name: _day(value) if name in _DAYS else value for name, value in stated.items()}
+    return stated, ContractFacts.model_construct(**decided)
+
+
+def _blocked(row: int, decision: Decision) -> Finding:
+    result = RowResult.GAP if decision.result is Result.GAP else RowResult.DENY
+    return Finding(
+        row,
+        result,
+        tuple(
+            {
+                "code": reason.guard,
+                "clause": reason.clause,
+                "result": reason.result.value,
+                **({"findings": list(reason.findings)} if reason.findings else {}),
+                **({"missing": list(reason.missing)} if reason.missing else {}),
+            }
+            for reason in decision.reasons
+        ),
+    )
+
+
+def cells(extract: Extract, columns: Sequence[tuple[str, ...]]) -> list[Json]:
+    """The values of an extract in the order of `columns`, each a path in parts."""
+    data = extract.data
+    line: list[Json] = []
+    for parts in columns:
+        node: Json = data
+        for part in parts:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        line.append(node)
+    return line

@@ -1,0 +1,195 @@
+"""The package of a handover: a ZIP with the register in the recipient's layout, documents and a signed manifest, sealed
+as it is written. No plaintext touches a disk, and no more than one row and a buffer of it is in memory.
+
+Not for XLSX, whose register is held until it is whole, within the limits of `tables.writing`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from qaqpa.config.packages import Packages
+from qaqpa.handover.judge import cells
+from qaqpa.handover.manifest import NAME, SIGNATURE, Member
+from qaqpa.ledger.handovers import row_id
+from qaqpa.model.disclosure import Extract, Json
+from qaqpa.model.handover import HandoverIntent, Package
+from qaqpa.model.vocabulary import FieldPath
+from qaqpa.seal import PackageKey, PackageWriter
+from qaqpa.tables import Kind, writer
+
+IDS = "disclosures.csv"
+ROW, DISCLOSURE = "row", "disclosure"
+"""Columns of a register beside fields: the line, counted from 1 without the heading, and the disclosure's id."""
+_HELD = 2**18
+_LEVEL = 1
+"""Of compression: registers shrink to a third, and more would cost more time than it saves bytes."""
+
+
+class _Counted:
+    """A member of the ZIP, counted and digested."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._held = bytearray()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        self._held += data
+        if len(self._held) >= _HELD:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        block = bytes(self._held)
+        self._held.clear()
+        self._digest.update(block)
+        self.size += len(block)
+        self._file.write(block)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+class _Unseekable:
+    """What `zipfile` writes to: it must not go back, because what was written is sealed."""
+
+    def __init__(self, sealed: PackageWriter) -> None:
+        self._sealed = sealed
+
+    def write(self, data: bytes, /) -> int:
+        self._sealed.write(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        """Whoever sealed closes."""
+
+
+class PackageBuilder:
+    """Writes one package: rows in their order, then `finish`.
+
+    Only rows whose intents are durable may be added; the caller enters them first. Leaving the block without `finish`
+    removes the file.
+    """
+
+    def __init__(
+        self,
+        intent: HandoverIntent,
+        key: PackageKey,
+        path: Path,
+        config: Packages,
+        fields: Iterable[FieldPath],
+        at: datetime,
+    ) -> None:
+        """`fields` are those of the route: a column of another one is left out. `at` dates the members."""
+        self._intent = intent
+        self._sealed = PackageWriter(intent, key, path)
+        self._zip = zipfile.ZipFile(_Unseekable(self._sealed), "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
+        self._date = (at.year, at.month, at.day, at.hour, at.minute, at.second)
+        layout = config.register_
+        known = set(fields) | {ROW, DISCLOSURE}
+        self.columns = tuple(column for column in layout.columns if column.field in known)
+        self._parts = [tuple(column.field.split(".")) for column in self.columns]
+        self._extra = [at for at, column in enumerate(self.columns) if column.field in {ROW, DISCLOSURE}]
+        self.register = f"register.{layout.format}"
+        self._open = self._zip.open(self._info(self.register), "w", force_zip64=True)
+        self._counted = _Counted(self._open)
+        self._writer = writer(
+            Kind(layout.format),
+            [column.field for column in self.columns],
+            self._counted,
+            headings={column.field: column.heading for column in self.columns},
+            delimiter=layout.delimiter,
+            encoding=layout.encoding,
+        )
+        self.rows = 0
+
+    def _info(self, name: str) -> zipfile.ZipInfo:
+        info = zipfile.ZipInfo(name, self._date)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        info.external_attr = 0o600 << 16
+        return info
+
+    def add(self, rows: Iterable[tuple[int, Extract]]) -> None:
+        """Rows that are in the ledger: the line of each in the register that was handed in, and what leaves of it."""
+        for number, extract in rows:
+            line = cells(extract, self._parts)
+            self.rows += 1
+            for at in self._extra:
+                line[at] = self.rows if self.columns[at].field == ROW else row_id(self._intent.id, number)
+            self._writer.write(line)
+
+    def finish(
+        self,
+        numbers: Iterable[int],
+        documents: Sequence[tuple[Member, Iterable[bytes]]],
+        manifest: Callable[[Member, Sequence[Member]], tuple[bytes, bytes]],
+    ) -> tuple[Package, str]:
+        """Close the package, which is durable when this returns; gives it and the manifest's digest.
+
+        `numbers` are the lines of the rows that go, as in `add`; `manifest` makes the manifest and its signature of
+        the register and of the other members.
+        """
+        self._writer.close()
+        self._counted.flush()
+        self._open.close()
+        columns: Json = [{"heading": each.heading, "field": each.field} for each in self.columns]
+        register = Member(
+            self.register, self._counted.size, self._counted.sha256, {"rows": self.rows, "columns": columns}
+        )
+        others = [self._ids(numbers), *(self._document(member, pieces) for member, pieces in documents)]
+        content, note = manifest(register, others)
+        for name, data in ((NAME, content), (SIGNATURE, note)):
+            self._zip.writestr(self._info(name), data)
+        self._zip.close()
+        return self._sealed.close(), hashlib.sha256(content).hexdigest()
+
+    def _ids(self, numbers: Iterable[int]) -> Member:
+        """Which disclosure each line of the register is."""
+        handover = self._intent.id
+        with self._zip.open(self._info(IDS), "w", force_zip64=True) as file:
+            counted = _Counted(file)
+            counted.write(b"row,disclosure\r\n")
+            for row, number in enumerate(numbers, start=1):
+                counted.write(b"%d,%s\r\n" % (row, row_id(handover, number).encode()))
+            counted.flush()
+        return Member(IDS, counted.size, counted.sha256)
+
+    def _document(self, member: Member, pieces: Iterable[bytes]) -> Member:
+        with self._zip.open(self._info(member.file), "w", force_zip64=True) as file:
+            for piece in pieces:
+                file.write(piece)
+        return member
+
+    def abort(self) -> None:
+        """Leave nothing behind; after `finish` it does nothing."""
+        self._sealed.abort()
+
+    def __enter__(self) -> PackageBuilder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+
+def sums_of(figures: Iterable[Mapping[str, Json]]) -> dict[str, str]:
+    """The sums of all chunks, by path."""
+    total: dict[str, Decimal] = {}
+    for each in figures:
+        for path, value in each.get("sums", {}).items():
+            total[path] = total.get(path, Decimal(0)) + Decimal(value)
+    return {path: str(value) for path, value in sorted(total.items())}

@@ -1,0 +1,175 @@
+"""What is known of each handover beside the ledger: what was ordered, how far it has come, which rows stayed behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from qaqpa.errors import NotFound
+from qaqpa.ledger.handovers import Finding
+from qaqpa.model.decision import Asked
+from qaqpa.model.disclosure import Json
+from qaqpa.model.handover import FINAL, HandoverState, RowResult
+from qaqpa.model.identifiers import CallerId, HandoverId, RecipientId
+from qaqpa.model.words import timestamp
+from qaqpa.store import Connection, Row
+
+_COLUMNS = "id, recipient, state, since, changed, ordered, figures, epoch, wrapped"
+_ADD = (
+    "INSERT INTO handovers (id, caller, recipient, state, since, changed, ordered, figures, epoch, wrapped) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_FIND = f"SELECT {_COLUMNS} FROM handovers WHERE id = ?"  # noqa: S608 - constants only
+_ALL = f"SELECT {_COLUMNS} FROM handovers ORDER BY since DESC, id DESC LIMIT ?"  # noqa: S608
+_OF_STATES = f"SELECT {_COLUMNS} FROM handovers WHERE state IN ({{marks}}) ORDER BY since, id"  # noqa: S608
+_FORGET_KEY = "UPDATE handovers SET epoch = NULL, wrapped = NULL WHERE id = ?"
+_FINDINGS = "SELECT row, result, reasons FROM handover_findings WHERE handover = ? ORDER BY row, result"
+_PROGRESS = "SELECT count(*), coalesce(sum(length(results)), 0) FROM handover_chunks WHERE handover = ?"
+_RESULTS = "SELECT results FROM handover_chunks WHERE handover = ? ORDER BY number"
+
+WORKED_ON = tuple(sorted(state for state in HandoverState if state not in FINAL | {HandoverState.UNKNOWN}))
+"""States in which a job has something to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document that goes with a register."""
+
+    kind: str
+    type: str
+    """Told from its content: pdf, png, jpeg."""
+    bytes: int
+    sha256: str
+
+    def name(self, number: int) -> str:
+        """In the package; nothing of the name that it came with."""
+        return f"documents/{number}-{self.kind}.{self.type}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be handed over: names of the configuration and choices, nothing of a register."""
+
+    caller: str
+    recipient: str
+    operation: str
+    purpose: str
+    format: str | None = None
+    """What the register claims to be: csv, xlsx, jsonl, parquet; else told from its content."""
+    encoding: str | None = None
+    strict: bool = False
+    """One row that may not go holds up all."""
+    priority: int = 0
+    """Of two that wait for the same recipient the higher goes first."""
+    bytes: int = 0
+    """Of the register."""
+    documents: tuple[Document, ...] = ()
+
+    @property
+    def asked(self) -> Asked:
+        """In the terms in which routes are found."""
+        return Asked(CallerId(self.caller), RecipientId(self.recipient), self.operation, self.purpose)
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A handover as it stands."""
+
+    id: HandoverId
+    order: Order
+    state: HandoverState
+    since: datetime
+    changed: datetime
+    figures: Mapping[str, Json]
+    epoch: int | None = None
+    wrapped: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the rows of a handover have come."""
+
+    chunks: int
+    rows: int
+
+
+def add(connection: Connection, handover: Handover) -> None:
+    """A new one."""
+    ordered = orjson.dumps(asdict(handover.order), option=orjson.OPT_SORT_KEYS).decode()
+    at = timestamp(handover.since)
+    order = handover.order
+    connection.execute(
+        _ADD,
+        (handover.id, order.caller, order.recipient, handover.state.value, at, at, ordered,
+         orjson.dumps(handover.figures).decode(), handover.epoch, handover.wrapped),
+    )  # fmt: skip
+
+
+def _handover(row: Row) -> Handover:
+    ordered: dict[str, Any] = orjson.loads(row[5])
+    ordered["documents"] = tuple(Document(**each) for each in ordered["documents"])
+    since, changed = (datetime.fromisoformat(each) for each in row[3:5])
+    wrapped = None if row[8] is None else bytes(row[8])
+    return Handover(
+        HandoverId(row[0]),
+        Order(**ordered),
+        HandoverState(row[2]),
+        since,
+        changed,
+        orjson.loads(row[6]),
+        row[7],
+        wrapped,
+    )
+
+
+def find(connection: Connection, handover: str) -> Handover:
+    """Raises NotFound."""
+    row = connection.execute(_FIND, (handover,)).first()
+    if row is None:
+        raise NotFound("there is no handover with this id (`qaqpa handover list`)")
+    return _handover(row)
+
+
+def latest(connection: Connection, limit: int) -> list[Handover]:
+    """Newest first."""
+    return [_handover(row) for row in connection.execute(_ALL, (limit,)).all()]
+
+
+def in_states(connection: Connection, *states: HandoverState) -> list[Handover]:
+    """Oldest first."""
+    sql = _OF_STATES.format(marks=", ".join("?" * len(states)))
+    return [_handover(row) for row in connection.execute(sql, [state.value for state in states]).all()]
+
+
+def worked_on(connection: Connection) -> list[str]:
+    """Ids of those that a job has something to do for."""
+    return [each.id for each in in_states(connection, *WORKED_ON)]
+
+
+def forget_key(connection: Connection, handover: HandoverId) -> None:
+    """Of its register, which nobody can read from now on."""
+    connection.execute(_FORGET_KEY, (handover,))
+
+
+def progress(connection: Connection, handover: str) -> Progress:
+    """How many rows are decided and entered."""
+    return Progress(*connection.execute(_PROGRESS, (handover,)).one())
+
+
+def counts(connection: Connection, handover: str) -> dict[RowResult, int]:
+    """Rows by what became of them."""
+    found = dict.fromkeys(RowResult, 0)
+    for (results,) in connection.execute(_RESULTS, (handover,)).all():
+        for result in RowResult:
+            found[result] += bytes(results).count(result)
+    return found
+
+
+def findings(connection: Connection, handover: str) -> Iterator[Finding]:
+    """Rows that did not go, or that the recipient rejected, in their order."""
+    for row, result, reasons in connection.execute(_FINDINGS, (handover,)).all():
+        yield Finding(row, RowResult[result.upper()], tuple(orjson.loads(reasons)))
