@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from qaqpa.errors import NotFound
+from qaqpa.handover.manifest import Member
 from qaqpa.ledger.handovers import Finding
 from qaqpa.model.decision import Asked
 from qaqpa.model.disclosure import Json
@@ -26,6 +27,7 @@ _ADD = (
 _FIND = f"SELECT {_COLUMNS} FROM handovers WHERE id = ?"  # noqa: S608 - constants only
 _ALL = f"SELECT {_COLUMNS} FROM handovers ORDER BY since DESC, id DESC LIMIT ?"  # noqa: S608
 _OF_STATES = f"SELECT {_COLUMNS} FROM handovers WHERE state IN ({{marks}}) ORDER BY since, id"  # noqa: S608
+_SENT = "SELECT count(*) FROM entries WHERE kind = 'intent' AND subject IS NULL AND recipient = ? AND time >= ?"
 _FORGET_KEY = "UPDATE handovers SET epoch = NULL, wrapped = NULL WHERE id = ?"
 _FINDINGS = "SELECT row, result, reasons FROM handover_findings WHERE handover = ? ORDER BY row, result"
 _PROGRESS = "SELECT count(*), coalesce(sum(length(results)), 0) FROM handover_chunks WHERE handover = ?"
@@ -45,9 +47,10 @@ class Document:
     bytes: int
     sha256: str
 
-    def name(self, number: int) -> str:
+    def member(self, number: int) -> Member:
         """In the package; nothing of the name that it came with."""
-        return f"documents/{number}-{self.kind}.{self.type}"
+        name = f"documents/{number}-{self.kind}.{self.type}"
+        return Member(name, self.bytes, self.sha256, {"kind": self.kind, "type": self.type})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +156,12 @@ def worked_on(connection: Connection) -> list[str]:
 def forget_key(connection: Connection, handover: HandoverId) -> None:
     """Of its register, which nobody can read from now on."""
     connection.execute(_FORGET_KEY, (handover,))
+
+
+def sent_since(connection: Connection, recipient: str, since: str) -> int:
+    """How many packages left for `recipient`, or perhaps did, since then."""
+    count: int = connection.execute(_SENT, (recipient, since)).scalar()
+    return count
 
 
 def progress(connection: Connection, handover: str) -> Progress:

@@ -32,7 +32,11 @@ _CHUNK = "INSERT INTO handover_chunks (handover, number, results, figures) VALUE
 _CHUNKS = "SELECT number, results, figures FROM handover_chunks WHERE handover = ? ORDER BY number"
 _FINDING = "INSERT INTO handover_findings (handover, row, result, reasons) VALUES (?, ?, ?, ?)"
 _MOVE = "UPDATE handovers SET state = ?, changed = ?, figures = ? WHERE id = ? AND state = ?"
-_STATE = "SELECT state FROM handovers WHERE id = ?"
+_STATE = {
+    "sqlite": "SELECT state FROM handovers WHERE id = ?",
+    # Locked: whoever cancels the handover waits for the chunk, or the chunk for them.
+    "postgresql": "SELECT state FROM handovers WHERE id = ? FOR UPDATE",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +186,7 @@ async def enter_chunk(
     figures = orjson.dumps(chunk.figures, option=orjson.OPT_SORT_KEYS).decode()
 
     def unit(connection: Connection) -> None:
-        found = connection.execute(_STATE, (chunk.handover,)).scalar()
+        found = connection.execute(_STATE[connection.dialect], (chunk.handover,)).scalar()
         if found != state or not still_holds(connection):
             raise DecisionOutdated("what these rows were decided on has changed; they are decided anew")
         ledger.subjects.add_all(connection, new)
@@ -261,6 +265,23 @@ async def conclude_package(
     """The outcome of a package, and with it of every row in it; returns the entry's index."""
     public = entries.package_outcome(handover, result, code, rows, at=ledger.clock())
     return await enter(ledger, Kind.OUTCOME, handover, public, move)
+
+
+async def cancel_rows(ledger: Ledger, handover: HandoverId, code: str, move: Move) -> None:
+    """Conclude the rows that were entered of a handover whose package was never intended: surely not sent.
+
+    How many they are is counted in the transaction in which the handover stops, so that none is entered after it.
+    """
+
+    def unit(connection: Connection) -> Appended | None:
+        move(connection)
+        rows = sum(bytes(row[1]).count(RowResult.PERMIT) for row in connection.execute(_CHUNKS, (handover,)).all())
+        if not rows:
+            return None
+        public = entries.package_outcome(handover, OutcomeResult.NOT_SENT, code, rows, at=ledger.clock())
+        return ledger.append(connection, ledger.draft(Kind.OUTCOME, handover, public))
+
+    await ledger.store.write(unit, long=True)
 
 
 def moved(
