@@ -30,16 +30,24 @@ def package(folder: Path, size: int = 100_000, *, handover: str | None = None) -
 def again(path: Path, handover: str, content: bytes) -> SealedPackage:
     """The package in a file that is there, as another process finds it."""
     intent = PackageIntent(
-        HandoverId(handover), 7, RecipientId("demo-collector"), SealKind.JWE, hashlib.sha256(content).hexdigest(), len(content)
+        HandoverId(handover),
+        7,
+        RecipientId("demo-collector"),
+        SealKind.JWE,
+        hashlib.sha256(content).hexdigest(),
+        len(content),
     )
     return SealedPackage(intent, path, f"{handover}.csv.age")
 
 
-def sftp(server: Any, *, networks: Any = LOOPBACK, rate: float | None = None, folder: str | None = None, **config: Any) -> Sftp:
+def sftp(
+    server: Any, *, networks: Any = LOOPBACK, rate: float | None = None, folder: str | None = None, **config: Any
+) -> Sftp:
     """A channel to a server that has `port`, `user`, `inbox`, `host_key` and `client_key`."""
     values = {
         "kind": "sftp", "host": "localhost", "port": str(server.port), "user": server.user, "key": "env:KEY",
-        "host_key": server.host_key, "folder": folder or str(server.inbox), "connect_timeout_s": 5.0, "answer_timeout_s": 5.0,
+        "host_key": server.host_key, "folder": folder or str(server.inbox),
+        "connect_timeout_s": 5.0, "answer_timeout_s": 5.0,
     }  # fmt: skip
     channel = SftpChannel.model_validate(values | config)
     key = server.client_key

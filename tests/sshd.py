@@ -49,12 +49,23 @@ class OpenSsh:
 @asynccontextmanager
 async def openssh(folder: Path, *, inbox: Path | None = None, options: str = "") -> AsyncIterator[OpenSsh]:
     """Serve while the context lasts."""
-    assert SSHD is not None
+    made = _prepared(folder, inbox or folder / "inbox", options)
+    command = [str(SSHD), "-D", "-e", "-f", str(folder / "config")]
+    server = await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
+    try:
+        await _answers(made.port)
+        yield made
+    finally:
+        if server.returncode is None:
+            server.terminate()
+        await server.wait()
+
+
+def _prepared(folder: Path, inbox: Path, options: str) -> OpenSsh:
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # its privilege separation wants it
     host, client = asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key("ssh-ed25519")
     folder.mkdir(parents=True, exist_ok=True)
-    inbox = inbox or folder / "inbox"
     inbox.mkdir(exist_ok=True)
     host.write_private_key(folder / "host_key")
     (folder / "host_key").chmod(0o600)
@@ -63,17 +74,9 @@ async def openssh(folder: Path, *, inbox: Path | None = None, options: str = "")
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (folder / "config").write_text(_CONFIG.format(port=port, folder=folder, options=options))
-    command = [SSHD, "-D", "-e", "-f", str(folder / "config")]
-    server = await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
-    try:
-        await _answers(port)
-        yield OpenSsh(
-            port, getpass.getuser(), inbox, host.export_public_key().decode().strip(), client.export_private_key().decode()
-        )
-    finally:
-        if server.returncode is None:
-            server.terminate()
-        await server.wait()
+    return OpenSsh(
+        port, getpass.getuser(), inbox, host.export_public_key().decode().strip(), client.export_private_key().decode()
+    )
 
 
 async def _answers(port: int) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from qaqpa.errors import NotFound
+from qaqpa.errors import NotFound, NotPossible
 from qaqpa.handover.manifest import Member
-from qaqpa.ledger.handovers import Finding
+from qaqpa.ledger.handovers import MOVE, Finding
 from qaqpa.model.decision import Asked
 from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import FINAL, HandoverState, RowResult
@@ -27,7 +27,7 @@ _ADD = (
 _FIND = f"SELECT {_COLUMNS} FROM handovers WHERE id = ?"  # noqa: S608 - constants only
 _ALL = f"SELECT {_COLUMNS} FROM handovers ORDER BY since DESC, id DESC LIMIT ?"  # noqa: S608
 _OF_STATES = f"SELECT {_COLUMNS} FROM handovers WHERE state IN ({{marks}}) ORDER BY since, id"  # noqa: S608
-_SENT = "SELECT count(*) FROM entries WHERE kind = 'intent' AND subject IS NULL AND recipient = ? AND time >= ?"
+_CHANGED_SINCE = f"SELECT {_COLUMNS} FROM handovers WHERE recipient = ? AND changed >= ?"  # noqa: S608
 _FORGET_KEY = "UPDATE handovers SET epoch = NULL, wrapped = NULL WHERE id = ?"
 _FINDINGS = "SELECT row, result, reasons FROM handover_findings WHERE handover = ? ORDER BY row, result"
 _PROGRESS = "SELECT count(*), coalesce(sum(length(results)), 0) FROM handover_chunks WHERE handover = ?"
@@ -160,8 +160,33 @@ def forget_key(connection: Connection, handover: HandoverId) -> None:
 
 def sent_since(connection: Connection, recipient: str, since: str) -> int:
     """How many packages left for `recipient`, or perhaps did, since then."""
-    count: int = connection.execute(_SENT, (recipient, since)).scalar()
-    return count
+    found = (_handover(row) for row in connection.execute(_CHANGED_SINCE, (recipient, since)).all())
+    return sum(str(each.figures.get("intended_at", "")) >= since for each in found)
+
+
+def ask_to_cancel(connection: Connection, handover: HandoverId) -> None:
+    """Whoever sends it will see. Raises NotPossible where it is not being sent any more."""
+    found = find(connection, handover)
+    text = orjson.dumps({**found.figures, "cancel": True}).decode()
+    values = (HandoverState.SENDING.value, timestamp(found.changed), text, handover, HandoverState.SENDING.value)
+    if connection.execute_many(MOVE, [values]) != 1:
+        raise NotPossible(["handover: is not being sent any more, so it cannot be stopped; recall it instead"])
+
+
+def set_state(connection: Connection, handover: HandoverId, state: HandoverState, now: str) -> None:
+    """A person says where it stands, and not its job."""
+    connection.execute("UPDATE handovers SET state = ?, changed = ? WHERE id = ?", (state.value, now, handover))
+
+
+def with_keys(connection: Connection) -> list[Handover]:
+    """Those whose registers wait."""
+    sql = f"SELECT {_COLUMNS} FROM handovers WHERE wrapped IS NOT NULL"  # noqa: S608
+    return [_handover(row) for row in connection.execute(sql).all()]
+
+
+def set_key(connection: Connection, handover: HandoverId, epoch: int, wrapped: bytes) -> None:
+    """The key of its register under another epoch's."""
+    connection.execute("UPDATE handovers SET epoch = ?, wrapped = ? WHERE id = ?", (epoch, wrapped, handover))
 
 
 def progress(connection: Connection, handover: str) -> Progress:

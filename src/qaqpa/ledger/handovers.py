@@ -31,7 +31,7 @@ from qaqpa.store import Connection
 _CHUNK = "INSERT INTO handover_chunks (handover, number, results, figures) VALUES (?, ?, ?, ?)"
 _CHUNKS = "SELECT number, results, figures FROM handover_chunks WHERE handover = ? ORDER BY number"
 _FINDING = "INSERT INTO handover_findings (handover, row, result, reasons) VALUES (?, ?, ?, ?)"
-_MOVE = "UPDATE handovers SET state = ?, changed = ?, figures = ? WHERE id = ? AND state = ?"
+MOVE = "UPDATE handovers SET state = ?, changed = ?, figures = ? WHERE id = ? AND state = ?"
 _STATE = {
     "sqlite": "SELECT state FROM handovers WHERE id = ?",
     # Locked: whoever cancels the handover waits for the chunk, or the chunk for them.
@@ -294,5 +294,5 @@ def moved(
 ) -> None:
     """Change a handover's state from what it was. Raises DecisionOutdated where somebody was faster."""
     text = orjson.dumps(figures, option=orjson.OPT_SORT_KEYS).decode()
-    if connection.execute_many(_MOVE, [(after.value, now, text, handover, before.value)]) != 1:
+    if connection.execute_many(MOVE, [(after.value, now, text, handover, before.value)]) != 1:
         raise DecisionOutdated(f"this handover is not {before.value} any more")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -100,6 +100,33 @@ def pinned_url(name: str, text: str, resolver: CheckedResolver) -> httpx.URL:
     return url
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An answer with its header fields, whose names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    """At most one byte more than the largest allowed."""
+
+
+async def _watched(blocks: AsyncIterator[bytes], deadline: asyncio.Timeout, limit_s: float) -> AsyncIterator[bytes]:
+    """The blocks; each that is asked for shows that the one before was taken."""
+    loop = asyncio.get_running_loop()
+    async for block in blocks:
+        deadline.reschedule(loop.time() + limit_s)
+        yield block
+
+
+async def _beginning(response: httpx.Response, largest: int) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > largest:
+            break
+    return bytes(body[: largest + 1])
+
+
 class Https:
     """The channel to one recipient."""
 
@@ -164,6 +191,62 @@ class Https:
     async def get(self, endpoint: str) -> Reply:
         """Fetch what is public: an issuer's keys. Raises a kind of NotSent or Unsettled."""
         return await self._asked("GET", endpoint, b"", {})
+
+    def beside(self, endpoint: str, location: str) -> str:
+        """The address that an answer's Location names, relative to the endpoint. Raises ValueError unless it is on the
+        endpoint's own host and port, by https: whoever answers cannot send us elsewhere."""
+        pinned = self._urls[endpoint]
+        try:
+            found = pinned.join(location)
+        except httpx.InvalidURL:
+            raise ValueError("no address") from None
+        same = (found.scheme, found.host, found.port) == (pinned.scheme, pinned.host, pinned.port)
+        if not same or found.userinfo or found.fragment:
+            raise ValueError("an address on another host")
+        return str(found)
+
+    def under(self, endpoint: str, name: str) -> str:
+        """The address of `name`, a plain file name, below the endpoint's path."""
+        pinned = self._urls[endpoint]
+        return str(pinned.copy_with(path=f"{pinned.path.rstrip('/')}/{name}"))
+
+    async def talk(
+        self,
+        method: str,
+        endpoint: str,
+        place: str = "",
+        *,
+        headers: Mapping[str, str],
+        blocks: AsyncIterator[bytes] | None = None,
+        largest: int | None = None,
+    ) -> Heard:
+        """One exchange about a package, at `place` (as `beside` gives it) instead of the endpoint itself.
+
+        `blocks` are the body, streamed; the time allowed begins anew with each. Raises a kind of NotSent or Unsettled,
+        and ValueError as `beside`.
+        """
+        url = httpx.URL(self.beside(endpoint, place))
+        wire = _Wire()
+        token = _wire.set(wire)
+        limit_s = self._config.connect_timeout_s + self._config.answer_timeout_s
+        try:
+            async with asyncio.timeout(limit_s) as deadline:
+                content = b"" if blocks is None else _watched(blocks, deadline, limit_s)
+                request = httpx.Request(
+                    method, url, headers=_HEADERS | dict(headers), content=content, extensions=self._extensions
+                )
+                response = await self._open().handle_async_request(request)
+                try:
+                    body = await _beginning(response, largest or self._config.max_answer_bytes)
+                    return Heard(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+                finally:
+                    await response.aclose()
+        except ThirdPartyError:
+            raise
+        except _FOREIGN as error:
+            raise self._mapped(error, wire) from error
+        finally:
+            _wire.reset(token)
 
     async def _post(self, endpoint: str, body: bytes, content_type: str, headers: dict[str, str]) -> Reply:
         return await self._asked("POST", endpoint, body, headers | {"content-type": content_type})

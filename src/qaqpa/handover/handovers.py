@@ -1,0 +1,242 @@
+"""Handovers as the rest of the gate sees them: order one, look, cancel, try it dry, hand a receipt in."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from qaqpa.errors import InvalidRequest, NotFound, NotPossible, StoreUnavailable
+from qaqpa.handover import records
+from qaqpa.handover.deciding import Screened, dry_run
+from qaqpa.handover.flow import HandoverFlow
+from qaqpa.handover.judge import Judged
+from qaqpa.handover.manifest import NAME
+from qaqpa.handover.packer import REGISTER, document_key
+from qaqpa.handover.records import Document, Handover, Order, Progress
+from qaqpa.handover.spool import SpoolWriter
+from qaqpa.keys.keyring import KEY_SIZE, Keyring
+from qaqpa.ledger.handovers import Finding
+from qaqpa.model.handover import FINAL, HandoverState, RowResult
+from qaqpa.model.identifiers import HandoverId, uuid7
+from qaqpa.model.words import OutcomeResult
+from qaqpa.store import Connection
+
+LARGEST_REGISTER = 2**30
+LARGEST_DOCUMENT = 2**26
+_TYPES = {b"%PDF-": "pdf", b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
+"""Documents that may go with a register, by their first bytes."""
+
+
+def document_type(head: bytes) -> str:
+    """What a document is by its content. Raises InvalidRequest for what may not go with a register."""
+    for sign, name in _TYPES.items():
+        if head.startswith(sign):
+            return name
+    raise InvalidRequest(["documents: is neither PDF, PNG nor JPEG by its content; scan or print it as PDF"])
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A handover, and how far it has come."""
+
+    handover: Handover
+    progress: Progress
+    counts: Mapping[RowResult, int]
+
+
+class Handovers:
+    """One gateway's."""
+
+    def __init__(self, flow: HandoverFlow, keyring: Keyring) -> None:
+        self._flow = flow
+        self._keyring = keyring
+        self._store = flow.ledger.store
+
+    # --- ordering ----------------------------------------------------------------------------------
+
+    def require_route(self, order: Order) -> None:
+        """Raises NotPossible where no route lets this caller hand a register over so."""
+        route = self._flow.packer.policy.find(order.asked)
+        if route is None:
+            way = f"{order.caller} hand over to {order.recipient} by {order.operation} for {order.purpose}"
+            raise NotPossible([f"no route lets {way} (3.4(2)); `qaqpa policy show` lists the routes"])
+        if not route.operation.package:
+            raise NotPossible([f"{order.operation} is asked for one person at a time: `qaqpa disclose`"])
+        if order.recipient not in self._flow.packer.partners:
+            raise NotPossible([f"{order.recipient}: takes no packages; its [packages] is not configured"])
+        self._flow.transport.require(order.recipient)
+
+    async def take_in(
+        self, order: Order, register: AsyncIterator[bytes], documents: Mapping[str, Path] | None = None
+    ) -> Handover:
+        """Take a register in: encrypted on disk from its first byte, durable when this returns. Nothing is decided yet.
+
+        `documents` are files by the kind that the recipient's configuration names. Raises InvalidRequest, StoreError.
+        """
+        self.require_route(order)
+        handover = HandoverId(uuid7())
+        key = secrets.token_bytes(KEY_SIZE)
+        folder = self._flow.packer.folder / handover
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise StoreUnavailable(f"{folder} cannot be made: {error.strerror}; nothing was taken in") from None
+        try:
+            size = await self._spooled(folder / REGISTER, key, register, LARGEST_REGISTER)
+            taken = [
+                await self._document(folder, key, number, kind, path, order)
+                for number, (kind, path) in enumerate((documents or {}).items(), start=1)
+            ]
+            made = self._made(handover, replace(order, bytes=size, documents=tuple(taken)), key)
+            await self._store.write(lambda connection: records.add(connection, made))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return made
+
+    def _made(self, handover: HandoverId, order: Order, key: bytes) -> Handover:
+        while True:
+            epoch, wrapped = self._keyring.epoch, self._keyring.wrap(_bound(handover), key)
+            if epoch == self._keyring.epoch:  # else rotated at this very moment
+                break
+        now = self._flow.ledger.clock()
+        return Handover(handover, order, HandoverState.QUEUED, now, now, {}, epoch, wrapped)
+
+    async def _spooled(self, path: Path, key: bytes, pieces: AsyncIterator[bytes], largest: int) -> int:
+        spool = SpoolWriter(path, key)
+        try:
+            async for piece in pieces:
+                await asyncio.to_thread(spool.write, piece)
+                _require_size(spool.size, largest)
+            _require_size(spool.size, largest)
+            await asyncio.to_thread(spool.close)
+        except BaseException:
+            spool.abort()
+            raise
+        return spool.size
+
+    async def _document(self, folder: Path, key: bytes, number: int, kind: str, path: Path, order: Order) -> Document:
+        allowed = self._flow.packer.partners[order.recipient].config.documents
+        if kind not in allowed:
+            known = ", ".join(allowed) or "none"
+            raise InvalidRequest([f"documents: {order.recipient} gets no {kind} (packages.documents names: {known})"])
+        try:
+            with path.open("rb") as file:
+                type_ = document_type(file.read(16))
+                file.seek(0)
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InvalidRequest([f"documents: {kind} cannot be read: {error.strerror}"]) from None
+        sealed = folder / f"{REGISTER}-document-{number}"
+        size = await self._spooled(sealed, document_key(key, number), file_pieces(path), LARGEST_DOCUMENT)
+        return Document(kind, type_, size, digest)
+
+    # --- trying ------------------------------------------------------------------------------------
+
+    async def dry_run(self, order: Order, file: BinaryIO) -> AsyncIterator[tuple[Screened, Judged]]:
+        """What would be decided of each row of a register; nothing is entered, kept or sent."""
+        self.require_route(order)
+        now = self._flow.ledger.clock()
+        trial = Handover(HandoverId(uuid7()), order, HandoverState.QUEUED, now, now, {})
+        async for chunk in dry_run(self._flow.packer.deciding(trial, trial=True), file):
+            yield chunk
+
+    # --- looking -----------------------------------------------------------------------------------
+
+    async def find(self, handover: str) -> Standing:
+        """A handover as it stands. Raises NotFound."""
+
+        def query(connection: Connection) -> Standing:
+            found = records.find(connection, handover)
+            return Standing(found, records.progress(connection, handover), records.counts(connection, handover))
+
+        return await self._store.read(query)
+
+    async def latest(self, limit: int = 50) -> list[Handover]:
+        """Newest first."""
+        return await self._store.read(lambda connection: records.latest(connection, limit))
+
+    async def findings(self, handover: str) -> list[Finding]:
+        """Rows that did not go, or that the recipient rejected. Raises NotFound."""
+        return await self._store.read(
+            lambda connection: (records.find(connection, handover), list(records.findings(connection, handover)))[1]
+        )
+
+    async def manifest(self, handover: str) -> bytes:
+        """The manifest of its package. Raises NotFound before there is one, and once its files are gone."""
+        found = (await self.find(handover)).handover
+        try:
+            return (self._flow.packer.folder_of(found) / NAME).read_bytes()
+        except OSError:
+            raise NotFound(f"there is no manifest here: the handover is {found.state.value}") from None
+
+    # --- acting ------------------------------------------------------------------------------------
+
+    async def cancel(self, handover: str) -> Handover:
+        """Cancel a handover that is not sent; one that is being sent is stopped if it still can be.
+
+        Raises NotFound, NotPossible where it is too late.
+        """
+        found = (await self.find(handover)).handover
+        if found.state is HandoverState.SENDING:
+            await self._store.write(lambda connection: records.ask_to_cancel(connection, found.id))
+            return found
+        if found.state in FINAL or found.state in {HandoverState.SENT, HandoverState.UNKNOWN}:
+            raise NotPossible([f"handover: is {found.state.value}, so it cannot be cancelled; recall it instead"])
+        await self._flow.cancel(found, "cancelled")
+        return (await self.find(handover)).handover
+
+    async def receipt(self, recipient: str, data: bytes) -> Handover:
+        """A receipt that was handed in. Raises a kind of ReceiptRefused, NotFound."""
+        return await self._flow.receipts.take(recipient, data)
+
+    def spool_key(self, handover: Handover) -> bytes:
+        """The key of its register's file. Raises StoreUnavailable once it is gone."""
+        return spool_key(self._keyring, handover)
+
+
+def _require_size(size: int, largest: int) -> None:
+    if size > largest:
+        raise InvalidRequest([f"register: a file is larger than {largest // 2**20} MiB; hand it over in parts"])
+    if not size:
+        raise InvalidRequest(["register: a file is empty"])
+
+
+def _bound(handover: HandoverId) -> str:
+    return f"handover:{handover}"
+
+
+def spool_key(keyring: Keyring, handover: Handover) -> bytes:
+    """The key of a register's file. Raises StoreUnavailable once it is gone, KeyringError."""
+    if handover.epoch is None or handover.wrapped is None:
+        raise StoreUnavailable("the register of this handover was removed")
+    return keyring.unwrap(_bound(handover.id), handover.epoch, handover.wrapped)
+
+
+def rewrap(connection: Connection, keyring: Keyring) -> None:
+    """Registers that wait outlive a rotation of the keys."""
+    for each in records.with_keys(connection):
+        key = spool_key(keyring, each)
+        records.set_key(connection, each.id, keyring.epoch, keyring.wrap(_bound(each.id), key))
+
+
+async def file_pieces(path: Path) -> AsyncIterator[bytes]:
+    """A file, piece by piece."""
+    with closing(path.open("rb")) as file:
+        while piece := await asyncio.to_thread(file.read, 2**18):
+            yield piece
+
+
+def settled(connection: Connection, handover: HandoverId, result: OutcomeResult, now: str) -> None:
+    """A person found out what came of an unknown one."""
+    state = {OutcomeResult.DELIVERED: HandoverState.SENT, OutcomeResult.REJECTED: HandoverState.REJECTED}.get(
+        result, HandoverState.CANCELLED
+    )
+    records.set_state(connection, handover, state, now)

@@ -1,0 +1,250 @@
+"""From a register that waits to a package that is whole and sealed: which route, which keys, which files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from qaqpa.config.packages import Packages
+from qaqpa.errors import DecisionOutdated, StoreUnavailable
+from qaqpa.handover import records
+from qaqpa.handover.deciding import Deciding, Packing, dry_run
+from qaqpa.handover.manifest import NAME, SIGNATURE, Member, manifest, packages_key, signature
+from qaqpa.handover.package import PackageBuilder, sums_of
+from qaqpa.handover.records import Handover
+from qaqpa.handover.spool import open_spool
+from qaqpa.ledger import Ledger, StillHolds
+from qaqpa.ledger.handovers import Entered, RowEntries, entered_chunks
+from qaqpa.model.disclosure import Json
+from qaqpa.model.handover import HandoverIntent, Package, RowResult
+from qaqpa.model.identifiers import RecipientId
+from qaqpa.model.words import SealKind, timestamp
+from qaqpa.policy import Policy, Route
+from qaqpa.seal import PackageKey, require_valid
+from qaqpa.tlog.notes import VerifierKey
+
+REGISTER = "register"
+ENDINGS = {SealKind.AGE: "age", SealKind.CMS: "p7m", SealKind.OPENPGP: "pgp"}
+"""Of package files, by seal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """A recipient of packages."""
+
+    config: Packages
+    key: PackageKey
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What came of a register."""
+
+    package: Package
+    manifest: str
+    """SHA-256 of the manifest, in hexadecimal."""
+    rows: int
+    counts: Mapping[RowResult, int]
+
+    @property
+    def figures(self) -> dict[str, Json]:
+        """As they are noted of the handover."""
+        package = self.package
+        return {
+            "rows": self.rows,
+            "counts": {result.name.lower(): count for result, count in self.counts.items() if count},
+            "package": {
+                "sha256": package.sha256, "bytes": package.size, "kid": package.kid, "manifest": self.manifest,
+            },
+        }  # fmt: skip
+
+
+class HeldUp(Exception):
+    """The package must not be made; `code` says why."""
+
+    def __init__(self, code: str, **figures: Json) -> None:
+        super().__init__(code)
+        self.code = code
+        self.figures = figures
+
+
+@dataclass(frozen=True, slots=True)
+class Packer:
+    """What registers are decided and packed with."""
+
+    policy: Policy
+    ledger: Ledger
+    partners: Mapping[str, Partner]
+    """By recipient."""
+    folder: Path
+    """Where registers wait, encrypted, and packages, sealed: a folder for each handover."""
+    origin: str
+    """The ledger's name, under which manifests are signed."""
+    config: str
+    """Digest of the configuration in force here."""
+    is_suspended: Callable[[str], Awaitable[bool]]
+    still_holds: Callable[[Handover], StillHolds]
+    """Whether, in the transaction of an intent, configuration and recipient are as they were."""
+    checkpoint: Callable[[], Awaitable[bytes]]
+    """A signed checkpoint over everything that is in the ledger now."""
+    spool_key: Callable[[Handover], bytes]
+    """The key of its register's file."""
+
+    def deciding(self, handover: Handover, *, trial: bool = False) -> Deciding:
+        """What its rows are decided with; those of a `trial` are kept nowhere. Raises DecisionOutdated."""
+        route = self.route(handover)
+        key = os.urandom(32) if trial else self.spool_key(handover)
+        recipient = handover.order.recipient
+        return Deciding(
+            self.policy, route, handover.order, self.partners[recipient].config, self.ledger,
+            lambda: self.is_suspended(recipient), _pseudonyms(key),
+        )  # fmt: skip
+
+    def route(self, handover: Handover) -> Route:
+        """The route that it goes by. Raises DecisionOutdated where there is none any more."""
+        route = self.policy.find(handover.order.asked)
+        if route is None or handover.order.recipient not in self.partners:
+            raise DecisionOutdated("the configuration has no route for this handover any more")
+        return route
+
+    async def blocked(self, handover: Handover) -> int:
+        """How many rows may not go; nothing is entered."""
+        deciding = self.deciding(handover)
+        with closing(open_spool(self.register_path(handover), self.spool_key(handover))) as file:
+            return sum(
+                [
+                    sum(result != RowResult.PERMIT for result in judged.results)
+                    async for _, judged in dry_run(deciding, file)
+                ]
+            )
+
+    async def pack(self, handover: Handover) -> Packed:
+        """Decide and enter every row, and write the package of those that go.
+
+        Raises HeldUp where it must not be made, RegisterRefused, DecisionOutdated, StoreError.
+        """
+        deciding, partner = self.deciding(handover), self.partners[handover.order.recipient]
+        require_valid(partner.key, self.ledger.clock())
+        entered = await self._entered(handover)
+        if any(each.figures["config"] != self.config for each in entered):
+            # Rows stand in the ledger as an older configuration cut them; what leaves must be just that.
+            raise HeldUp("configuration_changed")
+        route, order = deciding.route, handover.order
+        intent = HandoverIntent(handover.id, RecipientId(order.recipient))
+        with (
+            closing(open_spool(self.register_path(handover), self.spool_key(handover))) as file,
+            PackageBuilder(
+                intent, partner.key, self.package_path(handover), partner.config, route.fields, handover.since
+            ) as builder,
+        ):
+            packing = Packing(
+                deciding, handover.id, builder, RowEntries(self.ledger, handover.id, partner.config.seal.kind),
+                self.still_holds(handover), self.config,
+            )  # fmt: skip
+            await packing.run(file, entered)
+            counts = await self.ledger.store.read(lambda connection: records.counts(connection, handover.id))
+            if not builder.rows:
+                raise HeldUp("nothing_permitted")
+            if order.strict and builder.rows < sum(counts.values()):
+                raise HeldUp("strict", held_up_by=sum(counts.values()) - builder.rows)
+            entered, checkpoint = await self._entered(handover), await self.checkpoint()
+            head = self._head(handover, route, builder.rows, sum(counts.values()), entered)
+            package, digest = await asyncio.to_thread(self._finish, handover, packing, head, checkpoint)
+        return Packed(package, digest, builder.rows, counts)
+
+    async def _entered(self, handover: Handover) -> list[Entered]:
+        return await self.ledger.store.read(lambda connection: entered_chunks(connection, handover.id))
+
+    def _head(
+        self, handover: Handover, route: Route, going: int, handed_in: int, entered: Sequence[Entered]
+    ) -> dict[str, Json]:
+        order, operator, agreement = handover.order, self.policy.operator, route.recipient.agreement
+        return {
+            "handover": handover.id,
+            "operator": {"name": operator.name, "bin": operator.bin},
+            "recipient": order.recipient,
+            "operation": order.operation,
+            "purpose": order.purpose,
+            "ground": route.ground.value,
+            "clauses": list(route.clauses),
+            "policy": self.policy.version_on(self.policy.day(handover.since)),
+            "agreement": None if agreement is None else agreement.number,
+            "taken_in": timestamp(handover.since),
+            "rows": {"handed_in": handed_in, "go": going},
+            "sums": sums_of(each.figures for each in entered),
+            "verifier_key": str(self.key),
+        }
+
+    @property
+    def key(self) -> VerifierKey:
+        """What recipients check manifests with."""
+        return packages_key(self.origin, self.ledger.keyring.public)
+
+    def _finish(
+        self, handover: Handover, packing: Packing, head: Mapping[str, Json], checkpoint: bytes
+    ) -> tuple[Package, str]:
+        def made(register: Member, others: Sequence[Member]) -> tuple[bytes, bytes]:
+            content = manifest(head, register, others, checkpoint)
+            note = signature(handover.id, content, self.key, self.ledger.keyring.sign)
+            folder = self.folder_of(handover)
+            (folder / NAME).write_bytes(content)
+            (folder / SIGNATURE).write_bytes(note)
+            return content, note
+
+        numbered = enumerate(handover.order.documents, start=1)
+        documents = [(each.member(number), self._pieces(handover, number)) for number, each in numbered]
+        return packing.builder.finish(packing.lines, documents, made)
+
+    def _pieces(self, handover: Handover, number: int) -> Iterator[bytes]:
+        path = self.folder_of(handover) / f"{REGISTER}-document-{number}"
+        with closing(open_spool(path, document_key(self.spool_key(handover), number))) as file:
+            while piece := file.read(2**20):
+                yield piece
+
+    # --- files -------------------------------------------------------------------------------------
+
+    def folder_of(self, handover: Handover) -> Path:
+        """Where its files are."""
+        return self.folder / handover.id
+
+    def register_path(self, handover: Handover) -> Path:
+        """The register, encrypted. Raises StoreUnavailable where it was taken in on another machine."""
+        path = self.folder_of(handover) / REGISTER
+        if not path.exists():
+            raise StoreUnavailable(
+                "the register of this handover is not on this machine: let the gateway that took it in run, or share "
+                "the folder handovers of the home"
+            )
+        return path
+
+    def package_path(self, handover: Handover) -> Path:
+        """The sealed package."""
+        seal = self.partners[handover.order.recipient].config.seal.kind
+        return self.folder_of(handover) / f"{handover.id}.zip.{ENDINGS[seal]}"
+
+    def forget_register(self, handover: Handover) -> None:
+        """The package is whole: nobody needs to read the register again."""
+        for path in self.folder_of(handover).glob(f"{REGISTER}*"):
+            path.unlink(missing_ok=True)
+
+    def remove(self, handover: Handover) -> None:
+        """Registers, documents, package. What is said of it stays in the database."""
+        shutil.rmtree(self.folder_of(handover), ignore_errors=True)
+
+
+def document_key(key: bytes, number: int) -> bytes:
+    """The key of the file of a document, from that of its register."""
+    return HKDFExpand(SHA256(), 32, b"qaqpa/document/1\0%d" % number).derive(key)
+
+
+def _pseudonyms(key: bytes) -> bytes:
+    """The key of a handover's pseudonyms, from that of its register: gone with it."""
+    return HKDFExpand(SHA256(), 32, b"qaqpa/pseudonyms/1").derive(key)
