@@ -39,7 +39,7 @@ class DemoCessionBuyer:
     operations: ClassVar[Mapping[str, Operation]] = MappingProxyType(
         {
             PREVIEW: operation(
-                PREVIEW, endpoint=PREVIEW, needs=wire.PREVIEW_NEEDED, uses=wire.PREVIEW_FIELDS, package_only=True
+                PREVIEW, endpoint=PREVIEW, needs=wire.PREVIEW_NEEDED, uses=wire.PREVIEW_FIELDS, deidentified=True
             ),
             ASSIGNMENT: operation(
                 ASSIGNMENT,

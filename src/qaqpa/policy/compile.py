@@ -111,6 +111,12 @@ def check_terms(policy: Policy, consent: ConsentRequest) -> list[str]:
     ]
 
 
+def _points_at(path: FieldPath) -> bool:
+    """Whether the field names or reaches one person; a contract's number does for whoever has the contract."""
+    known = VOCABULARY.get(path)
+    return path == "contract.number" or (known is not None and known.sensitivity in _NAMING)
+
+
 def compile_policy(config: Config, adapters: Mapping[str, type[Adapter]], source: Source) -> Policy:
     """The policy; problems are noted on `source`, and routes that have any are left out."""
     purposes = _purposes(config, source)
@@ -281,19 +287,22 @@ class _Draft:
                 self.problem("guards", f"guard {guard.name} asks for {name}, which this file does not say; add it")
 
     def _check_anonymity(self, operation: Operation, fields: Mapping[FieldPath, FieldRule]) -> None:
-        """Rows under a pseudonym are to be nobody's: no name may stand beside it, and k says how alike rows must be."""
-        hidden = operation.package_only and any(rule.transform == "pseudonym" for rule in fields.values())
+        """Rows that are to be nobody's: a pseudonym for the number, no name, and k says how alike they must be."""
+        under_pseudonym = any(rule.transform == "pseudonym" for rule in fields.values())
+        hidden = operation.deidentified or (operation.package_only and under_pseudonym)
         if hidden != (self.route.k is not None):
-            self.problem("k", "goes with a pseudonym, and a pseudonym with it: say how many rows must be alike, k = 5")
+            self.problem("k", "goes with rows that are to be nobody's, and they with it: say how many must be alike")
         if (self.route.k is not None) != bool(self.route.quasi):
             self.problem("quasi", "goes with k: name the fields that together may point at one person")
         for path in self.route.quasi:
             rule = fields.get(FieldPath(path))
             if rule is None or rule.transform == "pseudonym":
                 self.problem("quasi", f"{path} is none of the fields that the route shows")
+        if hidden and not under_pseudonym:
+            self.problem("fields", "none is a pseudonym, without which rows of the answer could not be told apart")
         for path, rule in fields.items() if hidden else ():
-            if rule.transform is None and VOCABULARY[path].sensitivity in _NAMING:
-                self.problem("fields", f"{path} names the person: leave it out, or pass it as a pseudonym or region_of")
+            if rule.transform in {None, "mask"} and _points_at(path):
+                self.problem("fields", f"{path} points at the person: leave it out, or pass it as pseudonym, region_of")
 
     def _fields(self, operation: Operation | None) -> dict[FieldPath, FieldRule]:
         fields: dict[FieldPath, FieldRule] = {}
