@@ -33,6 +33,7 @@ from qaqpa.store import store_at
 from qaqpa.testing.people import Person, people
 from qaqpa.testing.sandbox import Sandbox
 from qaqpa.tlog.notes import Checkpoint
+from qaqpa_adapters.demo_cession_buyer.sandbox import DemoCessionBuyerSandbox
 from qaqpa_adapters.demo_collector.sandbox import DemoCollectorSandbox
 from qaqpa_adapters.first_credit_bureau.sandbox import FirstCreditBureauSandbox
 from qaqpa_adapters.pension_center.sandbox import PensionCenterSandbox
@@ -51,6 +52,7 @@ DEBTOR_FACTS = {
     "settlement_steps_done": True,
     "restructuring_pending": False,
     "collector_clause": True,
+    "suit_filed": False,
 }
 
 
@@ -87,6 +89,7 @@ class House:
     scb: StateCreditBureauSandbox
     collector: DemoCollectorSandbox
     ppc: PensionCenterSandbox
+    buyer: DemoCessionBuyerSandbox
     environ: dict[str, str]
     clock: Clock = field(default_factory=Clock)
 
@@ -252,8 +255,9 @@ async def built(folder: Path, url: str | None = None) -> AsyncIterator[House]:
     scb = StateCreditBureauSandbox(directory=folder / "scb", unknown_share=0, no_report_share=0)
     collector = DemoCollectorSandbox(directory=folder / "collector")
     ppc = PensionCenterSandbox(directory=folder / "ppc", unknown_share=0)
-    async with fcb, scb, collector, ppc:
-        stands = (fcb, scb, collector, ppc)
+    buyer = DemoCessionBuyerSandbox(directory=folder / "buyer")
+    async with fcb, scb, collector, ppc, buyer:
+        stands = (fcb, scb, collector, ppc, buyer)
         environ = {key: value for stand in stands for key, value in stand.environment.items()}
         house = House(home, config, *stands, environ | {"QAQPA_PASSPHRASE": PASSPHRASE})
         if url is not None:

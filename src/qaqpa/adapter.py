@@ -47,8 +47,22 @@ class Operation:
     later_endpoint: str | None = None
     """Name of the address where its answer comes later, if the recipient's settings say so: the adapter is then a
     `LaterAdapter`. None where every answer comes at once."""
+    package: bool = False
+    """It may go as a row of a package; the layout of the register is the recipient's configuration."""
+    package_only: bool = False
+    """It goes as a row of a package and never alone: `encode` refuses it. Only so can a field be a pseudonym, because
+    the key for that is the package's."""
+    deidentified: bool = False
+    """Its rows are to be nobody's: a route must say how alike they are, and can pass no name. Only in packages."""
+    recalls: bool = False
+    """It asks the third party to stop and destroy, and discloses nothing new: `encode` finds what is recalled in the
+    exchange (`Exchange.recall`)."""
 
     def __post_init__(self) -> None:
+        if (self.package_only and not self.package) or (self.deidentified and not self.package_only):
+            raise TypeError(
+                f"operation {self.name}: what goes in packages only goes in a package, as do rows of nobody"
+            )
         unknown = (self.needs | self.uses | self.returns) - VOCABULARY.keys()
         if unknown or not self.needs <= self.uses:
             raise TypeError(f"operation {self.name}: not in the vocabulary, or needed but not used: {sorted(unknown)}")
@@ -190,6 +204,10 @@ def operation(
     kdp: bool = False,
     keeps_answer: bool = False,
     later_endpoint: str | None = None,
+    package: bool = False,
+    package_only: bool = False,
+    deidentified: bool = False,
+    recalls: bool = False,
 ) -> Operation:
     """An operation from plain paths; `uses` adds to `needs`."""
     needed = frozenset(FieldPath(path) for path in needs)
@@ -204,6 +222,10 @@ def operation(
         kdp=kdp,
         keeps_answer=keeps_answer,
         later_endpoint=later_endpoint,
+        package=package or package_only or deidentified,
+        package_only=package_only or deidentified,
+        deidentified=deidentified,
+        recalls=recalls,
     )
 
 

@@ -40,7 +40,7 @@ from qaqpa.testing.people import Person, people
 Progress = Callable[[int, int], None]
 BY_TLS_ALONE = ("first-credit-bureau", "state-credit-bureau", "pension-center")
 """Their seal is TLS alone, so what they received can be held against the ledger byte for byte."""
-SANDBOXES = (*BY_TLS_ALONE, "demo-collector")
+SANDBOXES = (*BY_TLS_ALONE, "demo-collector", "demo-cession-buyer")
 ASKED = (
     ("first-credit-bureau", "credit_report"),
     ("first-credit-bureau", "score"),
@@ -153,6 +153,7 @@ def handovers_for(number: int, person: Person, today: date) -> dict[str, Any]:
         "settlement_steps_done": number % 6 != 1,
         "restructuring_pending": False,
         "collector_clause": True,
+        "suit_filed": False,
     }
     if number % 9 == 7:
         del facts["breach_notified_on"]

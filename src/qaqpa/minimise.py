@@ -22,7 +22,7 @@ from qaqpa.model.disclosure import Extract, Json
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 
 _REGION = re.compile(
-    r"""(?:Республика\ Казахстан|Қазақстан\ Республикасы)?[,\s]*(?:г\.\s*)?
+    r"""(?:\d{6}[,\s]+)?(?:Республика\ Казахстан|Қазақстан\ Республикасы)?[,\s]*(?:\d{6}[,\s]+)?(?:г\.\s*)?
     (?P<region>
         (?:Астана|Алматы|Шымкент|Нур-Султан)(?:\ қаласы|\ қ\.)?
         | (?:Абай|Ақмола|Ақтөбе|Алматы|Атырау|Батыс\ Қазақстан|Жамбыл|Жетісу|Қарағанды|Қостанай|Қызылорда|Маңғыстау
@@ -34,7 +34,8 @@ _REGION = re.compile(
     )(?=\s*(?:,|$))""",
     re.VERBOSE | re.IGNORECASE,
 )
-"""A region or city of republican significance at the head of an address, with the comma or the end after it."""
+"""A region or city of republican significance at the head of an address, behind postal index and country, with the
+comma or the end after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,9 @@ def minimise(
     )
 
 
+_NOTHING: Mapping[FieldPath, Json] = {}
+
+
 class RowShape:
     """Rows that hold values at the same paths: what passes of them, and under which names."""
 
@@ -197,15 +201,26 @@ class RowShape:
         self._fields = tuple(sorted(FieldPath(path) for path, _ in passed))
         self._withheld = tuple(sorted(self.present - set(self._fields)))
         self._context = context
-        self._paths = paths
-        self._tree = _tree([path for path, _ in passed])
-        self._changed: list[tuple[str, Transform, int]] = [
-            (path, TRANSFORMS[rule.transform][0], rule.size or 0) for path, rule in passed if rule.transform is not None
+        self._passed = [path for path, _ in passed]
+        self._tree = _tree(self._passed)
+        self._changed: list[tuple[FieldPath, Transform, int]] = [
+            (FieldPath(path), TRANSFORMS[rule.transform][0], rule.size or 0)
+            for path, rule in passed
+            if rule.transform is not None
         ]
 
-    def extract(self, row: Mapping[str, Json], *, consent_confirmed: bool, kdp: KdpToken | None = None) -> Extract:
-        """What `minimise` makes of this row's nested form. Raises TypeError where a cell holds a list or a group."""
-        for path in self._paths:
+    def extract(
+        self,
+        row: Mapping[str, Json],
+        *,
+        consent_confirmed: bool,
+        kdp: KdpToken | None = None,
+        instead: Mapping[FieldPath, Json] = _NOTHING,
+    ) -> Extract:
+        """What `minimise` makes of this row's nested form; `instead` holds what some transformed fields are to be made
+        (by `anonymity`). Raises TypeError where a cell holds a list or a group.
+        """
+        for path in self._passed:
             if type(row[path]) in _NESTED:
                 raise TypeError("a cell holds one value")
         fields, withheld, tree = self._fields, self._withheld, self._tree
@@ -213,9 +228,10 @@ class RowShape:
             row = dict(row)
             unsaid: set[FieldPath] = set()
             for path, transform, size in self._changed:
-                row[path] = changed = transform(row[path], size, self._context)
+                changed = instead[path] if path in instead else transform(row[path], size, self._context)
+                row[path] = changed
                 if changed is None:
-                    unsaid.add(_KNOWN[path])
+                    unsaid.add(path)
             if unsaid:
                 fields = tuple(path for path in fields if path not in unsaid)
                 withheld = tuple(sorted({*withheld, *unsaid}))

@@ -72,6 +72,20 @@ async def test_a_receipt_lost_on_the_way_is_given_again(agency):
     assert len(agency.received) == 1
 
 
+async def test_the_agency_takes_a_recall_at_its_own_address(agency):
+    recall = {"of": "0198c5a0", "reason": "error", "due_on": "2026-12-01", "contract": "1"}
+    async with client_of(agency) as client:
+        for file, status in (({"agency_code": "MFO-1", "recall": recall}, 202), (FILE, 400)):
+            body, headers = sealed(agency, file), {"Content-Type": "application/jose"}
+            answer = await client.post(agency.environment["QAQPA_COLLECTOR_RECALL_URL"], content=body, headers=headers)
+            assert answer.status_code == status
+    assert [(call.operation, call.iin, call.accepted) for call in agency.calls] == [
+        ("recall", None, True),
+        ("recall", None, False),
+    ]
+    assert agency.received == [{"agency_code": "MFO-1", "recall": recall}]
+
+
 async def test_the_agency_refuses_what_is_not_encrypted(agency):
     response = await hand_over(agency, orjson.dumps(FILE).decode(), kind="application/json")
     assert (response.status_code, response.json()) == (415, {"error": "not_encrypted"})
@@ -110,6 +124,7 @@ async def test_the_agency_may_answer_about_another_debtor(agency):
     assert (await hand_over(agency, sealed(agency))).json()["iin"] == another_iin(IIN)
     assert set(agency.environment) == {
         "QAQPA_COLLECTOR_URL",
+        "QAQPA_COLLECTOR_RECALL_URL",
         "QAQPA_COLLECTOR_CA",
         "QAQPA_COLLECTOR_NETWORKS",
         "QAQPA_COLLECTOR_KEY",

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from state_bureau_answers import BUREAU as STATE_BUREAU
 from state_bureau_answers import FORMS, GOOD, PACKAGED
 
+from qaqpa.adapter import Operation
 from qaqpa.config.recipients import FieldRule
 from qaqpa.errors import AnswerUnreadable, InvalidRequest
 from qaqpa.minimise import Context, minimise
@@ -21,6 +22,7 @@ from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.testing.contract import EXCHANGE, AdapterContract
 from qaqpa.testing.people import people
+from qaqpa_adapters.demo_cession_buyer import DemoCessionBuyer, DemoCessionBuyerSettings
 from qaqpa_adapters.demo_collector import DemoCollector, DemoCollectorSettings
 from qaqpa_adapters.first_credit_bureau import FirstCreditBureau
 from qaqpa_adapters.pension_center import PensionCenter, PensionCenterSettings
@@ -73,17 +75,26 @@ class TestStateCreditBureauInBase64(TestStateCreditBureau):
     replies: ClassVar = GOOD | {"credit_report": FORMS["as base64"]}
 
 
+def whole(declared: Operation) -> Extract:
+    """All that an operation uses."""
+    rules = {path: FieldRule(path=path) for path in declared.uses}
+    return minimise(PERSON.data, rules, consent_confirmed=False, context=Context(date(2026, 11, 23)))
+
+
+RECEIPT = Reply(202, b'{"receipt":"DC-000001"}', "application/json")
+
+
 class TestDemoCollector(AdapterContract):
     adapter = DemoCollector(DemoCollectorSettings(agency_code="KA-7"))
-    examples: ClassVar = {
-        "handover": minimise(
-            PERSON.data,
-            {path: FieldRule(path=path) for path in DemoCollector.operations["handover"].uses},
-            consent_confirmed=False,
-            context=Context(date(2026, 11, 23)),
-        )
-    }
-    replies: ClassVar = {"handover": Reply(202, b'{"receipt":"DC-000001"}', "application/json")}
+    examples: ClassVar = {name: whole(DemoCollector.operations[name]) for name in ("handover", "recall")}
+    replies: ClassVar = dict.fromkeys(examples, RECEIPT)
+    unbound = frozenset(replies)
+
+
+class TestDemoCessionBuyer(AdapterContract):
+    adapter = DemoCessionBuyer(DemoCessionBuyerSettings(seller_code="MFO-1"))
+    examples: ClassVar = {name: whole(DemoCessionBuyer.operations[name]) for name in ("assignment", "recall")}
+    replies: ClassVar = dict.fromkeys(examples, RECEIPT)
     unbound = frozenset(replies)
 
 

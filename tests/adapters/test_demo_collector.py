@@ -77,7 +77,7 @@ def test_a_missing_field_is_named_and_no_value_is(path):
 
 def test_an_operation_that_the_agency_does_not_offer_is_refused():
     with pytest.raises(InvalidRequest, match="handover"):
-        ADAPTER.encode("recall", extract_of(NEEDED), EXCHANGE)
+        ADAPTER.encode("gossip", extract_of(NEEDED), EXCHANGE)
 
 
 @pytest.mark.parametrize("status", [200, 202])

@@ -174,7 +174,7 @@ def debtor(**changes: Any) -> ContractFacts:
     return ContractFacts.model_validate(
         {
             "number": "MK-1", "days_overdue": 95, "breach_notified_on": date(2026, 6, 1), "settlement_steps_done": True,
-            "restructuring_pending": False, "collector_clause": True,
+            "restructuring_pending": False, "collector_clause": True, "suit_filed": False,
         } | changes
     )  # fmt: skip
 

@@ -76,6 +76,7 @@ BREACH = ContractFacts(
     settlement_steps_done=True,
     restructuring_pending=False,
     collector_clause=True,
+    suit_filed=False,
 )
 ALL_FIELDS = expand(["identity", "contact", "contract"])
 
@@ -147,7 +148,7 @@ MATRIX: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
     "handover: nothing stated": (
         facts(HANDOVER, contract=ContractFacts()),
         {(guard, "gap") for guard in ("breach_on_record", "days_overdue_positive", "borrower_notified",
-         "settlement_steps_done", "no_restructuring_pending", "collector_clause_in_contract")},
+         "settlement_steps_done", "no_restructuring_pending", "collector_clause_in_contract", "no_suit_pending")},
     ),
 }  # fmt: skip
 

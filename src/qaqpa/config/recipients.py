@@ -131,6 +131,14 @@ class FieldRule(Section):
         return self
 
 
+class CessionConfig(Section):
+    """An agreement of cession with the recipient: before it is signed nobody's identity goes to a buyer."""
+
+    number: Text
+    """As callers state it (`contract.cession`)."""
+    signed_on: date
+
+
 class RouteConfig(Section):
     """caller + this recipient + operation + purpose → ground, clauses, fields, guards, what is returned."""
 
@@ -150,6 +158,10 @@ class RouteConfig(Section):
     """The consent's КДП token travels in the call."""
     reuse_for: Span | None = None
     """For so long a report serves the same caller and purpose again, without a new disclosure."""
+    k: Annotated[Whole, Field(ge=2, le=1000)] | None = None
+    """Where rows go de-identified: as many rows at least must share their quasi-identifiers."""
+    quasi: tuple[Text, ...] = ()
+    """The fields that together may point at one person, in the order in which they are generalised."""
 
 
 class RecipientFile(File):
@@ -161,8 +173,16 @@ class RecipientFile(File):
     bin: Bin | None = None
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
     """ISO 3166-1 alpha-2 of the state whose law binds it."""
+    legal_form: Slug | None = None
+    """What it is under law, e.g. `bank`, `collection_agency`: guards of cession ask (56-V art. 9-1)."""
+    state_majority: Flag | None = None
+    """The state holds the majority of its shares (56-V art. 9-1)."""
+    affiliated: Flag | None = None
+    """It is an affiliate of the operator (62-VI art. 4)."""
     adapter: Slug
     agreement: Agreement | None = None
+    cessions: tuple[CessionConfig, ...] = ()
+    """Agreements of cession with it."""
     channel: HttpsChannel
     seal: Annotated[SealConfig, Field(discriminator="kind")]
     packages: Packages | None = None

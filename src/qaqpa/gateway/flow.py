@@ -182,7 +182,12 @@ class Flow:
 def minimised(
     data: Mapping[str, Json], route: Route, decision: Decision, day: date, kdp: KdpToken | None = None
 ) -> Extract:
-    """What the route passes; the consent is confirmed only where one was found and checked."""
+    """What the route passes; the consent is confirmed only where one was found and checked.
+
+    Raises InvalidRequest for an operation that does not go alone.
+    """
+    if route.operation.package_only:
+        raise InvalidRequest([f"operation: {route.operation.name} goes in a handover only, never for one person"])
     confirmed = decision.consent is not None
     return minimise(data, route.fields, consent_confirmed=confirmed, context=Context(day), kdp=kdp)
 

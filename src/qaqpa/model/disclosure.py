@@ -15,6 +15,7 @@ from typing import Any
 from qaqpa.model.consent import KdpToken
 from qaqpa.model.decision import Decision
 from qaqpa.model.identifiers import DisclosureId, SubjectId
+from qaqpa.model.recall import Recall
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult, SealKind
 
@@ -52,6 +53,8 @@ class Exchange:
     id: DisclosureId
     at: datetime
     """UTC."""
+    recall: Recall | None = None
+    """What is recalled, where the operation recalls."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,13 @@ class ContractFacts(BaseModel):
     collector_clause: Flag | None = None
     """62-VI art. 4: the loan agreement provides for a collector."""
     secured_by_home: Flag | None = None
+    """56-V art. 9-1: the loan is an individual's and secured by a home."""
+    remedies_exhausted: Flag | None = None
+    """Every way to recover the debt that law wants tried before an assignment to a collection agency was tried."""
+    suit_filed: Flag | None = None
+    """62-VI art. 6(5): a suit or a notary's writ on this debt is pending."""
+    cession: Text | None = None
+    """Number of the agreement of cession by which the claim is assigned; it stands among the buyer's `cessions`."""
     duties_met: Flag | None = None
     """7.1(3): every duty under the contract is met."""
 

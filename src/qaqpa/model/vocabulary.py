@@ -196,6 +196,12 @@ class Contract(Group):
     days_overdue: Annotated[Count | None, _CONTRACT] = None
     last_paid_on: Annotated[Day | None, _CONTRACT] = None
     collateral: Annotated[Text | None, _CONTRACT] = None
+    balance_on: Annotated[Day | None, _CONTRACT] = None
+    """The cut-off day of the sums."""
+    price: Annotated[Money | None, _CONTRACT] = None
+    """For which the claim is assigned."""
+    court_status: Annotated[Text | None, _CONTRACT] = None
+    """Suit, writ of a notary, enforcement: how far it came."""
 
 
 class Offer(Group):

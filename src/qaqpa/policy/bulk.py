@@ -68,7 +68,7 @@ class BulkDecider:
             law.route_known(known=True),
             law.policy_in_force(self._version),
             law.recipient_active(suspended=suspended),
-            law.agreement_in_force(route.recipient.agreement, self._day),
+            law.agreement_in_force(route.recipient.agreement, self._day, ended_serves=route.operation.recalls),
         )
         self._guards = tuple(_Remembering(guard) for guard in route.guards if guard.in_force(self._day))
         # Where no consent covers, guards about it are passed over, as in `decide`.

@@ -18,13 +18,15 @@ from qaqpa.minimise import TRANSFORMS
 from qaqpa.model.consent import ConsentRequest
 from qaqpa.model.decision import Asked
 from qaqpa.model.identifiers import CallerId, RecipientId
-from qaqpa.model.vocabulary import VOCABULARY, FieldPath
+from qaqpa.model.vocabulary import VOCABULARY, FieldPath, Sensitivity
 from qaqpa.model.words import GROUND_CLAUSE, Ground
 from qaqpa.policy import law
+from qaqpa.policy.facts import STATED_OF_RECIPIENT
 from qaqpa.policy.guards import Guard, compile_guard
 
 ADVERTISING = "1.1(17)"
 OTHER_PURPOSES = "1.1(24)"
+_NAMING = frozenset({Sensitivity.IDENTIFIER, Sensitivity.CONTACT})
 KINDS = frozenset({"credit_bureau", "pension_center", "collector", "cession_buyer"})
 """Kinds of recipient that consents may name before one is configured."""
 
@@ -47,6 +49,9 @@ class Route:
     """For so long a report serves the same caller and purpose again."""
     kdp: bool = False
     """The consent's КДП token travels in the call."""
+    k: int | None = None
+    """Rows go de-identified: so many at least share each combination of the values of `quasi`."""
+    quasi: tuple[FieldPath, ...] = ()
 
     @property
     def paths(self) -> tuple[FieldPath, ...]:
@@ -104,6 +109,12 @@ def check_terms(policy: Policy, consent: ConsentRequest) -> list[str]:
         for number, value in enumerate(values, start=1)
         if value not in known
     ]
+
+
+def _points_at(path: FieldPath) -> bool:
+    """Whether the field names or reaches one person; a contract's number does for whoever has the contract."""
+    known = VOCABULARY.get(path)
+    return path == "contract.number" or (known is not None and known.sensitivity in _NAMING)
 
 
 def compile_policy(config: Config, adapters: Mapping[str, type[Adapter]], source: Source) -> Policy:
@@ -202,17 +213,20 @@ class _Draft:
         before = len(self.source.problems)
         self._check_caller()
         self._check_ground()
-        fields = self._fields()
         operation = adapter.operations.get(self.route.operation) if adapter else None
+        fields = self._fields(operation)
         if adapter is not None and operation is None:
             known = ", ".join(sorted(adapter.operations))
             self.problem("operation", f"adapter {adapter.name} has no such operation (it has: {known})")
         if operation is not None:
             self._check_operation(operation, fields)
+            self._check_anonymity(operation, fields)
         # A guard that exists but does not compile has been reported where it stands.
         for name in self.route.guards:
             if name not in self.config.guards and GUARDS not in self.config.unread:
                 self.problem("guards", f"guard {name} does not exist")
+            elif name in guards:
+                self._check_stated(guards[name])
         if operation is None or len(self.source.problems) > before:
             return None
         return Route(
@@ -228,6 +242,8 @@ class _Draft:
             returns=frozenset(FieldPath(path) for path in self.route.returns),
             reuse_for=self.route.reuse_for,
             kdp=self.route.kdp,
+            k=self.route.k,
+            quasi=tuple(FieldPath(path) for path in self.route.quasi),
         )
 
     def _check_caller(self) -> None:
@@ -264,7 +280,31 @@ class _Draft:
         if (clause == OTHER_PURPOSES) != (route.instrument is not None):
             self.problem("instrument", "goes with the purpose of 1.1(24), which must cite what sets it")
 
-    def _fields(self) -> dict[FieldPath, FieldRule]:
+    def _check_stated(self, guard: Guard) -> None:
+        """What only the configuration can say of the recipient must be said: at run time it would be an eternal gap."""
+        for name in STATED_OF_RECIPIENT:
+            if f"recipient.{name}" in guard.needs and getattr(self.recipient, name) is None:
+                self.problem("guards", f"guard {guard.name} asks for {name}, which this file does not say; add it")
+
+    def _check_anonymity(self, operation: Operation, fields: Mapping[FieldPath, FieldRule]) -> None:
+        """Rows that are to be nobody's: a pseudonym for the number, no name, and k says how alike they must be."""
+        under_pseudonym = any(rule.transform == "pseudonym" for rule in fields.values())
+        hidden = operation.deidentified or (operation.package_only and under_pseudonym)
+        if hidden != (self.route.k is not None):
+            self.problem("k", "goes with rows that are to be nobody's, and they with it: say how many must be alike")
+        if (self.route.k is not None) != bool(self.route.quasi):
+            self.problem("quasi", "goes with k: name the fields that together may point at one person")
+        for path in self.route.quasi:
+            rule = fields.get(FieldPath(path))
+            if rule is None or rule.transform == "pseudonym":
+                self.problem("quasi", f"{path} is none of the fields that the route shows")
+        if hidden and not under_pseudonym:
+            self.problem("fields", "none is a pseudonym, without which rows of the answer could not be told apart")
+        for path, rule in fields.items() if hidden else ():
+            if rule.transform in {None, "mask"} and _points_at(path):
+                self.problem("fields", f"{path} points at the person: leave it out, or pass it as pseudonym, region_of")
+
+    def _fields(self, operation: Operation | None) -> dict[FieldPath, FieldRule]:
         fields: dict[FieldPath, FieldRule] = {}
         for rule in self.route.fields:
             path = FieldPath(rule.path)
@@ -273,7 +313,7 @@ class _Draft:
                 self.problem("fields", f"{rule.path} is no field of the vocabulary that a caller may pass")
             elif path in fields:
                 self.problem("fields", f"{rule.path} stands twice")
-            elif rule.transform == "pseudonym":
+            elif rule.transform == "pseudonym" and (operation is None or not operation.package_only):
                 self.problem("fields", f"{rule.path} cannot be a pseudonym here: only a handover has the key for it")
             elif rule.transform is not None and known.type not in TRANSFORMS[rule.transform][1]:
                 self.problem("fields", f"{rule.path} cannot be passed as {rule.transform}: it is {known.type.__name__}")
@@ -292,7 +332,9 @@ class _Draft:
             self.problem("kdp", f"{operation.name} has no place for the token of a consent")
         elif self.route.kdp and self.route.ground is not Ground.CONSENT:
             self.problem("kdp", "goes with the ground consent: the token is that of the consent")
-        if not {operation.endpoint, operation.later_endpoint} & self.recipient.channel.endpoints.keys():
+        # What goes in packages only goes where packages go, and needs no address of its own.
+        endpoints = {operation.endpoint, operation.later_endpoint}
+        if not operation.package_only and not endpoints & self.recipient.channel.endpoints.keys():
             self.source.problem(
                 f"{RECIPIENTS}/{self.recipient.id}.toml",
                 ("channel", "endpoints"),

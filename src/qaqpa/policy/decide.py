@@ -33,7 +33,7 @@ def decide(policy: Policy, route: Route | None, facts: Facts) -> Decision:
         law.route_known(known=True),
         law.policy_in_force(version),
         law.recipient_active(suspended=facts.suspended),
-        law.agreement_in_force(recipient.agreement, day),
+        law.agreement_in_force(recipient.agreement, day, ended_serves=route.operation.recalls),
         law.jurisdiction(recipient.country, consent),
         ground,
         law.fields_present(route.operation.needs, facts.present),
@@ -86,13 +86,4 @@ def need_of(policy: Policy, route: Route) -> Need:
 
 def values_for(route: Route, facts: Facts, consent: Consent | None, day: date) -> dict[str, Any]:
     """What guards of the configuration see of `facts` on `route`, `consent` being the one that covers it."""
-    recipient = route.recipient
-    return variables(
-        facts,
-        kind=recipient.kind,
-        country=recipient.country,
-        agreement_ends=recipient.agreement.expires_on if recipient.agreement else None,
-        consent=consent,
-        covers=consent is not None,
-        today=day,
-    )
+    return variables(facts, route.recipient, consent=consent, today=day)

@@ -9,6 +9,7 @@ from typing import Any
 
 import cel_expr_python.cel as cel  # the package has no __init__: a plain import is found by type checkers
 
+from qaqpa.config.recipients import RecipientFile
 from qaqpa.model.consent import Consent
 from qaqpa.model.decision import Asked
 from qaqpa.model.request import ContractFacts
@@ -41,6 +42,10 @@ VARIABLES: Mapping[str, cel.Type] = {
     "recipient.kind": cel.Type.STRING,
     "recipient.country": cel.Type.STRING,
     "recipient.agreement_days_left": cel.Type.INT,
+    "recipient.legal_form": cel.Type.STRING,
+    "recipient.state_majority": cel.Type.BOOL,
+    "recipient.affiliated": cel.Type.BOOL,
+    "recipient.cessions": cel.Type.List(cel.Type.STRING),
     "consent.status": cel.Type.STRING,
     "consent.covers": cel.Type.BOOL,
     "consent.cross_border": cel.Type.BOOL,
@@ -53,19 +58,22 @@ VARIABLES: Mapping[str, cel.Type] = {
     "contract.restructuring_pending": cel.Type.BOOL,
     "contract.collector_clause": cel.Type.BOOL,
     "contract.secured_by_home": cel.Type.BOOL,
+    "contract.remedies_exhausted": cel.Type.BOOL,
+    "contract.suit_filed": cel.Type.BOOL,
+    "contract.cession": cel.Type.STRING,
     "contract.duties_met": cel.Type.BOOL,
 }
 """Every variable that a guard may use, by type. Dates are midnight UTC of their day."""
 
+STATED_OF_RECIPIENT = ("legal_form", "state_majority", "affiliated")
+"""What a guard may ask of a recipient only where its configuration says it."""
+
 
 def variables(
     facts: Facts,
+    recipient: RecipientFile,
     *,
-    kind: str,
-    country: str,
-    agreement_ends: date | None,
     consent: Consent | None,
-    covers: bool,
     today: date,
 ) -> dict[str, Any]:
     """Values for `VARIABLES`; what is not known is left out, so that a guard that needs it is a gap."""
@@ -76,12 +84,17 @@ def variables(
         "request.operation": facts.asked.operation,
         "request.purpose": facts.asked.purpose,
         "recipient.id": facts.asked.recipient,
-        "recipient.kind": kind,
-        "recipient.country": country,
-        "consent.covers": covers,
+        "recipient.kind": recipient.kind,
+        "recipient.country": recipient.country,
+        "recipient.cessions": [each.number for each in recipient.cessions if each.signed_on <= today],
+        "consent.covers": consent is not None,
     }
-    if agreement_ends is not None:
-        values["recipient.agreement_days_left"] = (agreement_ends - today).days
+    if recipient.agreement is not None and recipient.agreement.expires_on is not None:
+        values["recipient.agreement_days_left"] = (recipient.agreement.expires_on - today).days
+    for name in STATED_OF_RECIPIENT:
+        stated = getattr(recipient, name)
+        if stated is not None:
+            values[f"recipient.{name}"] = stated
     if consent is not None:
         values["consent.status"] = consent.status(facts.now).value
         values["consent.cross_border"] = consent.terms.cross_border

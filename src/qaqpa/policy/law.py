@@ -66,13 +66,18 @@ def recipient_active(*, suspended: bool) -> GuardResult:
     return _permit_if(not suspended, "recipient_active", "5.5", so=say.ACTIVE, otherwise=say.SUSPENDED)
 
 
-def agreement_in_force(agreement: Agreement | None, day: date) -> GuardResult:
-    """2.3(4), 4.2: a third party is bound by an agreement in force that demands confidentiality."""
+def agreement_in_force(agreement: Agreement | None, day: date, *, ended_serves: bool = False) -> GuardResult:
+    """2.3(4), 4.2: a third party is bound by an agreement in force that demands confidentiality.
+
+    `ended_serves` for a recall, which discloses nothing new: 5.5 binds the third party until the data are destroyed.
+    """
     in_force = (
         agreement is not None
         and agreement.signed_on <= day
         and (agreement.expires_on is None or day <= agreement.expires_on)
     )
+    if ended_serves and not in_force and agreement is not None and agreement.signed_on <= day:
+        return GuardResult("agreement_in_force", "5.5", say.AGREEMENT_ENDED, Result.PERMIT, "94-V")
     return _permit_if(
         in_force, "agreement_in_force", "2.3(4)", so=say.AGREEMENT, otherwise=say.NO_AGREEMENT, instrument="94-V"
     )

@@ -30,6 +30,10 @@ TOLD = frozenset(
         "recipient.kind",
         "recipient.country",
         "recipient.agreement_days_left",
+        "recipient.legal_form",
+        "recipient.state_majority",
+        "recipient.affiliated",
+        "recipient.cessions",
         "consent.status",
         "consent.covers",
         "consent.cross_border",
@@ -42,6 +46,9 @@ TOLD = frozenset(
         "contract.restructuring_pending",
         "contract.collector_clause",
         "contract.secured_by_home",
+        "contract.remedies_exhausted",
+        "contract.suit_filed",
+        "contract.cession",
         "contract.duties_met",
     }
 )

@@ -40,6 +40,11 @@ NO_AGREEMENT = Words(
     ru="На эту дату нет действующего договора с получателем; продлите его и исправьте конфигурацию.",
     kk="Бұл күні алушымен күшіндегі шарт жоқ; оны ұзартып, конфигурацияны түзетіңіз.",
 )
+AGREEMENT_ENDED = Words(
+    en="The agreement has ended; the duty to protect the data until they are destroyed goes on (5.5).",
+    ru="Договор прекращён; обязанность защищать данные до их уничтожения сохраняется (5.5).",
+    kk="Шарт аяқталған; деректерді жойылғанға дейін қорғау міндеті сақталады (5.5).",
+)
 WITHIN_BORDERS = Words(
     en="The transfer stays in the country, or the consent lets it cross the border.",
     ru="Передача не выходит за границу либо согласие её допускает.",

@@ -23,7 +23,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,10 +37,16 @@ from qaqpa.model import vocabulary
 from qaqpa.model.consent import KdpToken
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.identifiers import DisclosureId
+from qaqpa.model.recall import Recall, RecallReason
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 
-EXCHANGE = Exchange(DisclosureId("0198c5a0-0000-7000-8000-000000000001"), datetime(2026, 1, 15, 6, 30, tzinfo=UTC))
-ANOTHER = Exchange(DisclosureId("0198c5a0-0000-7000-8000-000000000002"), datetime(2026, 1, 15, 6, 30, tzinfo=UTC))
+_RECALLED = Recall("0198c5a0-0000-7000-8000-000000000003", RecallReason.REPAYMENT, date(2026, 1, 25))
+EXCHANGE = Exchange(
+    DisclosureId("0198c5a0-0000-7000-8000-000000000001"), datetime(2026, 1, 15, 6, 30, tzinfo=UTC), _RECALLED
+)
+ANOTHER = Exchange(
+    DisclosureId("0198c5a0-0000-7000-8000-000000000002"), datetime(2026, 1, 15, 6, 30, tzinfo=UTC), _RECALLED
+)
 MARKUP = 'Қ<b a="1">&amp;\'\\]]>{{0}}%s--;'
 """Characters that end a string, an element or a template in some format, and a letter outside Latin and Russian."""
 
@@ -64,7 +70,8 @@ class AdapterContract:
 
     adapter: ClassVar[Adapter]
     examples: ClassVar[Mapping[str, Extract]]
-    """By operation: an extract with a value for every field that the operation uses."""
+    """By operation: an extract with a value for every field that the operation uses; none for one that goes in packages
+    only."""
     replies: ClassVar[Mapping[str, Reply]]
     """By operation: a reply that decodes."""
     narrow: ClassVar[frozenset[str]] = frozenset()
@@ -83,12 +90,13 @@ class AdapterContract:
 
     def test_every_operation_has_an_example_and_a_reply(self) -> None:
         assert self.adapter.operations, "an adapter without operations does nothing"
-        assert set(self.examples) == set(self.adapter.operations) == set(self.replies)
+        alone = {name for name, declared in self.adapter.operations.items() if not declared.package_only}
+        assert set(self.examples) == alone == set(self.replies)
         for name, declared in self.adapter.operations.items():
             assert declared.name == name
             assert declared.needs <= declared.uses <= VOCABULARY.keys()
             assert all(path.startswith("report.") for path in declared.returns), f"{name} returns more than a report"
-            empty = [path for path in declared.uses if not _values(self.examples[name].data, path)]
+            empty = [path for path in declared.uses if name in alone and not _values(self.examples[name].data, path)]
             assert not empty, f"the example of {name} has no {empty}"
 
     def test_settings_refuse_unknown_keys(self) -> None:
@@ -168,6 +176,21 @@ class AdapterContract:
                 left_out = [value for value in _texts(example, path) if not any(value in other for other in kept)]
                 found = [value for value in left_out if any(value in text for text in texts)]
                 assert not found, f"{name}: {path} is in the message and not in the extract"
+
+    def test_what_goes_in_packages_only_is_never_written_alone(self) -> None:
+        for name, declared in self.adapter.operations.items():
+            if declared.package_only:
+                with pytest.raises(InvalidRequest):
+                    self.adapter.encode(name, Extract({}, (), (), consent_confirmed=False), EXCHANGE)
+
+    def test_a_recall_says_what_is_recalled_why_and_until_when(self) -> None:
+        for name, example in self.examples.items():
+            if self.adapter.operations[name].recalls:
+                texts = self.strings(self.adapter.encode(name, example, EXCHANGE))
+                for said in (_RECALLED.of, _RECALLED.reason.value, _RECALLED.due_on.isoformat()):
+                    assert any(said in text for text in texts), f"{name} does not say {said}"
+                with pytest.raises(InvalidRequest):
+                    self.adapter.encode(name, example, replace(EXCHANGE, recall=None))
 
     def test_encoding_is_pure(self) -> None:
         for name, example in self.examples.items():

@@ -86,6 +86,7 @@ _LANDLINES = ("7172", "7252", "7212", "7132")
 _MARITAL = ("single", "married", "divorced", "widowed")
 _PROPERTY = ("apartment", "house", "land", "car", "none")
 _COLLATERAL = ("none", "car", "gold")
+_COURT = ("без суда", "исполнительная надпись нотариуса", "сотқа берілмеген")
 _ROLES = ("spouse", "parent", "sibling", "colleague", "friend")
 _AGENTS = (
     "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36",
@@ -275,6 +276,9 @@ def _contract(rng: random.Random, today: date) -> dict[str, Any]:
         "days_overdue": days_overdue,
         "last_paid_on": (today - timedelta(days=days_overdue + rng.randrange(29))).isoformat(),
         "collateral": rng.choice(_COLLATERAL),
+        "balance_on": today.isoformat(),
+        "price": _sum(sum(parts.values()) * (10 + signed.day) // 100),
+        "court_status": _COURT[signed.day % len(_COURT)],
     }
 
 
