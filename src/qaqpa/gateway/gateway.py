@@ -27,10 +27,12 @@ from qaqpa.errors import (
     NotConfigured,
     NotFound,
     QaqpaError,
+    StoreUnavailable,
     ThirdPartyError,
 )
 from qaqpa.gateway.compliance import Compliance
 from qaqpa.gateway.flow import Flow, request_asks, result_of
+from qaqpa.gateway.packages import Handing, make_handovers
 from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_dialogues, make_jobs, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
@@ -124,7 +126,14 @@ class Gateway:
         self._policy_entered = False
         self.upkeep: Upkeep | None = None
         """What keeps the ledger beside the flow, once this gateway is open."""
-        self.jobs = make_jobs(ledger, self.dialogues)
+        handovers, handover_flow = make_handovers(
+            setup, ledger,
+            is_suspended=self._is_suspended, still_holds=self._recipient_holds, checkpoint=self._checkpointed,
+            unready=self.unready,
+        )  # fmt: skip
+        self.packages = handover_flow.transport
+        self.jobs = make_jobs(ledger, self.dialogues, handover_flow)
+        self.handovers = Handing(handovers, self._require, self._prepared, self.jobs.wake)
 
     @classmethod
     @asynccontextmanager
@@ -147,6 +156,7 @@ class Gateway:
                 await gateway._drain()
                 await gateway.jobs.close()
                 await gateway.transport.close()
+                await gateway.packages.close()
                 for signer in gateway.flow.signers.values():
                     if isinstance(signer, Sidecar):
                         await signer.close()
@@ -249,6 +259,19 @@ class Gateway:
             return config == self.setup.config.digest and not suspended and (consent is None or bool(consented))
 
         return holds
+
+    def _recipient_holds(self, recipient: str) -> StillHolds:
+        def holds(connection: Connection) -> bool:
+            config, suspended, _ = connection.execute(_STILL, (recipient, "")).one()
+            return config == self.setup.config.digest and not suspended
+
+        return holds
+
+    async def _checkpointed(self) -> bytes:
+        """A signed checkpoint over every entry that stands now."""
+        if self.upkeep is None:
+            raise StoreUnavailable("the gateway is not open")
+        return await self.upkeep.checkpointed()
 
     async def _unbroken(self, work: Coroutine[Any, Any, Result]) -> Result:
         # An intent that is durable must be concluded: cancelling the caller must not cancel the work.

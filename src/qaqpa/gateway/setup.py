@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.sidecar import Container, Sidecar
 from qaqpa.gateway.upkeep import Upkeep
 from qaqpa.gateway.witnesses import Witness, Witnesses, witness_key
+from qaqpa.handover import flow as handover_flow
+from qaqpa.handover.flow import HandoverFlow
 from qaqpa.jobs import Jobs, Place
 from qaqpa.keys.keyring import Hsm, Unlock, public_header
 from qaqpa.ledger import Ledger, awaited
@@ -40,6 +42,7 @@ from qaqpa.tlog.notes import VerifierKey
 from qaqpa.transport import Transport
 from qaqpa.transport.https import Addresses, Https
 from qaqpa.transport.limits import Breaker, Limits
+from qaqpa.transport.peer import Network
 from qaqpa.transport.transport import Line
 
 
@@ -254,7 +257,7 @@ def equip(setup: Setup, recipient: RecipientFile, clock: Clock) -> Equipped:
             adapter=adapter_type(adapter_type.Settings.model_validate(settings)),
             key=recipient_key(setup, recipient, clock()),
             line=Line(
-                channel=Https(recipient.channel, _addresses(setup, recipient.channel)),
+                channel=Https(recipient.channel, addresses(setup, recipient.channel)),
                 limits=Limits(recipient.id, recipient.limits),
                 breaker=Breaker(recipient.id, recipient.breaker),
                 retry=recipient.retry,
@@ -301,7 +304,7 @@ def _signer(setup: Setup, recipient: RecipientFile, clock: Clock) -> Signer | No
             clock=clock,
         )
     return Sidecar(
-        Https(config.channel, _addresses(setup, config.channel)),
+        Https(config.channel, addresses(setup, config.channel)),
         Container.load(
             path(config.key, "key"),
             password or "",
@@ -318,7 +321,7 @@ def make_upkeep(setup: Setup, ledger: Ledger) -> Upkeep:
     checkpoints = Checkpoints(ledger.store, ledger.keyring, config.origin, setup.checkpoint_path, ledger.clock)
     try:
         witnesses = [
-            Witness(witness_key(each.vkey), Https(each.channel, _addresses(setup, each.channel)))
+            Witness(witness_key(each.vkey), Https(each.channel, addresses(setup, each.channel)))
             for each in config.witnesses
         ]
     except (VerificationFailed, NotConfigured) as error:
@@ -344,8 +347,8 @@ def make_dialogues(
     )
 
 
-def make_jobs(ledger: Ledger, dialogues: Dialogues) -> Jobs:
-    """What goes on when this process does not: answers that come later."""
+def make_jobs(ledger: Ledger, dialogues: Dialogues, handovers: HandoverFlow) -> Jobs:
+    """What goes on when this process does not: answers that come later, and handovers."""
     engine = ledger.store.engine
 
     async def lives(number: int) -> bool:
@@ -354,33 +357,39 @@ def make_jobs(ledger: Ledger, dialogues: Dialogues) -> Jobs:
     async def outbox() -> list[str]:
         return await ledger.store.read(awaited.jobs)
 
-    return Jobs(Place(*engine.jobs()), lambda: ledger.gateway, lives, {KIND: (dialogues.fetch, outbox)})
+    kinds = {KIND: (dialogues.fetch, outbox), handover_flow.KIND: (handovers.work, handovers.outbox)}
+    return Jobs(Place(*engine.jobs()), lambda: ledger.gateway, lives, kinds)
 
 
 def make_issuer_line(setup: Setup, issuer: IssuerConfig) -> Https:
     """The way to an issuer's keys. Raises NotConfigured."""
-    return Https(issuer.channel, _addresses(setup, issuer.channel))
+    return Https(issuer.channel, addresses(setup, issuer.channel))
 
 
-def _addresses(setup: Setup, channel: HttpsChannel) -> Addresses:
+def networks_of(setup: Setup, values: Iterable[str], what: str) -> tuple[Network, ...]:
+    """Networks beside the public ones that a recipient's addresses may lie in. Raises NotConfigured."""
+    networks: list[str] = []
+    for value in values:
+        # Unset adds no network: the narrow reading.
+        if missing(value, home=setup.home, environ=setup.environ) is None:
+            networks += setup.resolve(value, what).split(",")
+    try:
+        return tuple(ipaddress.ip_network(text.strip()) for text in networks)
+    except ValueError:
+        raise NotConfigured(f"{what}: a network is written as 10.0.0.0/8") from None
+
+
+def addresses(setup: Setup, channel: HttpsChannel) -> Addresses:
+    """Where a channel leads, its references read. Raises NotConfigured."""
 
     def path(value: str, what: str) -> str:
         return str(setup.home / setup.resolve(value, what))
 
-    networks: list[str] = []
-    for value in channel.private_networks:
-        # Unset adds no network: the narrow reading.
-        if missing(value, home=setup.home, environ=setup.environ) is None:
-            networks += setup.resolve(value, "channel.private_networks").split(",")
-    try:
-        parsed = tuple(ipaddress.ip_network(text.strip()) for text in networks)
-    except ValueError:
-        raise NotConfigured("channel.private_networks: a network is written as 10.0.0.0/8") from None
     return Addresses(
         endpoints={
             name: setup.resolve(value, f"channel.endpoints.{name}") for name, value in channel.endpoints.items()
         },
-        networks=parsed,
+        networks=networks_of(setup, channel.private_networks, "channel.private_networks"),
         ca=path(channel.ca, "channel.ca"),
         client_certificate=channel.client_certificate
         and path(channel.client_certificate, "channel.client_certificate"),

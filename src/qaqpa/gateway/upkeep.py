@@ -9,12 +9,13 @@ from contextlib import suppress
 from datetime import datetime
 
 from qaqpa import log
-from qaqpa.errors import LedgerRolledBack, QaqpaError
+from qaqpa.errors import LedgerRolledBack, QaqpaError, StoreUnavailable
 from qaqpa.gateway.witnesses import Witnesses
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.answers import forget_expired
 from qaqpa.ledger.backup import enter_loss
-from qaqpa.ledger.checkpoints import Checkpoints
+from qaqpa.ledger.checkpoints import Checkpoints, latest_note
+from qaqpa.ledger.integrate import integrate_all
 from qaqpa.ledger.recovery import recover
 from qaqpa.tlog.notes import Note
 
@@ -116,6 +117,15 @@ class Upkeep:
             self._woken.set()
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask())  # a slow witness holds nothing up
+
+    async def checkpointed(self) -> bytes:
+        """A signed checkpoint over every entry that stands now. Raises StoreError."""
+        await integrate_all(self._ledger.store)
+        await self._checkpoint()
+        note = await self._ledger.store.read(latest_note)
+        if note is None:
+            raise StoreUnavailable("the ledger has no checkpoint, though it has entries: run `qaqpa ledger verify`")
+        return note
 
     async def _recover(self) -> None:
         if self._ledger.closed_by is not None:  # nothing is entered in a database that was exchanged

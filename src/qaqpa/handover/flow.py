@@ -70,6 +70,11 @@ class HandoverFlow:
         """Where rows and packages are intended."""
         return self.packer.ledger
 
+    async def outbox(self) -> list[str]:
+        """Handovers that a job has something to do for, and whose files are on this machine."""
+        found = await self.ledger.store.read(records.worked_on)
+        return [each for each in found if (self.packer.folder / each).is_dir()]
+
     # --- the job -----------------------------------------------------------------------------------
 
     async def work(self, run: Run, handover: str) -> None:

@@ -22,10 +22,9 @@ from qaqpa.handover.packer import REGISTER, document_key
 from qaqpa.handover.records import Document, Handover, Order, Progress
 from qaqpa.handover.spool import SpoolWriter
 from qaqpa.keys.keyring import KEY_SIZE, Keyring
-from qaqpa.ledger.handovers import Finding
+from qaqpa.ledger.handovers import Finding, unwrap, wrap
 from qaqpa.model.handover import FINAL, HandoverState, RowResult
 from qaqpa.model.identifiers import HandoverId, uuid7
-from qaqpa.model.words import OutcomeResult
 from qaqpa.store import Connection
 
 LARGEST_REGISTER = 2**30
@@ -102,10 +101,7 @@ class Handovers:
         return made
 
     def _made(self, handover: HandoverId, order: Order, key: bytes) -> Handover:
-        while True:
-            epoch, wrapped = self._keyring.epoch, self._keyring.wrap(_bound(handover), key)
-            if epoch == self._keyring.epoch:  # else rotated at this very moment
-                break
+        epoch, wrapped = wrap(self._keyring, handover, key)
         now = self._flow.ledger.clock()
         return Handover(handover, order, HandoverState.QUEUED, now, now, {}, epoch, wrapped)
 
@@ -197,10 +193,6 @@ class Handovers:
         """A receipt that was handed in. Raises a kind of ReceiptRefused, NotFound."""
         return await self._flow.receipts.take(recipient, data)
 
-    def spool_key(self, handover: Handover) -> bytes:
-        """The key of its register's file. Raises StoreUnavailable once it is gone."""
-        return spool_key(self._keyring, handover)
-
 
 def _require_size(size: int, largest: int) -> None:
     if size > largest:
@@ -209,22 +201,11 @@ def _require_size(size: int, largest: int) -> None:
         raise InvalidRequest(["register: a file is empty"])
 
 
-def _bound(handover: HandoverId) -> str:
-    return f"handover:{handover}"
-
-
 def spool_key(keyring: Keyring, handover: Handover) -> bytes:
     """The key of a register's file. Raises StoreUnavailable once it is gone, KeyringError."""
     if handover.epoch is None or handover.wrapped is None:
         raise StoreUnavailable("the register of this handover was removed")
-    return keyring.unwrap(_bound(handover.id), handover.epoch, handover.wrapped)
-
-
-def rewrap(connection: Connection, keyring: Keyring) -> None:
-    """Registers that wait outlive a rotation of the keys."""
-    for each in records.with_keys(connection):
-        key = spool_key(keyring, each)
-        records.set_key(connection, each.id, keyring.epoch, keyring.wrap(_bound(each.id), key))
+    return unwrap(keyring, handover.id, handover.epoch, handover.wrapped)
 
 
 async def file_pieces(path: Path) -> AsyncIterator[bytes]:
@@ -232,11 +213,3 @@ async def file_pieces(path: Path) -> AsyncIterator[bytes]:
     with closing(path.open("rb")) as file:
         while piece := await asyncio.to_thread(file.read, 2**18):
             yield piece
-
-
-def settled(connection: Connection, handover: HandoverId, result: OutcomeResult, now: str) -> None:
-    """A person found out what came of an unknown one."""
-    state = {OutcomeResult.DELIVERED: HandoverState.SENT, OutcomeResult.REJECTED: HandoverState.REJECTED}.get(
-        result, HandoverState.CANCELLED
-    )
-    records.set_state(connection, handover, state, now)

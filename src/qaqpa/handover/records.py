@@ -178,17 +178,6 @@ def set_state(connection: Connection, handover: HandoverId, state: HandoverState
     connection.execute("UPDATE handovers SET state = ?, changed = ? WHERE id = ?", (state.value, now, handover))
 
 
-def with_keys(connection: Connection) -> list[Handover]:
-    """Those whose registers wait."""
-    sql = f"SELECT {_COLUMNS} FROM handovers WHERE wrapped IS NOT NULL"  # noqa: S608
-    return [_handover(row) for row in connection.execute(sql).all()]
-
-
-def set_key(connection: Connection, handover: HandoverId, epoch: int, wrapped: bytes) -> None:
-    """The key of its register under another epoch's."""
-    connection.execute("UPDATE handovers SET epoch = ?, wrapped = ? WHERE id = ?", (epoch, wrapped, handover))
-
-
 def progress(connection: Connection, handover: str) -> Progress:
     """How many rows are decided and entered."""
     return Progress(*connection.execute(_PROGRESS, (handover,)).one())

@@ -14,9 +14,11 @@ from qaqpa.ledger import entries
 from qaqpa.ledger.appending import Appended
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.ledger import Ledger
+from qaqpa.ledger.read import entries_of
 from qaqpa.store import Connection
 
 _OPEN = "SELECT disclosure FROM unsettled WHERE subject = ? LIMIT 1"
+_HANDOVERS = "SELECT disclosure FROM unsettled WHERE subject = ''"
 _PENDING = (
     "SELECT id FROM consents WHERE subject = ? AND withdrawal_asked_at IS NOT NULL AND withdrawn_at IS NULL LIMIT 1"
 )
@@ -40,6 +42,16 @@ class Erased:
     index: int
     epoch: int
     """In effect when the keys of this epoch are destroyed."""
+
+
+def _handover_of(connection: Connection, subject: str) -> str | None:
+    """A handover under way, or of unknown end, that holds a row about this person."""
+    opened = {row[0] for row in connection.execute(_HANDOVERS).all()}
+    if opened:
+        for entry in entries_of(connection, subject=subject, kind=Kind.INTENT):
+            if entry.content.get("handover") in opened:
+                return str(entry.content["handover"])
+    return None
 
 
 async def erase(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from qaqpa.errors import DecisionOutdated, StoreUnavailable
+from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger import entries
 from qaqpa.ledger.appending import Appended
 from qaqpa.ledger.entries import Draft, Kind, Public
@@ -77,6 +78,31 @@ class Chunk:
     """A byte for each row, in order: see `RowResult`."""
     figures: Mapping[str, Json]
     """Counts and sums of the chunk."""
+
+
+_WITH_KEYS = "SELECT id, epoch, wrapped FROM handovers WHERE wrapped IS NOT NULL"
+_SET_KEY = "UPDATE handovers SET epoch = ?, wrapped = ? WHERE id = ?"
+
+
+def wrap(keyring: Keyring, handover: HandoverId, key: bytes) -> tuple[int, bytes]:
+    """The key of a handover's register under the current epoch's: that epoch, and the key."""
+    while True:
+        epoch, wrapped = keyring.epoch, keyring.wrap(f"handover:{handover}", key)
+        if epoch == keyring.epoch:  # else rotated at this very moment
+            return epoch, wrapped
+
+
+def unwrap(keyring: Keyring, handover: str, epoch: int, wrapped: bytes) -> bytes:
+    """What `wrap` wrapped. Raises KeyringError."""
+    return keyring.unwrap(f"handover:{handover}", epoch, wrapped)
+
+
+def rewrap(connection: Connection, keyring: Keyring) -> None:
+    """Registers that wait outlive a rotation of the keys. Those whose key is lost already stay as they are."""
+    for name, epoch, wrapped in connection.execute(_WITH_KEYS).all():
+        if epoch in keyring.epochs:
+            key = unwrap(keyring, name, epoch, bytes(wrapped))
+            connection.execute(_SET_KEY, (*wrap(keyring, HandoverId(name), key), name))
 
 
 def row_id(handover: HandoverId, row: int) -> DisclosureId:

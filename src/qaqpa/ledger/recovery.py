@@ -55,11 +55,12 @@ def located(connection: Connection) -> list[Unsettled]:
 async def recover(ledger: Ledger) -> int:
     """Conclude as `unknown` what gateways left open that no longer live; returns how many.
 
-    Not what is awaited: its job lives longer than a gateway, and concludes it itself.
+    Not what is awaited, nor handovers: their jobs live longer than a gateway, and conclude them themselves.
     """
     await _finish_own(ledger)
     left, awaited = await ledger.store.read(lambda connection: (unsettled(connection), waiting(connection)))
-    found = [each for each in left if each.state == "open" and each.disclosure not in awaited]
+    # Nor a handover, which is about nobody alone: its job goes on with it.
+    found = [each for each in left if each.state == "open" and each.subject and each.disclosure not in awaited]
     owners = {each.gateway for each in found} - {ledger.gateway}
     dead = {number for number in owners if not await asyncio.to_thread(ledger.store.engine.lives, number)}
     recovered = 0

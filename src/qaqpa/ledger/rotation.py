@@ -14,7 +14,7 @@ from pathlib import Path
 
 from qaqpa import files
 from qaqpa.errors import KeyringError, NotPossible, StoreUnavailable
-from qaqpa.ledger import entries
+from qaqpa.ledger import entries, handovers
 from qaqpa.ledger.entries import ROTATE_KEYS, Kind
 from qaqpa.ledger.ledger import Ledger
 from qaqpa.ledger.read import entries_of
@@ -96,6 +96,7 @@ async def _rotate(ledger: Ledger, caller: str, person: str, reason: str, progres
     while moved := await ledger.store.write(lambda connection: _move(ledger, connection, epoch), long=True):
         done += moved
         progress(min(done, total), total)
+    await ledger.store.write(lambda connection: handovers.rewrap(connection, keyring), long=True)
     if left := int(await ledger.store.read(lambda connection: connection.execute(_LEFT, (epoch, oldest)).scalar())):
         raise KeyringError(
             f"{left} subjects' keys have no place in the index or are of persons who were erased, and would die with "

@@ -1,0 +1,187 @@
+"""Handovers of one gateway: recipients of packages made ready, and who may order what."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from qaqpa.config.models import Role
+from qaqpa.config.packages import SftpChannel
+from qaqpa.config.recipients import RecipientFile
+from qaqpa.errors import NotAllowed, NotConfigured
+from qaqpa.gateway.setup import Setup, addresses, networks_of
+from qaqpa.handover.deciding import Screened
+from qaqpa.handover.flow import HandoverFlow
+from qaqpa.handover.handovers import Handovers, Standing, spool_key
+from qaqpa.handover.judge import Judged
+from qaqpa.handover.packer import Packer, Partner
+from qaqpa.handover.receiving import Receipts
+from qaqpa.handover.records import Handover, Order
+from qaqpa.ledger import Ledger, StillHolds
+from qaqpa.ledger.handovers import Finding
+from qaqpa.receipts import ReceiptKey, load_receipt_key
+from qaqpa.seal import load_key, package_key
+from qaqpa.transport.https import Https
+from qaqpa.transport.limits import Breaker
+from qaqpa.transport.packages import PackageChannel, PackageLine, PackageTransport
+from qaqpa.transport.sftp import Sftp
+from qaqpa.transport.ssh import ssh_access
+from qaqpa.transport.uploads import Uploads
+
+FOLDER = "handovers"
+Result = TypeVar("Result")
+Require = Callable[..., None]
+Prepared = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Coroutine[Any, Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A recipient that packages can be sent to."""
+
+    partner: Partner
+    line: PackageLine
+    receipts: ReceiptKey | None
+
+
+def ready(setup: Setup, recipient: RecipientFile, ledger: Ledger) -> Ready | None:
+    """Read the references of `[packages]`; None where it has none. Raises NotConfigured, naming the recipient."""
+    config = recipient.packages
+    if config is None:
+        return None
+
+    def path(value: str, what: str) -> Path:
+        return setup.home / setup.resolve(value, what)
+
+    try:
+        key = package_key(load_key(config.seal, str(path(config.seal.key, "packages.seal.key")), ledger.clock()))
+        signs = config.receipts.key
+        receipts = None if signs is None else load_receipt_key(path(signs, "packages.receipts.key"))
+        line = PackageLine(_channel(setup, recipient), Breaker(recipient.id, recipient.breaker))
+        return Ready(Partner(config, key), line, receipts)
+    except NotConfigured as error:
+        raise NotConfigured(f"{recipient.id}: {error}") from None
+
+
+def _channel(setup: Setup, recipient: RecipientFile) -> PackageChannel:
+    config = recipient.packages
+    if config is None:
+        raise TypeError("no packages")
+    channel, rate = config.channel, config.bytes_per_second
+    if isinstance(channel, SftpChannel):
+        networks = networks_of(setup, channel.private_networks, "packages.channel.private_networks")
+        return Sftp(channel, ssh_access(channel, networks, setup.resolve, setup.home), bytes_per_second=rate)
+    wire = Https(channel, addresses(setup, channel))
+    return Uploads(wire, has_receipts="receipts" in channel.endpoints, bytes_per_second=rate)
+
+
+def make_handovers(
+    setup: Setup,
+    ledger: Ledger,
+    *,
+    is_suspended: Callable[[str], Awaitable[bool]],
+    still_holds: Callable[[str], StillHolds],
+    checkpoint: Callable[[], Awaitable[bytes]],
+    unready: dict[str, str],
+) -> tuple[Handovers, HandoverFlow]:
+    """Handovers to every recipient that takes packages; why another one takes none is noted in `unready`."""
+    found: dict[str, Ready] = {}
+    for recipient in setup.config.recipients.values():
+        try:
+            one = ready(setup, recipient, ledger)
+        except NotConfigured as error:
+            unready.setdefault(f"{recipient.id} packages", str(error))
+        else:
+            if one is not None:
+                found[recipient.id] = one
+    folder = setup.home / FOLDER
+    transport = PackageTransport({name: each.line for name, each in found.items()}, is_suspended=is_suspended)
+    packer = Packer(
+        policy=setup.policy,
+        ledger=ledger,
+        partners={name: each.partner for name, each in found.items()},
+        folder=folder,
+        origin=setup.config.gateway.ledger.origin,
+        config=setup.config.digest,
+        is_suspended=is_suspended,
+        still_holds=lambda handover: still_holds(handover.order.recipient),
+        checkpoint=checkpoint,
+        spool_key=lambda handover: spool_key(ledger.keyring, handover),
+    )
+    receipts = Receipts(ledger, transport, folder / "receipts", {name: each.receipts for name, each in found.items()})
+    flow = HandoverFlow(packer, transport, receipts)
+    return Handovers(flow, ledger.keyring), flow
+
+
+class Handing:
+    """Who may do what with handovers, at one gateway."""
+
+    def __init__(self, handovers: Handovers, require: Require, prepared: Prepared, wake: Callable[[], None]) -> None:
+        self._handovers = handovers
+        self._require = require
+        self._prepared = prepared
+        self._wake = wake
+
+    async def order(
+        self, order: Order, register: AsyncIterator[bytes], documents: Mapping[str, Path] | None = None
+    ) -> Handover:
+        """Take a register in; the rest is a job's. Raises NotAllowed, InvalidRequest, StoreError."""
+        self._require(order.caller, Role.DISCLOSE)
+        taken: Handover = await self._prepared(lambda: self._handovers.take_in(order, register, documents))
+        self._wake()
+        return taken
+
+    async def dry_run(self, order: Order, file: BinaryIO) -> AsyncIterator[tuple[Screened, Judged]]:
+        """What would be decided of each row; nothing is entered, kept or sent."""
+        self._require(order.caller, Role.DISCLOSE)
+        async for chunk in self._handovers.dry_run(order, file):
+            yield chunk
+
+    async def find(self, caller: str, handover: str) -> Standing:
+        """A handover as it stands: the caller's own, or anybody's for who reviews or operates."""
+        self._require(caller, Role.DISCLOSE, Role.REVIEW, Role.OPERATE)
+        standing = await self._handovers.find(handover)
+        self._own(caller, standing.handover)
+        return standing
+
+    def _own(self, caller: str, handover: Handover) -> None:
+        if handover.order.caller == caller:
+            return
+        try:
+            self._require(caller, Role.REVIEW, Role.OPERATE)
+        except NotAllowed:
+            raise NotAllowed("this handover was ordered by another caller") from None
+
+    async def latest(self, caller: str, limit: int = 50) -> list[Handover]:
+        """Newest first: the caller's own, or everybody's for who reviews or operates."""
+        self._require(caller, Role.DISCLOSE, Role.REVIEW, Role.OPERATE)
+        found = await self._handovers.latest(limit)
+        try:
+            self._require(caller, Role.REVIEW, Role.OPERATE)
+        except NotAllowed:
+            return [each for each in found if each.order.caller == caller]
+        return found
+
+    async def findings(self, caller: str, handover: str) -> list[Finding]:
+        """Rows that did not go, or that the recipient rejected."""
+        await self.find(caller, handover)
+        return await self._handovers.findings(handover)
+
+    async def manifest(self, caller: str, handover: str) -> bytes:
+        """The manifest of its package."""
+        await self.find(caller, handover)
+        return await self._handovers.manifest(handover)
+
+    async def cancel(self, caller: str, handover: str) -> Handover:
+        """Cancel one that is not sent. Raises NotPossible where it is too late."""
+        await self.find(caller, handover)
+        cancelled: Handover = await self._prepared(lambda: self._handovers.cancel(handover))
+        self._wake()
+        return cancelled
+
+    async def receipt(self, caller: str, recipient: str, data: bytes) -> Handover:
+        """A receipt that came by another way. Raises a kind of ReceiptRefused, NotFound."""
+        self._require(caller, Role.DISCLOSE, Role.OPERATE)
+        taken: Handover = await self._prepared(lambda: self._handovers.receipt(recipient, data))
+        return taken
