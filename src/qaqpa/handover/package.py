@@ -65,9 +65,11 @@ class _Unseekable:
 
     def __init__(self, sealed: PackageWriter) -> None:
         self._sealed = sealed
+        self.is_wanted = True
 
     def write(self, data: bytes, /) -> int:
-        self._sealed.write(bytes(data))
+        if self.is_wanted:
+            self._sealed.write(bytes(data))
         return len(data)
 
     def flush(self) -> None:
@@ -96,7 +98,8 @@ class PackageBuilder:
         """`fields` are those of the route: a column of another one is left out. `at` dates the members."""
         self._intent = intent
         self._sealed = PackageWriter(intent, key, path)
-        self._zip = zipfile.ZipFile(_Unseekable(self._sealed), "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
+        self._below = _Unseekable(self._sealed)
+        self._zip = zipfile.ZipFile(self._below, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
         self._date = (at.year, at.month, at.day, at.hour, at.minute, at.second)
         layout = config.register_
         known = set(fields) | {ROW, DISCLOSURE}
@@ -175,7 +178,10 @@ class PackageBuilder:
 
     def abort(self) -> None:
         """Leave nothing behind; after `finish` it does nothing."""
+        self._below.is_wanted = False
         self._sealed.abort()
+        self._open.close()
+        self._zip.close()
 
     def __enter__(self) -> PackageBuilder:
         return self

@@ -71,7 +71,7 @@ async def erase(
         epochs = connection.execute(_EPOCHS, (subject.id,)).first()
         if epochs is None:
             raise NotFound("the ledger knows nobody with this IIN any more")
-        under_way = connection.execute(_OPEN, (subject.id,)).scalar()
+        under_way = connection.execute(_OPEN, (subject.id,)).scalar() or _handover_of(connection, subject.id)
         if under_way is not None:
             raise ErasureRefused(
                 f"it is not known what came of disclosure {under_way} about this person: settle it first "

@@ -32,6 +32,7 @@ from qaqpa.store import Connection
 _CHUNK = "INSERT INTO handover_chunks (handover, number, results, figures) VALUES (?, ?, ?, ?)"
 _CHUNKS = "SELECT number, results, figures FROM handover_chunks WHERE handover = ? ORDER BY number"
 _FINDING = "INSERT INTO handover_findings (handover, row, result, reasons) VALUES (?, ?, ?, ?)"
+_SETTLE = "UPDATE handovers SET state = ?, changed = ? WHERE id = ? AND state = ?"
 MOVE = "UPDATE handovers SET state = ?, changed = ?, figures = ? WHERE id = ? AND state = ?"
 _STATE = {
     "sqlite": "SELECT state FROM handovers WHERE id = ?",
@@ -175,7 +176,8 @@ class RowEntries:
         body = template.bodies(subject, private, id=disclosure, row=row.number, time=time, consent=decision.consent)
         asked = decision.asked
         public = {
-            "time": time, "caller": asked.caller, "recipient": asked.recipient, "handover": self._handover,
+            "kind": Kind.INTENT.value, "time": time, "caller": asked.caller, "recipient": asked.recipient,
+            "handover": self._handover,
         }  # fmt: skip
         return Draft(Kind.INTENT, disclosure, subject.id, public, body)
 
@@ -308,6 +310,13 @@ async def cancel_rows(ledger: Ledger, handover: HandoverId, code: str, move: Mov
         return ledger.append(connection, ledger.draft(Kind.OUTCOME, handover, public))
 
     await ledger.store.write(unit, long=True)
+
+
+def settled(connection: Connection, handover: str, result: OutcomeResult, now: str) -> None:
+    """A person found out what came of an unknown one; of anything else but a handover nothing is changed."""
+    after = {OutcomeResult.DELIVERED: HandoverState.SENT, OutcomeResult.REJECTED: HandoverState.REJECTED}
+    state = after.get(result, HandoverState.CANCELLED)
+    connection.execute(_SETTLE, (state.value, now, handover, HandoverState.UNKNOWN.value))
 
 
 def moved(

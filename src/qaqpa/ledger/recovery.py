@@ -8,14 +8,14 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from qaqpa.errors import InvalidRequest, NotFound, NotPossible, StoreError
-from qaqpa.ledger import entries
+from qaqpa.ledger import entries, handovers
 from qaqpa.ledger.appending import Appended
 from qaqpa.ledger.awaited import waiting
 from qaqpa.ledger.entries import SETTLE, Kind
 from qaqpa.ledger.ledger import Ledger
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.subjects import Subject
-from qaqpa.model.words import OutcomeResult
+from qaqpa.model.words import OutcomeResult, timestamp
 from qaqpa.store import Connection
 
 _UNSETTLED = "SELECT disclosure, subject, recipient, gateway, state, since FROM unsettled ORDER BY since, disclosure"
@@ -131,6 +131,7 @@ async def settle(
             raise NotPossible(["disclosure: is under way in a running gateway; wait for its outcome"])
         if result is OutcomeResult.NOT_SENT:  # nothing was disclosed, so the key may be used again
             connection.execute(_FREE_KEY, (disclosure,))
+        handovers.settled(connection, disclosure, result, timestamp(ledger.clock()))
         public = entries.control(
             SETTLE, row[1], caller, person, reason, at=ledger.clock(), intent=disclosure, result=result.value
         )

@@ -63,6 +63,9 @@ contract.penalty | Неустойка | Айыппұл | Penalty | Пеня, Ш�
 contract.expenses | Расходы | Шығыстар | Expenses | Судебные расходы, Прочие расходы
 contract.total_due | Общая задолженность | Жалпы берешек | Total due | Итого задолженность, Сумма долга, Всего к оплате
 contract.days_overdue | Дней просрочки | Мерзімі өткен күндер саны | Days overdue | Количество дней просрочки, Просрочка дней
+contract.balance_on | Остатки на дату | Қалдықтар күні | Balances on | Дата остатков
+contract.price | Цена уступки | Беру бағасы | Assignment price | Цена требования
+contract.court_status | Судебный статус | Сот мәртебесі | Court status | Статус взыскания
 contract.last_paid_on | Дата последнего платежа | Соңғы төлем күні | Last payment date | Последний платёж, Last paid on
 contract.collateral | Обеспечение | Қамтамасыз ету | Collateral | Залог
 offer.sent_at | Оферта отправлена | Оферта жіберілген уақыт | Offer sent at | Время отправки оферты
@@ -85,6 +88,9 @@ facts.contract.settlement_steps_done | Урегулирование провед
 facts.contract.restructuring_pending | Реструктуризация рассматривается | Қайта құрылымдау қаралуда | Restructuring pending | Заявка на реструктуризацию
 facts.contract.collector_clause | Договор допускает коллектора | Шартта коллектор көзделген | Collector clause | Условие о коллекторе
 facts.contract.secured_by_home | Обеспечен жильём | Тұрғын үймен қамтамасыз етілген | Secured by home | Залог жилья
+facts.contract.remedies_exhausted | Меры взыскания исчерпаны | Өндіріп алу шаралары таусылған | Remedies exhausted |
+facts.contract.suit_filed | Иск подан | Талап қою берілген | Suit filed | Подан иск, Исполнительная надпись
+facts.contract.cession | Договор уступки | Талап құқығын беру шарты | Cession agreement | Номер договора уступки, Договор цессии
 facts.contract.duties_met | Обязательства исполнены | Міндеттемелер орындалды | Duties met | Договор исполнен
 report.reference | Номер отчёта | Есеп нөмірі | Report reference |
 report.issued_at | Отчёт выдан | Есеп берілген уақыт | Report issued at |

@@ -11,6 +11,8 @@ from typing import cast
 
 import asyncssh
 
+from qaqpa.model.words import SealKind
+from qaqpa.testing.opening import make_pair
 from qaqpa.testing.packages import PackageFault, PackageRecipient
 from qaqpa.testing.sandbox import NETWORKS
 
@@ -34,6 +36,8 @@ class SftpRecipient(PackageRecipient):
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._other_key = asyncssh.generate_private_key("ssh-ed25519")
         self._client_key = asyncssh.generate_private_key("ssh-ed25519")
+        self.pair = make_pair(SealKind.AGE)
+        """What packages are sealed to."""
 
     @property
     def user(self) -> str:
@@ -66,12 +70,14 @@ class SftpRecipient(PackageRecipient):
             "QAQPA_COLLECTOR_SFTP_HOST_KEY": self.host_key,
             "QAQPA_COLLECTOR_SFTP_NETWORKS": NETWORKS,
             "QAQPA_COLLECTOR_RECEIPT_KEY": str(self.receipt_key_file),
+            "QAQPA_COLLECTOR_AGE_KEY": str(self.folder / "age.pub"),
         }
 
     async def _listen(self, folder: Path, stack: AsyncExitStack) -> int:
         key = folder / "client_key"
         key.touch(mode=0o600)
         key.write_text(self.client_key)
+        (folder / "age.pub").write_bytes(self.pair.public)
         open_connections: set[asyncssh.SSHServerConnection] = set()
         acceptor = await asyncssh.listen(
             "127.0.0.1",
