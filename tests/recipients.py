@@ -130,7 +130,11 @@ def by_gnupg(name: str, subkey: str) -> Recipient:
 
     def opened(sealed: bytes) -> bytes:
         with files(sealed=sealed) as at:
-            return gpg("--decrypt", at("sealed"))
+            content = gpg("--status-file", at("status"), "--decrypt", at("sealed"))
+            # Of a few bytes of a first packet gpg makes nothing, and says so nowhere else.
+            if "[GNUPG:] DECRYPTION_OKAY" not in Path(at("status")).read_text():
+                raise CannotOpen("gpg found nothing to decrypt")
+            return content
 
     public = gpg("--armor", "--export", fingerprint)
     return Recipient({"kind": SealKind.OPENPGP, "fingerprint": fingerprint}, public, opened)
