@@ -1,4 +1,4 @@
-"""A handover's values: `HandoverIntent` (by the ledger) → `Package` (by seal, from such an intent, and only whole)."""
+"""A handover's values: `HandoverIntent` (by the ledger) → `SealedPackage` (by seal, from such an intent, and only whole)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HandoverIntent:
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
+class SealedPackage:
     """A sealed file that is whole and durable: what a handover sends."""
 
     intent: HandoverIntent

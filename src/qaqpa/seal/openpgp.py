@@ -58,18 +58,9 @@ class OpenPgpKey:
 
 def load_openpgp(config: OpenPgpSeal, path: str, now: datetime) -> OpenPgpKey:
     """The certificate in the file at `path`, if it is the pinned one and in force at `now`. Raises NotConfigured."""
-    content = read_key(path)
-    try:
-        private = any(each.tag in _PRIVATE for each in PacketPile.from_bytes(content))
-        certificates = [] if private else Cert.split_bytes(content)
-    except Exception:  # noqa: BLE001 - the binding has no errors of its own
-        private, certificates = False, []
-    if private:
-        raise NotConfigured(f"seal.key: {path} holds a private key; ask the recipient for `gpg --export` of it")
-    if len(certificates) != 1:
-        raise NotConfigured(f"seal.key: {path} is not one OpenPGP certificate (public key)")
-    certificate, pinned = certificates[0], config.fingerprint.upper()
-    if (found := certificate.fingerprint.upper()) != pinned:
+    certificate = _certificate(path)
+    found, pinned = certificate.fingerprint.upper(), config.fingerprint.upper()
+    if found != pinned:
         raise NotConfigured(
             f"seal.key: {path} is {found}, but seal.fingerprint is {pinned}: ask the recipient, by "
             "another way, which is theirs"
@@ -94,6 +85,21 @@ def load_openpgp(config: OpenPgpSeal, path: str, now: datetime) -> OpenPgpKey:
         )
     end = min((each for each in (ends, _end(parts, message)) if each is not None), default=None)
     return OpenPgpKey(found, certificate, end)
+
+
+def _certificate(path: str) -> Cert:
+    """The one in the file, whatever its state. Raises NotConfigured."""
+    content = read_key(path)
+    try:
+        private = any(each.tag in _PRIVATE for each in PacketPile.from_bytes(content))
+        certificates = [] if private else Cert.split_bytes(content)
+    except Exception:  # noqa: BLE001 - the binding has no errors of its own
+        private, certificates = False, []
+    if private:
+        raise NotConfigured(f"seal.key: {path} holds a private key; ask the recipient for `gpg --export` of it")
+    if len(certificates) != 1:
+        raise NotConfigured(f"seal.key: {path} is not one OpenPGP certificate (public key)")
+    return certificates[0]
 
 
 def _over(end: datetime | None, now: datetime) -> bool:

@@ -1,6 +1,6 @@
 """Writes the package of a handover: sealed as it goes, in bounded memory. No plaintext touches a disk.
 
-A `Package` is made here alone, and only of a file that is whole. What is being written stands beside it under another
+A `SealedPackage` is made here alone, and only of a file that is whole. What is being written stands beside it under another
 name (`.partial`); it opens for nobody, and is taken away when anything goes wrong.
 """
 
@@ -14,7 +14,7 @@ from types import TracebackType
 
 from qaqpa.errors import NotConfigured, StoreUnavailable
 from qaqpa.files import sync_folder
-from qaqpa.model.handover import HandoverIntent, Package
+from qaqpa.model.handover import HandoverIntent, SealedPackage
 from qaqpa.seal.keys import PackageKey, RecipientKey, Sealing
 
 BLOCK = 2**18
@@ -47,7 +47,7 @@ class PackageWriter:
         if not isinstance(intent, HandoverIntent):
             raise TypeError("a package is made only from a handover's intent")
         self.intent, self.key, self.path = intent, key, path
-        self.package: Package | None = None
+        self.package: SealedPackage | None = None
         """When it is closed."""
         self._partial = path.with_name(f".{path.name}.partial")
         self._rest = bytearray()
@@ -80,7 +80,7 @@ class PackageWriter:
                 raise _unwritten(error) from error
         del self._rest[:whole]
 
-    def close(self) -> Package:
+    def close(self) -> SealedPackage:
         """The content is whole: so is the file, which is durable at `path` now. Once closed, the same again.
 
         Raises StoreUnavailable, after which nothing is left.
@@ -101,7 +101,7 @@ class PackageWriter:
             raise
         self._sealing = None
         self._rest.clear()
-        self.package = Package(
+        self.package = SealedPackage(
             self.intent, self.path, self.key.kind, self.key.kid, self.key.media_type,
             self._file.size, self._file.digest.hexdigest(),
         )  # fmt: skip
