@@ -1,4 +1,4 @@
-"""A handover's values: `HandoverIntent` (by the ledger) → `SealedPackage` (by seal, from such an intent, and only whole)."""
+"""A handover's values: `HandoverIntent` (by the ledger) → `SealedPackage` (by seal, from such an intent; whole)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Writes the package of a handover: sealed as it goes, in bounded memory. No plaintext touches a disk.
 
-A `SealedPackage` is made here alone, and only of a file that is whole. What is being written stands beside it under another
-name (`.partial`); it opens for nobody, and is taken away when anything goes wrong.
+A `SealedPackage` is made here alone, and only of a file that is whole. What is being written stands beside it under
+another name (`.partial`); it opens for nobody, and is taken away when anything goes wrong.
 """
 
 from __future__ import annotations
