@@ -237,6 +237,17 @@ def test_a_full_disk_is_told_of_and_leaves_nothing(name: str, tmp_path: Path) ->
 
 
 @every_recipient
+def test_whoever_goes_on_after_a_full_disk_gets_no_package(name: str, tmp_path: Path) -> None:
+    writer = PackageWriter(INTENT, recipient(name).package_key(tmp_path), tmp_path / "package")
+    with room_for(BLOCK), pytest.raises(StoreUnavailable):
+        fill(writer)
+    for go_on in (writer.close, lambda: writer.write(b"row")):
+        with pytest.raises(ValueError, match="closed or aborted"):
+            go_on()
+    assert whole_files(tmp_path) == set()
+
+
+@every_recipient
 def test_a_disk_that_is_full_at_the_end_too(name: str, tmp_path: Path) -> None:
     key = recipient(name).package_key(tmp_path)
     writer = PackageWriter(INTENT, key, tmp_path / "package")
