@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,19 +97,24 @@ def by_openssl(pair: Pair) -> Recipient:
     return Recipient(pair.seal, pair.public, opened)
 
 
-@functools.cache
-def gnupg() -> str:
-    """A home of GnuPG's for this process; its path is short, because a socket's has to be."""
+@contextmanager
+def gnupg_home() -> Iterator[str]:
+    """An empty home of GnuPG's; its path is short, because a socket's has to be."""
     tool("gpg", "gnupg")
     folder = tempfile.mkdtemp(prefix="g", dir="/tmp")
-    import atexit
-
-    def end() -> None:
+    try:
+        yield folder
+    finally:
         subprocess.run(["gpgconf", "--homedir", folder, "--kill", "all"], check=False, capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)
 
-    atexit.register(end)
-    return folder
+
+@functools.cache
+def gnupg() -> str:
+    """One for this process."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(gnupg_home())
 
 
 def gpg(*arguments: str) -> bytes:

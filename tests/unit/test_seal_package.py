@@ -25,7 +25,7 @@ from qaqpa.seal import PackageKey, PackageWriter, package_key
 from qaqpa.seal.cms import LONGEST
 from qaqpa.seal.package import BLOCK
 from qaqpa.testing.opening import CannotOpen, make_pair
-from recipients import MAKERS, every_recipient, load, recipient
+from recipients import MAKERS, every_recipient, gnupg_home, load, recipient, run, tool
 
 INTENT = HandoverIntent(HandoverId("h-1"), RecipientId("demo-collector"))
 PART = 2**16
@@ -104,9 +104,9 @@ def test_another_key_of_the_same_kind_opens_nothing(name: str, tmp_path: Path) -
 
 
 def test_gnupg_opens_nothing_without_the_key(tmp_path: Path) -> None:
-    sealed = written("Sequoia", tmp_path, b"row").path.read_bytes()
-    with pytest.raises(CannotOpen):
-        recipient("gpg, RSA").open(sealed)
+    package = written("gpg, RSA", tmp_path, b"row")
+    with gnupg_home() as home, pytest.raises(CannotOpen, match="No secret key"):
+        run(tool("gpg", "gnupg"), "--batch", "--homedir", home, "--decrypt", str(package.path))
 
 
 @pytest.mark.parametrize("kind", [SealKind.AGE, SealKind.CMS, SealKind.OPENPGP])
