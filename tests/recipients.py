@@ -154,7 +154,7 @@ MAKERS: dict[str, Callable[[], Recipient]] = {
     "age": lambda: by_age(make_pair(SealKind.AGE)),
     "openssl, RSA-OAEP-256": lambda: by_openssl(make_pair(SealKind.CMS, "RSA-OAEP-256")),
     "openssl, ECDH-ES": lambda: by_openssl(make_pair(SealKind.CMS, "ECDH-ES")),
-    "gpg, RSA": lambda: by_gnupg("rsa@recipient.example", "rsa3072"),
+    "gpg, RSA": lambda: by_gnupg("rsa@recipient.example", "rsa2048"),
     "gpg, Curve25519": lambda: by_gnupg("ecdh@recipient.example", "cv25519"),
     "Sequoia": lambda: by_sequoia(make_pair(SealKind.OPENPGP)),
 }
