@@ -132,7 +132,7 @@ REFUSED_AGE: dict[str, tuple[bytes, str]] = {
         "not one age recipient",
     ),
     "two recipients": (AGE.public + OTHER_AGE.public, "not one age recipient"),
-    "a typing error": (AGE.public.replace(AGE.public[10:11], b"q" if AGE.public[10:11] != b"q" else b"p", 1), "typing"),
+    "a typing error": (AGE.public[:10] + (b"p" if AGE.public[10:11] == b"q" else b"q") + AGE.public[11:], "typing"),
     "a key of SSH": (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPMqfVnnRQJzGEIwYjsXLoHqKRBn2Oo", "not one age recipient"),
     "nothing": (b"", "not one age recipient"),
     "comments only": (b"# age1\n", "not one age recipient"),
