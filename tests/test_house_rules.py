@@ -47,6 +47,7 @@ def calls_of(name: str) -> set[str]:
     [
         ("Intent", {"src/qaqpa/ledger/ledger.py"}),
         ("Sealed", {"src/qaqpa/seal/seal.py"}),
+        ("Package", {"src/qaqpa/seal/package.py"}),
         ("Extract", {"src/qaqpa/minimise.py"}),
         ("Decision", {"src/qaqpa/policy/decide.py"}),
         ("Https", {"src/qaqpa/gateway/setup.py"}),

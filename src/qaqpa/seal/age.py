@@ -83,6 +83,9 @@ class _Age:
             pyrage.encrypt_io(self, out, [key])
         except BaseException:  # noqa: BLE001 - also a panic in the library; the writer raises it where it is seen
             self._failed = out.error or OSError("age stopped before the content ended")
+        if out.error is not None:
+            self._failed = out.error  # at the very end the library says nothing of it
+        if self._failed is not None:
             while self._blocks.get() is not None:
                 pass  # the writer never waits for a reader that is gone
 

@@ -10,7 +10,7 @@ import io
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from asn1crypto import algos, cms, core, keys
 from asn1crypto import x509 as asn1_x509
@@ -174,8 +174,7 @@ def load_cms(config: CmsSeal, path: str, now: datetime) -> CmsKey:
         raise NotConfigured(f"seal.key: {path} holds a private key; ask the recipient for the certificate only")
     try:
         (certificate,) = x509.load_pem_x509_certificates(content)
-        key, kind = certificate.public_key(), certificate.public_key_algorithm_oid
-        usage = _usage(certificate)
+        loaded = CmsKey(certificate, _fitting(certificate, config.alg, path))
     except (ValueError, UnsupportedAlgorithm):
         raise NotConfigured(f"seal.key: {path} is not one certificate (X.509) in PEM") from None
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -183,8 +182,22 @@ def load_cms(config: CmsSeal, path: str, now: datetime) -> CmsKey:
         raise NotConfigured(f"seal.key: {path} expired on {ends:%Y-%m-%d}: get the recipient's new certificate")
     if now < begins:
         raise NotConfigured(f"seal.key: {path} begins on {begins:%Y-%m-%d} only: use the certificate in force")
-    if config.alg == "RSA-OAEP-256":
+    try:
+        # Tried once now, so that a key that cannot encrypt stops the recipient and not a disclosure half-way.
+        loaded.encrypt(b"", "text/plain")
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise NotConfigured(f"seal.key: {path} cannot be encrypted to: ask the recipient for another") from None
+    return loaded
+
+
+def _fitting(
+    certificate: x509.Certificate, alg: Literal["ECDH-ES", "RSA-OAEP-256"], path: str
+) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
+    """Its key, if it is of the kind, the strength and the use for `alg`. Raises NotConfigured, ValueError."""
+    key, usage = certificate.public_key(), _usage(certificate)
+    if alg == "RSA-OAEP-256":
         # A key of the kind RSASSA-PSS loads as RSA too, and only signs.
+        kind = certificate.public_key_algorithm_oid
         if not isinstance(key, rsa.RSAPublicKey) or kind != PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5:
             raise NotConfigured(f"seal.key: {path} does not fit RSA-OAEP-256 (its key is not RSA)")
         if key.key_size < SMALLEST_RSA:
@@ -196,13 +209,7 @@ def load_cms(config: CmsSeal, path: str, now: datetime) -> CmsKey:
         serves = usage is None or usage.key_agreement
     if not serves:
         raise NotConfigured(f"seal.key: {path} is a certificate for another use (its keyUsage forbids encryption)")
-    loaded = CmsKey(certificate, key)
-    try:
-        # Tried once now, so that a key that cannot encrypt stops the recipient and not a disclosure half-way.
-        loaded.encrypt(b"", "text/plain")
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise NotConfigured(f"seal.key: {path} cannot be encrypted to: ask the recipient for another") from None
-    return loaded
+    return key
 
 
 def _usage(certificate: x509.Certificate) -> x509.KeyUsage | None:

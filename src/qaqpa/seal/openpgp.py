@@ -58,6 +58,37 @@ class OpenPgpKey:
 
 def load_openpgp(config: OpenPgpSeal, path: str, now: datetime) -> OpenPgpKey:
     """The certificate in the file at `path`, if it is the pinned one and in force at `now`. Raises NotConfigured."""
+    certificate = _certificate(path)
+    found, pinned = certificate.fingerprint.upper(), config.fingerprint.upper()
+    if found != pinned:
+        raise NotConfigured(
+            f"seal.key: {path} is {found}, but seal.fingerprint is {pinned}: ask the recipient, by "
+            "another way, which is theirs"
+        )
+    parts = list(PacketPile.from_bytes(bytes(certificate)))
+    begins = parts[0].key_created
+    if begins is not None and begins > now:
+        raise NotConfigured(f"seal.key: {path} ({found}) begins on {begins:%Y-%m-%d} only: look at the clocks")
+    try:
+        revoked, ends = certificate.is_revoked, certificate.expiration
+        # Tried once now; Sequoia chooses the keys for it and refuses weak, revoked and expired ones.
+        message = b"" if revoked or _over(ends, now) else _encrypted(b"", certificate, [])
+    except (NotConfigured, RuntimeError):  # of Sequoia, where its policy takes none of the certificate
+        raise NotConfigured(
+            f"seal.key: {path} ({found}) has no key to encrypt to that is in force and strong (RSA from 2048 bits)"
+        ) from None
+    if revoked:
+        raise NotConfigured(f"seal.key: {path} ({found}) was revoked: get the recipient's new certificate")
+    if ends is not None and _over(ends, now):
+        raise NotConfigured(
+            f"seal.key: {path} ({found}) expired on {ends:%Y-%m-%d}: get it prolonged, or the recipient's new one"
+        )
+    end = min((each for each in (ends, _end(parts, message)) if each is not None), default=None)
+    return OpenPgpKey(found, certificate, end)
+
+
+def _certificate(path: str) -> Cert:
+    """The one in the file, whatever its state. Raises NotConfigured."""
     content = read_key(path)
     try:
         private = any(each.tag in _PRIVATE for each in PacketPile.from_bytes(content))
@@ -68,32 +99,11 @@ def load_openpgp(config: OpenPgpSeal, path: str, now: datetime) -> OpenPgpKey:
         raise NotConfigured(f"seal.key: {path} holds a private key; ask the recipient for `gpg --export` of it")
     if len(certificates) != 1:
         raise NotConfigured(f"seal.key: {path} is not one OpenPGP certificate (public key)")
-    certificate, pinned = certificates[0], config.fingerprint.upper()
-    if (found := certificate.fingerprint.upper()) != pinned:
-        raise NotConfigured(
-            f"seal.key: {path} is {found}, but seal.fingerprint is {pinned}: ask the recipient, by "
-            "another way, which is theirs"
-        )
-    if certificate.is_revoked:
-        raise NotConfigured(f"seal.key: {path} ({found}) was revoked: get the recipient's new certificate")
-    ends = certificate.expiration
-    if ends is not None and ends <= now:
-        raise NotConfigured(
-            f"seal.key: {path} ({found}) expired on {ends:%Y-%m-%d}: get it prolonged, or the recipient's new one"
-        )
-    parts = list(PacketPile.from_bytes(bytes(certificate)))
-    begins = parts[0].key_created
-    if begins is not None and begins > now:
-        raise NotConfigured(f"seal.key: {path} ({found}) begins on {begins:%Y-%m-%d} only: look at the clocks")
-    try:
-        # Tried once now; Sequoia chooses the keys for it and refuses weak, revoked and expired ones.
-        message = _encrypted(b"", certificate, [])
-    except NotConfigured:
-        raise NotConfigured(
-            f"seal.key: {path} ({found}) has no key to encrypt to that is in force and strong (RSA from 2048 bits)"
-        ) from None
-    end = min((each for each in (ends, _end(parts, message)) if each is not None), default=None)
-    return OpenPgpKey(found, certificate, end)
+    return certificates[0]
+
+
+def _over(end: datetime | None, now: datetime) -> bool:
+    return end is not None and end <= now
 
 
 def _encrypted(content: bytes, certificate: Cert, passwords: list[str]) -> bytes:

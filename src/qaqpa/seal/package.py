@@ -1,7 +1,7 @@
 """Writes the package of a handover: sealed as it goes, in bounded memory. No plaintext touches a disk.
 
-A `Package` is made here alone, and only of a file that is whole. What is being written stands beside it under another
-name (`.partial`); it opens for nobody, and is taken away when anything goes wrong.
+A `Package` is made here alone, and only of a file that is whole. What is being written stands beside it under
+another name (`.partial`); it opens for nobody, and is taken away when anything goes wrong.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -56,28 +58,19 @@ class PackageWriter:
             self._file = _File(self._partial)
         except OSError as error:
             raise _unwritten(error) from error
-        try:
+        with self._whole_or_nothing():
             self._sealing = key.into(self._file)
-        except OSError as error:
-            self.abort()
-            raise _unwritten(error) from error
-        except BaseException:
-            self.abort()
-            raise
 
     def write(self, content: bytes) -> None:
-        """The next bytes of the content, as many as there are. Raises StoreUnavailable: abort, and begin anew."""
+        """The next bytes of the content, as many as there are. Raises StoreUnavailable, after which nothing is left."""
         sealing = self._open()
         self._rest += content
         if len(self._rest) < BLOCK:
             return
-        with memoryview(self._rest) as view:
-            whole = len(view) // BLOCK * BLOCK
-            try:
-                for at in range(0, whole, BLOCK):
-                    sealing.write(bytes(view[at : at + BLOCK]))
-            except OSError as error:
-                raise _unwritten(error) from error
+        whole = len(self._rest) // BLOCK * BLOCK
+        with self._whole_or_nothing(), memoryview(self._rest) as view:
+            for at in range(0, whole, BLOCK):
+                sealing.write(bytes(view[at : at + BLOCK]))
         del self._rest[:whole]
 
     def close(self) -> Package:
@@ -88,17 +81,11 @@ class PackageWriter:
         if self.package is not None:
             return self.package
         sealing = self._open()
-        try:
+        with self._whole_or_nothing():
             if self._rest:
                 sealing.write(bytes(self._rest))
             sealing.finish()
             self._file.keep_as(self.path)
-        except OSError as error:
-            self.abort()
-            raise _unwritten(error) from error
-        except BaseException:
-            self.abort()
-            raise
         self._sealing = None
         self._rest.clear()
         self.package = Package(
@@ -127,6 +114,18 @@ class PackageWriter:
             self.abort()
         elif self._sealing is not None:
             self.close()
+
+    @contextmanager
+    def _whole_or_nothing(self) -> Iterator[None]:
+        """Whatever goes wrong ends it: a block may be half in the file, so nobody goes on all the same."""
+        try:
+            yield
+        except OSError as error:
+            self.abort()
+            raise _unwritten(error) from error
+        except BaseException:
+            self.abort()
+            raise
 
     def _open(self) -> Sealing:
         if self._sealing is None:
