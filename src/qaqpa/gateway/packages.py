@@ -119,6 +119,7 @@ class Handing:
 
     def __init__(self, handovers: Handovers, require: Require, prepared: Prepared, wake: Callable[[], None]) -> None:
         self._handovers = handovers
+        self.flow = handovers.flow
         self._require = require
         self._prepared = prepared
         self._wake = wake

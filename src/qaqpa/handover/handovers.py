@@ -54,7 +54,7 @@ class Handovers:
     """One gateway's."""
 
     def __init__(self, flow: HandoverFlow, keyring: Keyring) -> None:
-        self._flow = flow
+        self.flow = flow
         self._keyring = keyring
         self._store = flow.ledger.store
 
@@ -62,15 +62,15 @@ class Handovers:
 
     def require_route(self, order: Order) -> None:
         """Raises NotPossible where no route lets this caller hand a register over so."""
-        route = self._flow.packer.policy.find(order.asked)
+        route = self.flow.packer.policy.find(order.asked)
         if route is None:
             way = f"{order.caller} hand over to {order.recipient} by {order.operation} for {order.purpose}"
             raise NotPossible([f"no route lets {way} (3.4(2)); `qaqpa policy show` lists the routes"])
         if not route.operation.package:
             raise NotPossible([f"{order.operation} is asked for one person at a time: `qaqpa disclose`"])
-        if order.recipient not in self._flow.packer.partners:
+        if order.recipient not in self.flow.packer.partners:
             raise NotPossible([f"{order.recipient}: takes no packages; its [packages] is not configured"])
-        self._flow.transport.require(order.recipient)
+        self.flow.transport.require(order.recipient)
 
     async def take_in(
         self, order: Order, register: AsyncIterator[bytes], documents: Mapping[str, Path] | None = None
@@ -82,7 +82,7 @@ class Handovers:
         self.require_route(order)
         handover = HandoverId(uuid7())
         key = secrets.token_bytes(KEY_SIZE)
-        folder = self._flow.packer.folder / handover
+        folder = self.flow.packer.folder / handover
         try:
             folder.mkdir(mode=0o700, parents=True)
         except OSError as error:
@@ -102,7 +102,7 @@ class Handovers:
 
     def _made(self, handover: HandoverId, order: Order, key: bytes) -> Handover:
         epoch, wrapped = wrap(self._keyring, handover, key)
-        now = self._flow.ledger.clock()
+        now = self.flow.ledger.clock()
         return Handover(handover, order, HandoverState.QUEUED, now, now, {}, epoch, wrapped)
 
     async def _spooled(self, path: Path, key: bytes, pieces: AsyncIterator[bytes], largest: int) -> int:
@@ -119,7 +119,7 @@ class Handovers:
         return spool.size
 
     async def _document(self, folder: Path, key: bytes, number: int, kind: str, path: Path, order: Order) -> Document:
-        allowed = self._flow.packer.partners[order.recipient].config.documents
+        allowed = self.flow.packer.partners[order.recipient].config.documents
         if kind not in allowed:
             known = ", ".join(allowed) or "none"
             raise InvalidRequest([f"documents: {order.recipient} gets no {kind} (packages.documents names: {known})"])
@@ -139,9 +139,9 @@ class Handovers:
     async def dry_run(self, order: Order, file: BinaryIO) -> AsyncIterator[tuple[Screened, Judged]]:
         """What would be decided of each row of a register; nothing is entered, kept or sent."""
         self.require_route(order)
-        now = self._flow.ledger.clock()
+        now = self.flow.ledger.clock()
         trial = Handover(HandoverId(uuid7()), order, HandoverState.QUEUED, now, now, {})
-        async for chunk in dry_run(self._flow.packer.deciding(trial, trial=True), file):
+        async for chunk in dry_run(self.flow.packer.deciding(trial, trial=True), file):
             yield chunk
 
     # --- looking -----------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class Handovers:
         """The manifest of its package. Raises NotFound before there is one, and once its files are gone."""
         found = (await self.find(handover)).handover
         try:
-            return (self._flow.packer.folder_of(found) / NAME).read_bytes()
+            return (self.flow.packer.folder_of(found) / NAME).read_bytes()
         except OSError:
             raise NotFound(f"there is no manifest here: the handover is {found.state.value}") from None
 
@@ -186,12 +186,12 @@ class Handovers:
             return found
         if found.state in FINAL or found.state in {HandoverState.SENT, HandoverState.UNKNOWN}:
             raise NotPossible([f"handover: is {found.state.value}, so it cannot be cancelled; recall it instead"])
-        await self._flow.cancel(found, "cancelled")
+        await self.flow.cancel(found, "cancelled")
         return (await self.find(handover)).handover
 
     async def receipt(self, recipient: str, data: bytes) -> Handover:
         """A receipt that was handed in. Raises a kind of ReceiptRefused, NotFound."""
-        return await self._flow.receipts.take(recipient, data)
+        return await self.flow.receipts.take(recipient, data)
 
 
 def _require_size(size: int, largest: int) -> None:

@@ -1,0 +1,177 @@
+"""A handover from CSV to a sealed package, every row decided, minimised and in the ledger; beside it a bare loop that
+reads, writes and encrypts the same rows without any check.
+
+Each size runs in a process of its own, so that its peak memory is its own. The file is made before, by another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from harness import TODAY
+from qaqpa.gateway import Gateway, load_setup
+from qaqpa.keys import Keyring
+from qaqpa.model.handover import HandoverState
+from qaqpa.seal import PackageWriter
+from qaqpa.testing.people import iin_for, people
+from qaqpa.testing.sftp_recipient import SftpRecipient
+from registers import FACTS, FIELDS, HEADINGS, _cell, order, row
+
+ROOT = Path(__file__).parent.parent.parent
+GOAL_ROWS, GOAL_MIB = 8_000, 250
+_KINDS = 2_000
+"""People of whom the others are variations."""
+
+
+def write_register(path: Path, count: int) -> None:
+    """So many debtors, each another person with another contract."""
+    kinds = [row(person) for person in people(_KINDS, today=TODAY)]
+    ids = _iins()
+    with path.open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, delimiter=";")
+        paths = [*FIELDS, *FACTS]
+        out.writerow([HEADINGS[each].ru for each in paths])
+        for number in range(count):
+            line = kinds[number % _KINDS]
+            iin = next(ids)
+            mobile = f"+7701{number:07d}"
+            line = line | {"identity.iin": iin, "contract.number": f"МК-{number:09d}", "contact.mobile": mobile}
+            line["identity.birth_date"] = _birth(iin)
+            out.writerow([_cell(line.get(each)) for each in paths])
+
+
+def _birth(iin: str) -> str:
+    return f"19{iin[:2]}-{iin[2:4]}-{iin[4:6]}"
+
+
+def _iins() -> Iterator[str]:
+    """Different IINs, in no order that an index would like."""
+    rng = random.Random(5)  # noqa: S311 - made to be repeated
+    days = [TODAY.replace(year=1960, month=1, day=1) + timedelta(days=at) for at in range(14_000)]
+    rng.shuffle(days)
+    for serial in range(0, 9_999):
+        for day in days:
+            if (iin := iin_for(day, male=True, serial=serial)) is not None:
+                yield iin
+
+
+def measure(register: Path, home: Path) -> dict[str, Any]:
+    """Rows a second and peak memory of one handover, in this process."""
+    return asyncio.run(_measured(register, home))
+
+
+async def _measured(register: Path, home: Path) -> dict[str, Any]:
+    async with SftpRecipient(directory=home / "agency") as recipient:
+        environ = {**os.environ, **recipient.environment, "QAQPA_PASSPHRASE": "a passphrase of the bench"}
+        setup = load_setup(ROOT / "config", home=home, environ=environ)
+        Keyring.create(setup.keyring_path, setup.unlock, cost=2**10).close()
+        async with Gateway.open(setup) as gateway:
+            flow = gateway.handovers.flow
+            began, cpu = time.perf_counter(), time.process_time()
+            taken = await gateway.handovers.order(order(), _pieces(register))
+            took_in = time.perf_counter() - began
+            while True:
+                found = (await gateway.handovers.find("collections", taken.id)).handover
+                if found.state not in {HandoverState.QUEUED, HandoverState.DECIDING}:
+                    break
+                await asyncio.sleep(0.02)
+            packed = time.perf_counter() - began
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            cpu = time.process_time() - cpu
+            assert found.state in {HandoverState.PACKAGED, HandoverState.SENDING, HandoverState.SENT}, found.figures
+            path = flow.packer.package_path(found)
+            bare = await asyncio.to_thread(_bare, register, path.with_name("bare"), flow, found)
+    count = found.figures["rows"]
+    return {
+        "rows": count, "seconds": packed, "take_in_s": took_in, "rows_per_s": count / packed, "cpu_s": cpu,
+        "peak_mib": peak, "bare_rows_per_s": count / bare,
+    }  # fmt: skip
+
+
+def _bare(register: Path, path: Path, flow: Any, handover: Any) -> float:
+    """Read, write, encrypt: the same columns of the same rows, and nothing else."""
+    from qaqpa.model.handover import HandoverIntent
+
+    partner = flow.packer.partners["demo-collector"]
+    columns = [each.field for each in partner.config.register_.columns]
+    began = time.perf_counter()
+    with (
+        register.open(encoding="utf-8", newline="") as file,
+        PackageWriter(HandoverIntent(handover.id, handover.order.recipient), partner.key, path) as writer,
+    ):
+        rows = csv.reader(file, delimiter=";")
+        heading = next(rows)
+        known = {HEADINGS[each].ru: each for each in (*FIELDS, *FACTS)}
+        kept = [at for at, name in enumerate(heading) if known[name] in columns]
+        text = io.StringIO()
+        out = csv.writer(text, delimiter=";")
+        for line in rows:
+            out.writerow([line[at] for at in kept])
+            if text.tell() > 65_536:
+                writer.write(text.getvalue().encode())
+                text.seek(0)
+                text.truncate()
+        writer.write(text.getvalue().encode())
+    took = time.perf_counter() - began
+    path.unlink()
+    return took
+
+
+async def _pieces(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(2**18):
+            yield piece
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder on the disk that a gateway's home would be on."""
+    with tempfile.TemporaryDirectory(prefix="qaqpa-bench-", dir=ROOT / "build") as made:
+        yield Path(made)
+
+
+def handover_rows(sizes: tuple[int, ...] = (10_000, 100_000)) -> list[dict[str, Any]]:
+    """What the benchmark prints; a million rows with QAQPA_BENCH_ROWS=10000,100000,1000000."""
+    if text := os.environ.get("QAQPA_BENCH_ROWS"):
+        sizes = tuple(int(each) for each in text.split(","))
+    rows: list[dict[str, Any]] = []
+    (ROOT / "build").mkdir(exist_ok=True)
+    for size in sizes:
+        with scratch() as folder:
+            write_register(folder / "register.csv", size)
+            done = subprocess.run(  # noqa: S603 - ourselves
+                [sys.executable, __file__, str(folder / "register.csv"), str(folder)],
+                check=True, capture_output=True,
+            )  # fmt: skip
+            found = orjson.loads(done.stdout.splitlines()[-1])
+        last = size == max(sizes)
+        name = "handover_rows_per_s" if last else f"handover_rows_per_s_{size}"
+        rows += [
+            {"name": name, "value": round(found["rows_per_s"]), "unit": f"rows/s at {size}", "goal": GOAL_ROWS,
+             "baseline": f"bare {found['bare_rows_per_s']:.0f}/s, ratio {found['rows_per_s'] / found['bare_rows_per_s']:.3f}"},
+            {"name": "handover_peak_mib" if last else f"handover_peak_mib_{size}", "value": round(found["peak_mib"]),
+             "unit": f"MiB at {size}", "goal": GOAL_MIB, "baseline": None},
+        ]  # fmt: skip
+    return rows
+
+
+if __name__ == "__main__":
+    print(orjson.dumps(measure(Path(sys.argv[1]), Path(sys.argv[2]))).decode())
