@@ -11,7 +11,7 @@ import hmac
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -190,6 +190,20 @@ def minimise(
 _NOTHING: Mapping[FieldPath, Json] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What leaves of a flat row: values by path. `fields` and `withheld` are as in `Extract`."""
+
+    values: Mapping[str, Json] = field(repr=False)
+    fields: tuple[FieldPath, ...]
+    withheld: tuple[FieldPath, ...]
+
+    def extract(self, *, consent_confirmed: bool, kdp: KdpToken | None = None) -> Extract:
+        """The same in nested groups."""
+        data = _grown(_tree(self.values), self.values)
+        return Extract(data, self.fields, self.withheld, consent_confirmed, kdp)
+
+
 class RowShape:
     """Rows that hold values at the same paths: what passes of them, and under which names."""
 
@@ -202,7 +216,6 @@ class RowShape:
         self._withheld = tuple(sorted(self.present - set(self._fields)))
         self._context = context
         self._passed = [path for path, _ in passed]
-        self._tree = _tree(self._passed)
         self._changed: list[tuple[FieldPath, Transform, int]] = [
             (FieldPath(path), TRANSFORMS[rule.transform][0], rule.size or 0)
             for path, rule in passed

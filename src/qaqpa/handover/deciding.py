@@ -22,8 +22,8 @@ from qaqpa.handover.package import PackageBuilder
 from qaqpa.handover.records import Order
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Chunk, Entered, Finding, RowEntries, enter_chunk
+from qaqpa.minimise import Cut
 from qaqpa.model.consent import Consent
-from qaqpa.model.disclosure import Extract
 from qaqpa.model.handover import HandoverState
 from qaqpa.model.identifiers import HandoverId
 from qaqpa.model.words import Ground
@@ -154,8 +154,8 @@ class Packing:
         try:
             async for chunk in screened(register, judge, file, [len(each.results) for each in entered]):
                 if chunk.number < len(entered):
-                    extracts = await asyncio.to_thread(judge.extracts, chunk.rows, entered[chunk.number].results)
-                    await asyncio.to_thread(self._write, extracts)
+                    going = await asyncio.to_thread(judge.going, chunk.rows, entered[chunk.number].results)
+                    await asyncio.to_thread(self._write, going)
                     continue
                 ready = await judged(self.deciding, judge, chunk)
                 if writing is not None:
@@ -183,8 +183,8 @@ class Packing:
                 if tried == _TRIES - 1:
                     raise
                 ready = await judged(self.deciding, judge, chunk)
-        await asyncio.to_thread(self._write, ready.extracts)
+        await asyncio.to_thread(self._write, ready.going)
 
-    def _write(self, extracts: Sequence[tuple[int, Extract]]) -> None:
-        self.builder.add(extracts)
-        self.lines.extend(number for number, _ in extracts)
+    def _write(self, rows: Sequence[tuple[int, Cut]]) -> None:
+        self.builder.add(rows)
+        self.lines.extend(number for number, _ in rows)

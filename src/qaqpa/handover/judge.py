@@ -17,14 +17,13 @@ import orjson
 
 from qaqpa.ledger.handovers import DecidedRow, Finding
 from qaqpa.ledger.subjects import Person
-from qaqpa.minimise import Context, RowMinimiser
+from qaqpa.minimise import Context, Cut, RowMinimiser
 from qaqpa.model.consent import Consent
-from qaqpa.model.decision import Asked, Decision, Result
-from qaqpa.model.disclosure import Extract, Json
+from qaqpa.model.decision import Asked, Decision, GuardResult, Result
+from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import RowResult
 from qaqpa.model.request import ContractFacts
 from qaqpa.model.vocabulary import VOCABULARY
-from qaqpa.model.words import Ground
 from qaqpa.policy import BulkDecider, Policy, Route
 from qaqpa.tables import Duplicates, Row
 
@@ -32,6 +31,7 @@ IIN = "identity.iin"
 _FACT = "facts.contract."
 _ALSO_DATA = tuple(name for name in ContractFacts.model_fields if f"contract.{name}" in VOCABULARY)
 """Facts that are fields of the data too: a register need not give them twice."""
+_SHAPES = 4_096
 _DAYS = frozenset(name for name in ContractFacts.model_fields if name.endswith("_on"))
 
 
@@ -43,8 +43,8 @@ class Judged:
     findings: list[Finding] = field(default_factory=list)
     results: bytearray = field(default_factory=bytearray)
     """A `RowResult` for each row, in order."""
-    extracts: list[tuple[int, Extract]] = field(default_factory=list)
-    """Row and data of those that go."""
+    going: list[tuple[int, Cut]] = field(default_factory=list)
+    """Line and data of the rows that go."""
     sums: dict[str, Decimal] = field(default_factory=dict)
     """Of each sum of money that passes as it is."""
 
@@ -75,6 +75,7 @@ class Judge:
         self._minimiser = RowMinimiser(route.fields, Context(policy.day(now), pseudonyms))
         # A person may stand once for each contract; one row twice would be sent twice.
         self._duplicates = Duplicates((IIN, "contract.number"))
+        self._known: dict[int, tuple[tuple[GuardResult, ...], bool]] = {}
         self._summed = [
             path
             for path, rule in route.fields.items()
@@ -111,17 +112,26 @@ class Judge:
                 judged.results.append(finding.result)
         return judged
 
-    def extracts(self, rows: Sequence[Row], results: bytes) -> list[tuple[int, Extract]]:
+    def going(self, rows: Sequence[Row], results: bytes) -> list[tuple[int, Cut]]:
         """What leaves of rows that were decided and entered before, by their `results`."""
         for row in rows:
             self.screen(row)  # so that later rows are told of these
         going = [row for row, result in zip(rows, results, strict=True) if result == RowResult.PERMIT]
-        confirmed = self.route.ground is Ground.CONSENT
-        found = []
+        cut = []
         for row in going:
             data = _data(row)
-            found.append((row.number, self._minimiser.shape(data).extract(data, consent_confirmed=confirmed)))
-        return found
+            cut.append((row.number, self._minimiser.shape(data).cut(data)))
+        return cut
+
+    def _permits(self, decision: Decision) -> bool:
+        """`decision.permits`, asked once for all rows that share their guards."""
+        guards = decision.guards
+        known = self._known.get(id(guards))
+        if known is None or known[0] is not guards:
+            if len(self._known) > _SHAPES:
+                self._known.clear()
+            known = self._known[id(guards)] = (guards, decision.permits)
+        return known[1]
 
     def _one(self, row: Row, known: Known, judged: Judged) -> None:
         data = _data(row)
@@ -133,17 +143,17 @@ class Judge:
         shape = self._minimiser.shape(data)
         decision = self._decider.decide(shape.present, contract, tuple(consents))
         facts: dict[str, Json] = {"contract": stated, "consent": None}
-        if not decision.permits:
+        if not self._permits(decision):
             facts["handed_in"] = sorted(shape.present)
             judged.decided.append(DecidedRow(row.number, person, decision, facts))
             judged.findings.append(_blocked(row.number, decision))
             judged.results.append(judged.findings[-1].result)
             return
-        extract = shape.extract(data, consent_confirmed=decision.consent is not None)
-        record = orjson.dumps(extract.data, option=orjson.OPT_SORT_KEYS)
-        judged.decided.append(DecidedRow(row.number, person, decision, facts, extract.fields, extract.withheld, record))
-        judged.results.append(RowResult.PERMIT)
-        judged.extracts.append((row.number, extract))
+        cut = shape.cut(data)
+        record = orjson.dumps(cut.values, option=orjson.OPT_SORT_KEYS)
+        judged.decided.append(DecidedRow(row.number, person, decision, facts, cut.fields, cut.withheld, record))
+        judged.results.append(_PERMIT)
+        judged.going.append((row.number, cut))
         sums = judged.sums
         for path in self._summed:
             if path in data:
@@ -151,6 +161,7 @@ class Judge:
 
 
 _ZERO = Decimal(0)
+_PERMIT = int(RowResult.PERMIT)
 
 
 def _data(row: Row) -> dict[str, Json]:
@@ -190,15 +201,3 @@ def _blocked(row: int, decision: Decision) -> Finding:
             for reason in decision.reasons
         ),
     )
-
-
-def cells(extract: Extract, columns: Sequence[tuple[str, ...]]) -> list[Json]:
-    """The values of an extract in the order of `columns`, each a path in parts."""
-    data = extract.data
-    line: list[Json] = []
-    for parts in columns:
-        node: Json = data
-        for part in parts:
-            node = node.get(part) if isinstance(node, Mapping) else None
-        line.append(node)
-    return line

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import IO
 
 from qaqpa.config.packages import Packages
-from qaqpa.handover.judge import cells
 from qaqpa.handover.manifest import NAME, SIGNATURE, Member
 from qaqpa.ledger.handovers import row_id
-from qaqpa.model.disclosure import Extract, Json
+from qaqpa.minimise import Cut
+from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import HandoverIntent, Package
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.seal import PackageKey, PackageWriter
@@ -104,7 +104,6 @@ class PackageBuilder:
         layout = config.register_
         known = set(fields) | {ROW, DISCLOSURE}
         self.columns = tuple(column for column in layout.columns if column.field in known)
-        self._parts = [tuple(column.field.split(".")) for column in self.columns]
         self._extra = [at for at, column in enumerate(self.columns) if column.field in {ROW, DISCLOSURE}]
         self.register = f"register.{layout.format}"
         self._open = self._zip.open(self._info(self.register), "w", force_zip64=True)
@@ -125,14 +124,15 @@ class PackageBuilder:
         info.external_attr = 0o600 << 16
         return info
 
-    def add(self, rows: Iterable[tuple[int, Extract]]) -> None:
+    def add(self, rows: Iterable[tuple[int, Cut]]) -> None:
         """Rows that are in the ledger: the line of each in the register that was handed in, and what leaves of it."""
-        for number, extract in rows:
-            line = cells(extract, self._parts)
+        write, fields = self._writer.write, [column.field for column in self.columns]
+        for number, cut in rows:
+            line = list(map(cut.values.get, fields))
             self.rows += 1
             for at in self._extra:
                 line[at] = self.rows if self.columns[at].field == ROW else row_id(self._intent.id, number)
-            self._writer.write(line)
+            write(line)
 
     def finish(
         self,

@@ -54,7 +54,12 @@ class DecidedRow:
     fields: tuple[FieldPath, ...] = ()
     withheld: tuple[FieldPath, ...] = ()
     record: bytes = field(default=b"", repr=False)
-    """What of it leaves, as JSON: the digest of this is kept sealed."""
+    """What of it leaves, as JSON by path: the digest of this is kept sealed."""
+
+    @property
+    def goes(self) -> bool:
+        """Whether something of it leaves; only a row whose decision permits makes an intent."""
+        return bool(self.record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,7 @@ def row_id(handover: HandoverId, row: int) -> DisclosureId:
     return DisclosureId(f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}")
 
 
+_SHAPES = 1_000
 _SLOTS = {"consent": "@consent@", "id": "@id@", "subject": "@subject@", "time": "@time@"}
 _ROW = 2**53 - 1
 _MARK = re.compile(rf'"@(consent|id|subject|time)@"|(?<=:)({_ROW})(?=,)')
@@ -151,28 +157,18 @@ class RowEntries:
         self._ledger = ledger
         self._handover = handover
         self._seal = seal
-        self._templates: dict[object, _Template] = {}
+        self._templates: dict[tuple[int, int, int, bool], tuple[DecidedRow, _Template]] = {}
+        """By what the rows share; each with one of them, so that what it is known by lives as long."""
 
     def intent(self, row: DecidedRow, subject: Subject, time: str) -> Draft:
         """The intent of a row that is permitted."""
         decision = row.decision
-        if not decision.permits:
-            raise TypeError("an intent is made only from a permitting decision")
         disclosure = row_id(self._handover, row.number)
         private = orjson.dumps(
             {"iin": row.person.iin, "sent": subject.digest(row.record), "stated": row.stated},
             option=orjson.OPT_SORT_KEYS,
         )
-        shape = (decision.guards, decision.consent is None, row.fields, row.withheld, decision.shadow)
-        template = self._templates.get(shape)
-        if template is None:
-            if len(self._templates) > 1_000:
-                self._templates.clear()
-            public = entries.row_intent(
-                self._handover, row.number, disclosure, decision, row.fields, row.withheld, subject.id,
-                seal=self._seal, time=time,
-            )  # fmt: skip
-            template = self._templates[shape] = _Template(public)
+        template = self._template(row)
         body = template.bodies(subject, private, id=disclosure, row=row.number, time=time, consent=decision.consent)
         asked = decision.asked
         public = {
@@ -180,6 +176,28 @@ class RowEntries:
             "handover": self._handover,
         }  # fmt: skip
         return Draft(Kind.INTENT, disclosure, subject.id, public, body)
+
+    def _template(self, row: DecidedRow) -> _Template:
+        decision = row.decision
+        if decision.shadow is not None:
+            return self._made(row)
+        shape = (id(decision.guards), id(row.fields), id(row.withheld), decision.consent is None)
+        known = self._templates.get(shape)
+        if known is None:
+            if len(self._templates) > _SHAPES:
+                self._templates.clear()
+            known = self._templates[shape] = (row, self._made(row))
+        return known[1]
+
+    def _made(self, row: DecidedRow) -> _Template:
+        # Guards, fields and lists of what is withheld are shared by rows: each kind is looked at once.
+        if not row.decision.permits:
+            raise TypeError("an intent is made only from a permitting decision")
+        return _Template(
+            entries.row_intent(
+                self._handover, row.number, "", row.decision, row.fields, row.withheld, "", seal=self._seal, time=""
+            )
+        )
 
     def refusal(self, row: DecidedRow, subject: Subject) -> Draft:
         """The refusal of a row that is not."""
@@ -202,9 +220,7 @@ async def enter_chunk(
     time = timestamp(ledger.clock())
     subjects, new = ledger.subjects.made_for(row.person for row in chunk.decided)
     drafts = [
-        made.intent(row, subjects[row.person.iin], time)
-        if row.decision.permits
-        else made.refusal(row, subjects[row.person.iin])
+        made.intent(row, subjects[row.person.iin], time) if row.goes else made.refusal(row, subjects[row.person.iin])
         for row in chunk.decided
     ]
     findings = [
