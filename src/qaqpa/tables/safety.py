@@ -1,7 +1,7 @@
 """Cells that a spreadsheet would run are written so that it does not (OWASP, "CSV Injection").
 
-A spreadsheet runs what begins with `=`, `+`, `-`, `@`, a tab or a line break; some look past quotes and spaces, and take
-full-width forms for the plain ones. Two forms begin so and are no formula: a phone, `+` and 5 to 15 digits, and a plain
+A spreadsheet runs what begins with `=`, `+`, `-`, `@`, a tab or a line break; some look past quotes and spaces, and
+take full-width forms for the plain ones. Two forms begin so and are no formula: a phone, `+` and 5 to 15 digits, and a plain
 negative number. They pass, or neither could be used.
 """
 
@@ -17,6 +17,10 @@ _RUNS_LATER = re.compile(rf"([,;|]\s*)(?!{_PASSES}\s*(?:[,;|]|$))(?={_BEFORE}{_S
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
+_SUSPECT = frozenset(" =+-@＝＋－＠﹦﹢﹣﹫−\"'`’‘“”«")
+"""First characters that ask for a closer look; whatever else does so is not printable."""
+
+
 def runs(text: str) -> bool:
     """Whether a spreadsheet may take `text` for a formula."""
     return _RUNS.match(text) is not None
@@ -28,6 +32,8 @@ def inert(text: str) -> str:
     That is done also after a delimiter inside the text, since who opens the file with another delimiter than it was
     written with gets a cell of its own there. Control characters, line breaks among them, become a space.
     """
+    if text.isprintable() and text[:1] not in _SUSPECT and not _RUNS_LATER.search(text):
+        return text
     held = runs(text)
     plain = _CONTROL.sub(" ", text)
     later = _RUNS_LATER.sub(r"\1'", plain)

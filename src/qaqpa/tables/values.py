@@ -70,6 +70,8 @@ _EDGES = re.compile(f"^[{_INVISIBLE}]+|[{_INVISIBLE}]+$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
 _NOTHING = re.compile(r"[-–—−]+")
 _RUNS = re.compile(f"[{_INVISIBLE}'\"`’]*(?:[=@＝＠﹦﹫]|[+\\-＋－−﹢﹣](?![0-9 ().,+-]*$))")
+_PLUS_AND_WORDS = re.compile(r"\+[0-9][^=|!@]*доб[^=|!@]*|\+[0-9][0-9 ()+;,/.-]*", re.IGNORECASE)
+"""Two phones, or one with an extension: wrong as a phone, and no formula."""
 _ERROR = re.compile(
     r"#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!|NUM!|NULL!|SPILL!|CALC!|Н/Д|ССЫЛКА!|ЗНАЧ!|ИМЯ\?|ДЕЛ/0!|ЧИСЛО!|ПУСТО!)"
 )
@@ -79,7 +81,7 @@ _LONGEST_TEXT = 500
 
 def diagnosis(cell: str, code: str) -> str:
     """A better code than a parser's, where the cell is wrong under every parser."""
-    if _RUNS.match(cell) and not _NOTHING.fullmatch(cell):
+    if _RUNS.match(cell) and not _NOTHING.fullmatch(cell) and not _PLUS_AND_WORDS.fullmatch(cell):
         return "formula"
     if _ERROR.match(cell):
         return "spreadsheet_error"

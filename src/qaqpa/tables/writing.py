@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 import orjson
-import xlsxwriter
 
 from qaqpa.errors import NotPossible
 from qaqpa.model.words import Language
@@ -202,6 +201,8 @@ class _Csv:
 
 def workbook(stream: io.BytesIO) -> Any:
     """An XlsxWriter workbook that keeps everything in memory and runs, links and guesses nothing."""
+    import xlsxwriter  # noqa: PLC0415 - most callers never write a spreadsheet
+
     return xlsxwriter.Workbook(
         stream,
         {
