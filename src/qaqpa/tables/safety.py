@@ -1,8 +1,8 @@
 """Cells that a spreadsheet would run are written so that it does not (OWASP, "CSV Injection").
 
 A spreadsheet runs what begins with `=`, `+`, `-`, `@`, a tab or a line break; some look past quotes and spaces, and
-take full-width forms for the plain ones. Two forms begin so and are no formula: a phone, `+` and 5 to 15 digits, and a plain
-negative number. They pass, or neither could be used.
+take full-width forms for the plain ones. Two forms begin so and are no formula: a phone (`+` and 5 to 15 digits) and a
+plain negative number. They pass, or neither could be used.
 """
 
 from __future__ import annotations
