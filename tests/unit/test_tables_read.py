@@ -157,7 +157,7 @@ def test_cyrillic_in_the_encodings_of_old() -> None:
     assert rows_of(kazakh, encoding="kz-1048")[0].values["identity.last_name"] == "Сәрсенбаев"
     with pytest.raises(RegisterRefused, match="neither UTF-8 nor Windows-1251"):
         rows_of(register([[PEOPLE[0].iin, "Петров Иван"]] * 9, headings, "koi8-r"))
-    with pytest.raises(RegisterRefused, match="row 2: is not in utf-8 as was said"):
+    with pytest.raises(RegisterRefused, match="row 3: is not in utf-8 as was said"):
         rows_of(register([[PEOPLE[0].iin, "x"]], ["IIN", "Last name"]) + b"\xff\n", encoding="utf-8")
 
 
@@ -197,7 +197,8 @@ def test_synonyms_of_a_recipient_win() -> None:
 
 @pytest.mark.parametrize(
     "synonyms",
-    [{"x": "identity.nothing"}, {"x": "report.score"}, {"--": "identity.iin"}, {"Ё": "bank.account", "е": "identity.iin"}]
+    [{"x": "identity.nothing"}, {"x": "report.score"},
+     {"--": "identity.iin"}, {"Ё": "bank.account", "е": "identity.iin"}]
 )  # fmt: skip
 def test_synonyms_that_lead_nowhere_are_refused(synonyms: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="heading"):

@@ -70,10 +70,13 @@ def _demand_russian(file: BinaryIO, row: int) -> None:
     while chunk := file.read(_CHUNK):
         odd = chunk.translate(None, _RUSSIAN)
         if odd:
+            first = seen + chunk.count(b"\n", 0, chunk.index(odd[:1]))
+            if first < row:
+                raise refused("is not UTF-8, as the rows before it are: the file was cut or changed on its way", row)
             raise refused(
                 "is not UTF-8, and holds letters that no Russian text in Windows-1251 has: "
                 "save it as CSV in UTF-8, or name its encoding (kz-1048, windows-1251)",
-                seen + chunk.count(b"\n", 0, chunk.index(odd[:1])),
+                first,
             )
         seen += chunk.count(b"\n")
         pairs += len(_PAIR.findall(chunk))

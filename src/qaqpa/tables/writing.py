@@ -164,7 +164,8 @@ class _Csv:
         self._add([inert(name) for name in line])
 
     def write(self, row: Record) -> None:
-        cells = [inert(plain(cell)) for cell in self._columns.in_order(row)]
+        head, *rest = self._columns.in_order(row)
+        cells = [inert(plain(head), first=True), *(inert(plain(cell)) for cell in rest)]
         for at in self._sums:
             cells[at] = cells[at].replace(".", ",")
         self._add(cells)
