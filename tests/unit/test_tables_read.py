@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tracemalloc
+import re
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import date
 
@@ -13,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import ROOT
 from qaqpa.errors import RegisterRefused
 from qaqpa.model.vocabulary import VOCABULARY
-from qaqpa.tables import FACTS, HEADINGS, READABLE, Duplicates, Kind, Layout, Limits, Row, kind_of_name, read
+from qaqpa.tables import FACTS, HEADINGS, MESSAGES, READABLE, Kind, Layout, Limits, Row, kind_of_name, read
 from qaqpa.tables.headings import same
 from qaqpa.tables.values import FUTURE
 from qaqpa.testing.people import people
@@ -345,79 +348,48 @@ def test_a_name_that_claims_another_kind_is_refused() -> None:
         assert rows_of(content, kind=Kind(said))
 
 
-# --- many rows -----------------------------------------------------------------------------------------------
+def table(columns: dict[str, list[object]]) -> bytes:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    out = io.BytesIO()
+    write_table(pyarrow.table(columns), out)
+    return out.getvalue()
 
 
-def test_duplicates_name_the_earlier_row() -> None:
-    seen = Duplicates(language="en")
-    rows = [Row(2, {"identity.iin": "a"}, ()), Row(3, {"identity.iin": "b"}, ()), Row(4, {}, ()), Row(5, {}, ())]
-    assert [seen.problem(row) for row in rows] == [None] * 4
-    again = seen.problem(Row(9, {"identity.iin": "a"}, ()))
-    assert again is not None
-    assert (again.code, again.message) == ("duplicate_subject", "This person stands already in row 2")
-    by_contract = Duplicates(("identity.iin", "contract.number"))
-    first, second = ({"identity.iin": "a", "contract.number": number} for number in "12")
-    assert [by_contract.seen(Row(at, row, ())) for at, row in ((2, first), (3, second), (4, first))] == [None, None, 2]
+def test_parquet_of_another_shape_is_refused() -> None:
+    with pytest.raises(RegisterRefused, match="nested columns"):
+        rows_of(table({"identity": [{"iin": PEOPLE[0].iin}]}))
+    with pytest.raises(RegisterRefused, match="more than 1 rows"):
+        rows_of(table({"identity.iin": [PEOPLE[0].iin] * 2}), limits=Limits(rows=1))
+    with pytest.raises(RegisterRefused, match="missing: 'ИИН'"):
+        rows_of(table({"identity.last_name": ["А"]}))
+    assert codes(rows_of(table({"identity.iin": [PEOPLE[0].iin], "identity.last_name": [b"x"]}))[0]) == [
+        ("identity.last_name", "unreadable_line")
+    ]
 
 
-def test_duplicates_are_all_found_in_little_memory() -> None:
-    seen = Duplicates()
-    tracemalloc.start()
-    try:
-        assert not any(seen.seen(Row(at, {"identity.iin": str(at)}, ())) for at in range(1, 60_001))
-        held, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert all(seen.seen(Row(99, {"identity.iin": str(at)}, ())) == at for at in range(1, 60_001, 7))
-    assert len(seen) == 60_000
-    assert held < 60_000 * 30
-    assert peak < 60_000 * 45
+def test_without_the_extra_parquet_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = parquet()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(RegisterRefused, match=r"pip install 'qaqpa\[parquet\]'"):
+        rows_of(content)
 
 
-class Endless(io.RawIOBase):
-    """A register of `count` rows that is nowhere held."""
-
-    def __init__(self, count: int) -> None:
-        self.head = "ИИН;Фамилия;Дата договора;Сумма займа\n".encode()
-        self.line = f"{PEOPLE[0].iin};Сәрсенбаев;2025-01-31;150000.00\n".encode()
-        self.size = len(self.head) + count * len(self.line)
-        self.at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self.at = offset + (0, self.at, self.size)[whence]
-        return self.at
-
-    def tell(self) -> int:
-        return self.at
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        count = min(len(buffer), self.size - self.at)
-        head = self.head[self.at : self.at + count]
-        begin = max(self.at - len(self.head), 0) % len(self.line)
-        lines = (self.line * ((count + begin) // len(self.line) + 2))[begin:]
-        made = (head + lines)[:count]
-        buffer[: len(made)] = made
-        self.at += len(made)
-        return len(made)
+def test_heavy_readers_are_imported_only_when_their_files_come() -> None:
+    asked = (
+        "import sys, qaqpa.tables; print([m for m in ('pyarrow', 'xlsxwriter', 'python_calamine') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
-def test_a_hundred_thousand_rows_are_read_in_bounded_memory() -> None:
-    file = io.BufferedReader(Endless(100_000))
-    tracemalloc.start()
-    try:
-        count = sum(not row.problems for row in read(file, LAYOUT))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert count == 100_000
-    assert peak < 12 * 2**20
-    assert not file.closed
+def test_the_documentation_names_every_code() -> None:
+    text = (ROOT / "docs/registers.md").read_text()
+    assert set(MESSAGES) <= set(re.findall(r"`([a-z0-9_]+)`", text))
+
+
+# --- limits --------------------------------------------------------------------------------------------------
 
 
 def test_what_is_not_read_to_its_end_leaves_the_file_to_its_owner() -> None:

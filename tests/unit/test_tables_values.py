@@ -13,7 +13,8 @@ from qaqpa.model.identifiers import check_digit, check_iin, check_phone
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.tables.headings import READABLE
 from qaqpa.tables.problems import MESSAGES, Wrong
-from qaqpa.tables.values import diagnosis, iin, parser_of, text_of
+from qaqpa.tables.text import diagnosis, text_of
+from qaqpa.tables.values import iin, parser_of
 from qaqpa.testing.people import people
 
 TODAY = date(2026, 11, 23)
