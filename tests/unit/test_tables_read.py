@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -15,10 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import ROOT
 from qaqpa.errors import RegisterRefused
 from qaqpa.model.vocabulary import VOCABULARY
-from qaqpa.tables import FACTS, HEADINGS, MESSAGES, READABLE, Kind, Layout, Limits, Row, kind_of_name, read
+from qaqpa.tables import FACTS, HEADINGS, READABLE, Kind, Layout, Limits, Row, kind_of_name, read
 from qaqpa.tables.headings import same
 from qaqpa.tables.values import FUTURE
 from qaqpa.testing.people import people
@@ -374,19 +371,6 @@ def test_without_the_extra_parquet_is_refused_with_what_to_do(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(RegisterRefused, match=r"pip install 'qaqpa\[parquet\]'"):
         rows_of(content)
-
-
-def test_heavy_readers_are_imported_only_when_their_files_come() -> None:
-    asked = (
-        "import sys, qaqpa.tables; print([m for m in ('pyarrow', 'xlsxwriter', 'python_calamine') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_the_documentation_names_every_code() -> None:
-    text = (ROOT / "docs/registers.md").read_text()
-    assert set(MESSAGES) <= set(re.findall(r"`([a-z0-9_]+)`", text))
 
 
 # --- limits --------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import ROOT
 from qaqpa.model.identifiers import check_digit, check_iin, check_phone
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.tables.headings import READABLE
@@ -276,3 +278,8 @@ def test_every_message_is_in_three_languages_and_names_no_other_placeholder() ->
         for sentence in (words.ru, words.kk, words.en):
             assert ("{row}" in sentence) == (code == "duplicate_subject")
             assert sentence.count("{") <= 1
+
+
+def test_the_documentation_names_every_code() -> None:
+    text = (ROOT / "docs/registers.md").read_text()
+    assert set(MESSAGES) <= set(re.findall(r"`([a-z0-9_]+)`", text))

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ from python_calamine import CalamineWorkbook
 
 from qaqpa.errors import NotPossible
 from qaqpa.tables import HEADINGS, Kind, Layout, Result, kind_of_name, read, write_results, writer, writing
-from qaqpa.tables.safety import inert, runs
+from qaqpa.tables.safety import inert, runs, surely_inert
 from qaqpa.testing.people import people
 
 TODAY = date(2026, 11, 23)
@@ -162,7 +164,7 @@ def test_phones_and_numbers_stay_usable(text: str) -> None:
 
 DANGER = re.compile(r"""[\s"«\ufeff\u200b]*[=+\-@＝＋－＠]""")
 """What runs; an apostrophe before the sign keeps it from that."""
-USABLE = re.compile(r"\s*(\+[0-9]{5,15}|-[0-9]{1,18}([.,][0-9]{1,6})?)\s*(\t.*)?")
+USABLE = re.compile(r"""[\s"«\ufeff\u200b]*(\+[0-9]{5,15}|-[0-9]{1,18}([.,][0-9]{1,6})?)[\s"]*(\t.*)?""", re.DOTALL)
 """A number, or one and a tab and more: two numbers without a sign between them are no formula."""
 HOSTILE = st.text(st.sampled_from("=+-@＝＋\t\r\n ;,|\"'7a1|!я\ufeff\x00"), max_size=14) | st.sampled_from(
     RUNS + PASSES
@@ -175,12 +177,18 @@ def test_no_cell_of_a_csv_runs_whatever_the_delimiter_it_is_opened_with(
     texts: list[str], delimiter: str, opened: str
 ) -> None:
     columns = ("identity.last_name", "bank.bank_name", "device.page")[: len(texts)]
-    content = written(Kind.CSV, [texts], columns, delimiter=delimiter)
+    content = written(Kind.CSV, [texts, texts], columns, delimiter=delimiter)
     line = content.decode("utf-8-sig").split("\r\n", 1)[1]
     for row in csv.reader(io.StringIO(line, newline=""), delimiter=opened):
         for cell in row:
-            assert "\n" not in cell
+            assert opened != delimiter or "\n" not in cell
             assert not DANGER.match(cell) or USABLE.fullmatch(cell)
+
+
+@given(HOSTILE | st.text(max_size=12))
+def test_what_surely_does_not_run_is_never_changed(text: str) -> None:
+    if surely_inert(text):
+        assert inert(text) == inert(text, first=True) == text
 
 
 def test_a_number_that_could_run_on_into_the_next_cell_is_held() -> None:
@@ -306,3 +314,11 @@ def test_jsonl_is_one_object_a_row_by_path() -> None:
     assert json.loads(content) == {"identity.iin": "1", "contract.total_due": "1.10"}
     assert kind_of_name("out.jsonl") is Kind.JSONL
     assert set(COLUMNS) <= set(HEADINGS)
+
+
+def test_heavy_readers_are_imported_only_when_their_files_come() -> None:
+    asked = (
+        "import sys, qaqpa.tables; print([m for m in ('pyarrow', 'xlsxwriter', 'python_calamine') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -20,6 +20,10 @@ _SUSPECT = frozenset(" =+-@＝＋－＠﹦﹢﹣﹫−\"'`’‘“”«")
 """First characters that ask for a closer look; whatever else does so is not printable."""
 
 
+surely_inert = re.compile(r"(?:[^\W_][\w ./:()№-]*)?").fullmatch
+"""A match says that `inert` would change nothing: most cells need no closer look."""
+
+
 def runs(text: str) -> bool:
     """Whether a spreadsheet may take `text` for a formula."""
     return _RUNS.match(text) is not None
