@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from decimal import Decimal
 from typing import Any, BinaryIO
 
+from qaqpa.errors import RegisterRefused
 from qaqpa.tables.kind import Cell, Line, refused
 from qaqpa.tables.limits import Limits
 
@@ -49,14 +50,15 @@ class _Lines:
 def delimiter_of(file: BinaryIO, limits: Limits, codec: str, known: Callable[[str], bool]) -> str:
     """The delimiter under which most cells of the heading are `known`, and then the most cells.
 
-    A first line `sep=;` says it, as spreadsheets write it. RegisterRefused if the heading cannot be read under any.
+    A first line `sep=;` says it, as spreadsheets write it. Where the heading cannot be read
+    under any, that is told when it is read.
     """
     found = []
     for mark in DELIMITERS:
         rows = csv_lines(file, limits, codec, mark)
         try:
             heading = next((line.cells for line in rows if any(line.cells)), [])
-        except ValueError:
+        except RegisterRefused:
             heading = []
         finally:
             rows.close()

@@ -33,8 +33,8 @@ class Duplicates:
 
     def _make(self, size: int) -> None:
         self._mask = size - 1
-        self._digests = array("Q", bytes(8 * size))
-        self._rows = array("I", bytes(4 * size))
+        self._digests = array("Q", [0]) * size
+        self._rows = array("I", [0]) * size
 
     def __len__(self) -> int:
         return self._count

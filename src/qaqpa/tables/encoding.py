@@ -64,14 +64,21 @@ def _first_wrong_row(file: BinaryIO, codec: str) -> int | None:
 
 
 def _demand_russian(file: BinaryIO, row: int) -> None:
+    """RegisterRefused unless this is Russian in Windows-1251; `row` is the first that is not UTF-8."""
     pairs = upside_down = 0
+    seen = 1
     while chunk := file.read(_CHUNK):
-        if chunk.translate(None, _RUSSIAN):
+        odd = chunk.translate(None, _RUSSIAN)
+        if odd:
+            first = seen + chunk.count(b"\n", 0, chunk.index(odd[:1]))
+            if first < row:
+                raise refused("is not UTF-8, as the rows before it are: the file was cut or changed on its way", row)
             raise refused(
                 "is not UTF-8, and holds letters that no Russian text in Windows-1251 has: "
                 "save it as CSV in UTF-8, or name its encoding (kz-1048, windows-1251)",
-                row,
+                first,
             )
+        seen += chunk.count(b"\n")
         pairs += len(_PAIR.findall(chunk))
         upside_down += len(_UPSIDE_DOWN.findall(chunk))
     file.seek(0)

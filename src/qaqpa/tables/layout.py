@@ -13,7 +13,8 @@ from qaqpa.model.words import Language
 from qaqpa.tables.headings import HEADINGS, READABLE, path_of, same
 from qaqpa.tables.kind import Cell, refused
 from qaqpa.tables.problems import Problem, Wrong, problem
-from qaqpa.tables.values import Parser, Value, diagnosis, parser_of, text_of
+from qaqpa.tables.text import diagnosis, text_of
+from qaqpa.tables.values import Parser, Value, parser_of
 
 _REMEMBERED = 20_000
 """Values of one column that are remembered at a time; every day of fifty years is fewer."""

@@ -66,7 +66,8 @@ def _search(file: BinaryIO, limits: Limits) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             _search_parts(archive, limits)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):
+    # RuntimeError: a packing that zipfile does not know.
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError):
         raise refused("is cut or damaged: it is no whole XLSX") from None
     finally:
         file.seek(0)

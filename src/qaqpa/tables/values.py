@@ -8,105 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from qaqpa.model.identifiers import check_bin, check_iban, check_phone, iin_warnings
 from qaqpa.model.vocabulary import VOCABULARY, Sex
 from qaqpa.tables.headings import FACTS
 from qaqpa.tables.problems import Wrong
+from qaqpa.tables.text import EDGES, NOTHING, SUSPECT, bare_of, text
 
 Value = str | int | bool
 Parser = Callable[[str], Value | None]
 Chosen = TypeVar("Chosen")
-
-# --- from what a spreadsheet or JSON holds to text ------------------------------------------------------------
-
-
-def text_of(cell: Any) -> str:
-    """A `Cell` as text, so that one parser serves every kind of file. Wrong if a number was not kept exactly."""
-    kind = type(cell)
-    if kind is str:
-        return str(cell)
-    if cell is None:
-        return ""
-    if kind is float:
-        return _float(cell)
-    if kind is Decimal:
-        if not cell.is_finite() or abs(cell.adjusted()) > 30:
-            raise Wrong("number_imprecise")
-        return f"{cell:f}"
-    if kind is datetime:
-        # A spreadsheet's day is a time at midnight; a time with a zone keeps it.
-        whole = cell.time() == time() and cell.tzinfo is None
-        return str((cell.date() if whole else cell).isoformat())
-    if kind is date:
-        return str(cell.isoformat())
-    if kind is bool:
-        return "true" if cell else "false"
-    if kind is int:
-        if abs(cell) > 10**30:
-            raise Wrong("number_imprecise")
-        return str(cell)
-    raise Wrong("time_unreadable" if kind in (time, timedelta) else "unreadable_line")
-
-
-def _float(number: float) -> str:
-    # Excel keeps 15 digits and shows no more: 0.1 + 0.2 is 0.3 there, and so it is here.
-    if not abs(number) < 10**15:
-        raise Wrong("number_imprecise")
-    if number == int(number):
-        return str(int(number))
-    return f"{Decimal(f'{number:.15g}'):f}"
-
-
-# --- text -----------------------------------------------------------------------------------------------------
-
-_SUSPECT = frozenset("=+-@#'\"`’＝＋－＠−–—﹦﹢﹣﹫ ")
-"""First characters that ask for a closer look."""
-_INVISIBLE = " \t\r\n\xa0\u1680\u2000-\u200f\u202a-\u202f\u205f-\u2064\u3000\ufeff\xad"
-_EDGES = re.compile(f"^[{_INVISIBLE}]+|[{_INVISIBLE}]+$")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
-_NOTHING = re.compile(r"[-–—−]+")
-_RUNS = re.compile(f"[{_INVISIBLE}'\"`’]*(?:[=@＝＠﹦﹫]|[+\\-＋－−﹢﹣](?![0-9 ().,+-]*$))")
-_ERROR = re.compile(
-    r"#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!|NUM!|NULL!|SPILL!|CALC!|Н/Д|ССЫЛКА!|ЗНАЧ!|ИМЯ\?|ДЕЛ/0!|ЧИСЛО!|ПУСТО!)"
-)
-_LONGEST_TEXT = 500
-"""Characters of a text (the vocabulary's own bound)."""
-
-
-def diagnosis(cell: str, code: str) -> str:
-    """A better code than a parser's, where the cell is wrong under every parser."""
-    if _RUNS.match(cell) and not _NOTHING.fullmatch(cell):
-        return "formula"
-    if _ERROR.match(cell):
-        return "spreadsheet_error"
-    if len(cell) > _LONGEST_TEXT:
-        return "too_long"
-    return "control_character" if _CONTROL.search(_EDGES.sub("", cell)) else code
-
-
-def text(cell: str) -> str | None:
-    """Text without space at its ends. No formula, no control character, at most 500 characters."""
-    # Beyond ASCII, isprintable is false for every control character, and for a few that are none.
-    if cell.isprintable() and len(cell) <= _LONGEST_TEXT and cell[0] not in _SUSPECT and cell[-1] != " ":
-        return cell
-    bare = _EDGES.sub("", cell)
-    if not bare or _NOTHING.fullmatch(bare):
-        return None
-    code = diagnosis(bare, "")
-    if code:
-        raise Wrong(code)
-    return bare
-
-
-def _bare(cell: str) -> str:
-    """Without any space, and without the apostrophe by which spreadsheets mark text."""
-    bare = re.sub(f"[{_INVISIBLE}]", "", cell).removeprefix("'")
-    return "" if _NOTHING.fullmatch(bare) else bare
-
 
 # --- numbers of persons ---------------------------------------------------------------------------------------
 
@@ -119,7 +33,7 @@ def iin(cell: str) -> str | None:
     """Twelve digits. Zeros that a spreadsheet took from its front are put back where check digit and date prove it."""
     if len(cell) == 12 and cell.isascii() and cell.isdigit() and _is_iin(cell):
         return cell
-    bare = _bare(cell)
+    bare = bare_of(cell)
     if not bare:
         return None
     if _SHORTENED.fullmatch(bare):
@@ -149,7 +63,7 @@ def _is_iin(twelve: str) -> bool:
 
 def bin_number(cell: str) -> str | None:
     """Twelve digits of a legal person; zeros lost from its front are put back where the check digit proves it."""
-    bare = _bare(cell).removesuffix(".0")
+    bare = bare_of(cell).removesuffix(".0")
     try:
         return check_bin(bare.zfill(12) if len(bare) >= _FEWEST_DIGITS else bare) if bare else None
     except ValueError:
@@ -158,7 +72,7 @@ def bin_number(cell: str) -> str | None:
 
 def account(cell: str) -> str | None:
     """A Kazakh IBAN, compact."""
-    bare = _bare(cell)
+    bare = bare_of(cell)
     try:
         return check_iban(bare) if bare else None
     except ValueError:
@@ -183,7 +97,7 @@ def phone(cell: str) -> str | None:
     found = _MOBILE.fullmatch(bare)
     if found is not None:
         return f"+7{found[1]}"
-    if not bare or _NOTHING.fullmatch(bare):
+    if not bare or NOTHING.fullmatch(bare):
         return None
     # An extension, letters or a second number would be dropped in silence.
     if not _PHONE.fullmatch(bare):
@@ -199,10 +113,10 @@ _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[^@\s.\x00-\x1f
 
 def email(cell: str) -> str | None:
     """An address of at most 254 characters, of the form that the vocabulary asks for."""
-    bare = _EDGES.sub("", cell)
-    if not bare or _NOTHING.fullmatch(bare):
+    bare = EDGES.sub("", cell)
+    if not bare or NOTHING.fullmatch(bare):
         return None
-    if len(bare) > 254 or not _EMAIL.fullmatch(bare) or bare[0] in _SUSPECT or "," in bare or ";" in bare:
+    if len(bare) > 254 or not _EMAIL.fullmatch(bare) or bare[0] in SUSPECT or "," in bare or ";" in bare:
         raise Wrong("email_malformed")
     return bare
 
@@ -212,7 +126,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def sha256(cell: str) -> str | None:
     """64 hexadecimal characters in lower case."""
-    bare = _bare(cell).lower()
+    bare = bare_of(cell).lower()
     if bare and not _SHA256.fullmatch(bare):
         raise Wrong("sha256_malformed")
     return bare or None
@@ -234,7 +148,7 @@ def money(cell: str) -> str | None:
         return cell.replace(",", ".")
     if _SPACED.fullmatch(cell):
         return cell.translate(_POINTED)
-    bare = _CURRENCY.sub("", _bare(cell).replace("−", "-"))
+    bare = _CURRENCY.sub("", bare_of(cell).replace("−", "-"))
     if not bare:
         return None
     found = _SUM.fullmatch(bare)
@@ -276,7 +190,7 @@ _RATE = re.compile(r"0*([0-9]{1,6})(?:[.,]([0-9]{1,6}))?%?")
 
 def rate(cell: str) -> str | None:
     """Per cent a year, with at most six decimals."""
-    bare = _bare(cell)
+    bare = bare_of(cell)
     if not bare:
         return None
     found = _RATE.fullmatch(bare)
@@ -291,7 +205,7 @@ _COUNT = re.compile(r"[0-9]{1,9}")
 def count(cell: str) -> int | None:
     """A whole number from 0 to 999,999,999."""
     if not _COUNT.fullmatch(cell):
-        cell = _bare(cell).removesuffix(".0").removesuffix(",0")
+        cell = bare_of(cell).removesuffix(".0").removesuffix(",0")
         if not cell:
             return None
         if not _COUNT.fullmatch(cell):
@@ -323,7 +237,7 @@ def flag(cell: str) -> bool | None:
 
 
 def _chosen(cell: str, among: Mapping[str, Chosen]) -> Chosen | None:
-    bare = _bare(cell).casefold().rstrip(".")
+    bare = bare_of(cell).casefold().rstrip(".")
     if not bare:
         return None
     if bare not in among:
@@ -333,7 +247,7 @@ def _chosen(cell: str, among: Mapping[str, Chosen]) -> Chosen | None:
 
 def currency(cell: str) -> str | None:
     """Three capital letters (ISO 4217)."""
-    bare = _bare(cell)
+    bare = bare_of(cell)
     if not bare:
         return None
     code = _CURRENCIES.get(bare.casefold().rstrip("."), bare.upper())
@@ -359,8 +273,8 @@ def days(today: date, *, ahead: bool) -> Parser:
         if found is not None:
             year, month, number = found.groups()
         else:
-            bare = _EDGES.sub("", cell).removeprefix("'")
-            if not bare or _NOTHING.fullmatch(bare):
+            bare = EDGES.sub("", cell).removeprefix("'")
+            if not bare or NOTHING.fullmatch(bare):
                 return None
             found = _LOCAL.fullmatch(bare) or _ISO.fullmatch(bare)
             if found is None:
@@ -392,8 +306,8 @@ def times(today: date) -> Parser:
     last = today + timedelta(days=1)
 
     def moment(cell: str) -> str | None:
-        bare = _EDGES.sub("", cell)
-        if not bare or _NOTHING.fullmatch(bare):
+        bare = EDGES.sub("", cell)
+        if not bare or NOTHING.fullmatch(bare):
             return None
         if not _MOMENT.fullmatch(bare):
             raise Wrong("time_unreadable")

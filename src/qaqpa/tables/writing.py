@@ -13,13 +13,12 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 import orjson
-import xlsxwriter
 
 from qaqpa.errors import NotPossible
 from qaqpa.model.words import Language
 from qaqpa.tables.headings import HEADINGS
 from qaqpa.tables.kind import Kind
-from qaqpa.tables.safety import inert, runs
+from qaqpa.tables.safety import inert, runs, surely_inert
 from qaqpa.tables.values import TYPES
 
 XLSX_ROWS = 100_000
@@ -165,7 +164,10 @@ class _Csv:
         self._add([inert(name) for name in line])
 
     def write(self, row: Record) -> None:
-        cells = [inert(plain(cell)) for cell in self._columns.in_order(row)]
+        cells = [cell if type(cell) is str else plain(cell) for cell in self._columns.in_order(row)]
+        for at, cell in enumerate(cells):
+            if not surely_inert(cell):
+                cells[at] = inert(cell, first=at == 0)
         for at in self._sums:
             cells[at] = cells[at].replace(".", ",")
         self._add(cells)
@@ -202,6 +204,8 @@ class _Csv:
 
 def workbook(stream: io.BytesIO) -> Any:
     """An XlsxWriter workbook that keeps everything in memory and runs, links and guesses nothing."""
+    import xlsxwriter  # noqa: PLC0415 - most callers never write a spreadsheet
+
     return xlsxwriter.Workbook(
         stream,
         {
