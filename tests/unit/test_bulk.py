@@ -24,7 +24,7 @@ from qaqpa.model.identifiers import ConsentId, SubjectId
 from qaqpa.model.request import ContractFacts
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath, expand
 from qaqpa.model.words import Ground, Words
-from qaqpa.policy import BulkDecider, Facts, Policy, Route, decide
+from qaqpa.policy import BulkDecider, Checked, Facts, OnRecord, Policy, Route, decide
 from qaqpa.policy import bulk as bulk_module
 from qaqpa.policy.guards import compile_guard
 
@@ -102,7 +102,8 @@ CONTRACTS = st.fixed_dictionaries({name: st.none() | _values(name) for name in C
 PRESENT = st.sets(st.sampled_from(sorted(expand(["identity", "contact", "contract"])))) | st.just(
     expand(["identity", "contact", "contract"])
 )
-ROW = st.tuples(PRESENT.map(frozenset), CONTRACTS, consents())
+CHECKED = st.none() | st.builds(Checked, st.sampled_from(OnRecord), st.sampled_from([(), ("contract.days_overdue",)]))
+ROW = st.tuples(PRESENT.map(frozenset), CONTRACTS, consents(), CHECKED)
 
 
 def test_facts_of_every_type_are_drawn() -> None:
@@ -127,9 +128,9 @@ def test_a_row_is_decided_as_if_it_came_alone(
     there = replace(there, ground=ground or there.ground)
     there = replace(there, recipient=there.recipient.model_copy(update={"country": country}))
     many = BulkDecider(policy(), there, asked, now=now, suspended=suspended)
-    for has, contract, given_consents in [*rows, *rows]:  # the second time it remembers
-        alone = decide(policy(), there, Facts(now, asked, has, contract, given_consents, suspended))
-        assert many.decide(has, contract, given_consents) == alone
+    for has, contract, given_consents, checked in [*rows, *rows]:  # the second time it remembers
+        alone = decide(policy(), there, Facts(now, asked, has, contract, given_consents, suspended, checked))
+        assert many.decide(has, contract, given_consents, checked) == alone
 
 
 @settings(max_examples=60, deadline=None)
@@ -146,9 +147,9 @@ def test_also_where_a_guard_errs_or_lacks_a_fact(when: str, rows: list[Any], ask
     document = {"when": when, "clause": "3.2", "expect": WORDS, "otherwise": WORDS}
     there = replace(route(asked), guards=(compile_guard("extra", GuardConfig.model_validate(document)),))
     many = BulkDecider(policy(), there, asked, now=NOW, suspended=False)
-    for has, contract, given_consents in [*rows, *rows]:
-        alone = decide(policy(), there, Facts(NOW, asked, has, contract, given_consents))
-        assert many.decide(has, contract, given_consents) == alone
+    for has, contract, given_consents, checked in [*rows, *rows]:
+        alone = decide(policy(), there, Facts(NOW, asked, has, contract, given_consents, checked=checked))
+        assert many.decide(has, contract, given_consents, checked) == alone
 
 
 @settings(max_examples=60, deadline=None)
@@ -162,12 +163,14 @@ def test_what_is_remembered_from_before_is_true_later(
     rows: list[Any], asked: Asked, later: timedelta, suspended: bool
 ) -> None:
     first = BulkDecider(policy(), route(asked), asked, now=NOW, suspended=False)
-    for has, contract, given_consents in rows:
-        first.decide(has, contract, given_consents)
+    for has, contract, given_consents, checked in rows:
+        first.decide(has, contract, given_consents, checked)
     then = first.at(NOW + later, suspended=suspended)
-    for has, contract, given_consents in rows:
-        alone = decide(policy(), route(asked), Facts(NOW + later, asked, has, contract, given_consents, suspended))
-        assert then.decide(has, contract, given_consents) == alone
+    for has, contract, given_consents, checked in rows:
+        alone = decide(
+            policy(), route(asked), Facts(NOW + later, asked, has, contract, given_consents, suspended, checked)
+        )
+        assert then.decide(has, contract, given_consents, checked) == alone
 
 
 def debtor(**changes: Any) -> ContractFacts:

@@ -10,7 +10,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -29,10 +28,11 @@ from qaqpa.errors import (
     QaqpaError,
     ThirdPartyError,
 )
-from qaqpa.gateway.compliance import Compliance
+from qaqpa.gateway.compliance import Compliance, Suspension
+from qaqpa.gateway.facts import looked_up
 from qaqpa.gateway.flow import Flow, request_asks, result_of
 from qaqpa.gateway.remembered import Remembered
-from qaqpa.gateway.setup import Equipped, Setup, equip, make_dialogues, make_jobs, make_upkeep
+from qaqpa.gateway.setup import Equipped, Setup, equip, make_dialogues, make_facts, make_jobs, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
 from qaqpa.gateway.sidecar import Sidecar
 from qaqpa.gateway.upkeep import Upkeep
@@ -69,16 +69,6 @@ _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 def utc_now() -> datetime:
     """The machine's clock."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Suspension:
-    """Why a recipient gets nothing."""
-
-    recipient: str
-    since: str
-    person: str
-    reason: str
 
 
 class Gateway:
@@ -122,6 +112,8 @@ class Gateway:
         self.compliance = Compliance(setup, ledger, self._require, self._prepared)
         self._running: set[asyncio.Task[Any]] = set()
         self._policy_entered = False
+        self.facts = make_facts(setup)
+        """The system of record of contracts, where there is one."""
         self.upkeep: Upkeep | None = None
         """What keeps the ledger beside the flow, once this gateway is open."""
         self.jobs = make_jobs(ledger, self.dialogues)
@@ -147,6 +139,8 @@ class Gateway:
                 await gateway._drain()
                 await gateway.jobs.close()
                 await gateway.transport.close()
+                if gateway.facts is not None:
+                    await gateway.facts.close()
                 for signer in gateway.flow.signers.values():
                     if isinstance(signer, Sidecar):
                         await signer.close()
@@ -269,6 +263,7 @@ class Gateway:
     async def _facts(
         self, asked: Asked, request: DisclosureRequest, person: Person, handed_in: frozenset[FieldPath]
     ) -> Facts:
+        contract, checked = await looked_up(self.facts, self.policy.find(asked), request)
         subject = person.known
         consents = () if subject is None else await self.consents.of_subject(subject.id)
         if request.consent is not None:
@@ -277,9 +272,10 @@ class Gateway:
             now=self._clock(),
             asked=asked,
             present=handed_in,
-            contract=request.facts.contract,
+            contract=contract,
             consents=consents,
             suspended=await self._is_suspended(asked.recipient),
+            checked=checked,
         )
 
     async def _enter_policy(self) -> None:

@@ -54,6 +54,11 @@ class Route:
     quasi: tuple[FieldPath, ...] = ()
 
     @property
+    def asks_of_contract(self) -> bool:
+        """Whether a decision rests on facts of a contract, so that a system of record is to be asked."""
+        return self.ground is Ground.LEGAL_PROTECTION or any(guard.speaks_of("contract.") for guard in self.guards)
+
+    @property
     def paths(self) -> tuple[FieldPath, ...]:
         """What it passes, in the order of the configuration."""
         return tuple(self.fields)

@@ -38,6 +38,8 @@ def decide(policy: Policy, route: Route | None, facts: Facts) -> Decision:
         ground,
         law.fields_present(route.operation.needs, facts.present),
     )
+    if facts.checked is not None:
+        by_law += (law.facts_agree(facts.checked),)
     values = values_for(route, facts, consent, day)
     activation = ENVIRONMENT.Activation(values)
     # Where no consent covers, that is the reason; guards about the consent that is not there would only repeat it.
