@@ -169,6 +169,19 @@ async def test_recorded_decisions_are_replayed_as_they_were_checked(
     assert (ran.json["decisions"], ran.json["same"], ran.json["changed"]) == (3, 3, 0), ran.json
 
 
+async def test_what_was_decided_before_there_was_a_loan_system_cannot_be_told_anew(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house.gateway() as gateway:
+        await gateway.disclose("collections", handover(**DEBTOR_FACTS))
+    async with LoanSystemSandbox({}) as loans:
+        with_facts(house, loans)
+        for name, value in loans.environment.items():
+            monkeypatch.setenv(name, value)
+        ran = await house.cli("policy", "diff", str(house.config), "--caller", "compliance", "--json")
+    assert (ran.json["changed"], ran.json["cannot_be_told"]) == (0, {"contract on record": 1}), ran.json
+
+
 async def test_it_is_asked_in_batches_and_answers_whole_or_not_at_all(house: House) -> None:
     numbers = [f"MK-{number}" for number in range(1_201)]
     async with checked_gateway(house) as (gateway, loans):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -26,7 +27,7 @@ from qaqpa.model.vocabulary import VOCABULARY, FieldPath, expand
 from qaqpa.model.words import Ground, Words
 from qaqpa.policy import BulkDecider, Checked, Facts, OnRecord, Policy, Route, decide
 from qaqpa.policy import bulk as bulk_module
-from qaqpa.policy.guards import compile_guard
+from qaqpa.policy.guards import Guard, compile_guard
 
 NOW = datetime(2026, 8, 3, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -192,6 +193,24 @@ def test_decisions_of_equal_guards_share_one_tuple() -> None:
     assert one.permits
     assert one.guards is other.guards
     assert many.decide(has, debtor(days_overdue=0)).guards is not one.guards
+
+
+def test_a_row_like_one_before_asks_no_expression(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    evaluate = Guard.evaluate
+
+    def counted(self: Guard, *given: Any) -> Any:
+        asked.append(self.name)
+        return evaluate(self, *given)
+
+    monkeypatch.setattr(Guard, "evaluate", counted)
+    many = BulkDecider(policy(), route(COLLECTOR), COLLECTOR, now=NOW, suspended=False)
+    has = expand(["identity", "contact", "contract"])
+    for number in range(50):
+        many.decide(has, debtor(number=f"MK-{number}", days_overdue=95 + number % 2))
+    assert Counter(asked) == {
+        guard.name: 2 if guard.name == "days_overdue_positive" else 1 for guard in route(COLLECTOR).guards
+    }
 
 
 def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

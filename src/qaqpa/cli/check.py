@@ -9,8 +9,8 @@ from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, setup
 from qaqpa.cli.render import out, print_json, speech, table
 from qaqpa.gateway import Setup
 from qaqpa.gateway.setup import Drafted
-from qaqpa.policy import Route
-from qaqpa.policy.law import GUARDS, names_for
+from qaqpa.policy import Policy, Route
+from qaqpa.policy.law import GUARDS
 
 
 def register(app: typer.Typer) -> None:
@@ -22,13 +22,13 @@ def check(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = Fals
     """Check the configuration: print every problem, or the register of routes, fields, clauses and guards."""
     made = setup(config, home)
     if as_json:
-        routes = [_row(route) for route in made.policy.routes.values()]
+        routes = [_row(made.policy, route) for route in made.policy.routes.values()]
         print_json({"routes": routes, "unset": list(made.unset()), "draft": _draft(made.draft)})
         return
     _print_register(made)
 
 
-def _row(route: Route) -> dict[str, object]:
+def _row(policy: Policy, route: Route) -> dict[str, object]:
     return {
         "recipient": route.recipient.id,
         "caller": route.caller,
@@ -37,7 +37,7 @@ def _row(route: Route) -> dict[str, object]:
         "ground": route.ground.value,
         "clauses": list(route.clauses),
         "fields": {path: rule.transform or "as it is" for path, rule in route.fields.items()},
-        "guards": [*names_for(route.ground), *(guard.name for guard in route.guards)],
+        "guards": [*policy.guards_of_law(route), *(guard.name for guard in route.guards)],
         "returns": sorted(route.returns),
     }
 
@@ -85,7 +85,7 @@ def _print_register(made: Setup) -> None:
                     for path, rule in route.fields.items()
                 ),
                 "\n".join(
-                    [f"[dim]{name} {GUARDS[name]}[/]" for name in names_for(route.ground)]
+                    [f"[dim]{name} {GUARDS[name]}[/]" for name in made.policy.guards_of_law(route)]
                     + [f"{guard.name} {guard.config.clause}" for guard in route.guards]
                 ),
             )

@@ -8,7 +8,7 @@ from qaqpa.policy.bulk import BulkDecider
 from qaqpa.policy.compile import Policy, Route, check_terms, compile_policy
 from qaqpa.policy.decide import decide
 from qaqpa.policy.facts import Checked, Facts, OnRecord, compared
-from qaqpa.policy.shadow import shadow_of
+from qaqpa.policy.shadow import difference, shadow_of
 
 __all__ = [
     "BulkDecider",
@@ -21,5 +21,6 @@ __all__ = [
     "compared",
     "compile_policy",
     "decide",
+    "difference",
     "shadow_of",
 ]

@@ -18,7 +18,7 @@ from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import Ground
 from qaqpa.policy import law
 from qaqpa.policy.compile import Policy, Route
-from qaqpa.policy.decide import concluded, need_of, values_for
+from qaqpa.policy.decide import concluded, need_of, unchecked, values_for
 from qaqpa.policy.facts import Checked, Facts
 from qaqpa.policy.guards import ENVIRONMENT, Guard
 
@@ -77,7 +77,8 @@ class BulkDecider:
         self._breach: dict[bool | None, GuardResult] = {}
         self._service = law.service_named(route.service)
         self._present: dict[frozenset[FieldPath], GuardResult] = {}
-        self._checked: dict[Checked, GuardResult] = {}
+        self._unchecked = unchecked(policy, route)
+        self._checked: dict[Checked | None, tuple[GuardResult, ...]] = {}
         self._shared: dict[tuple[int, ...], tuple[GuardResult, ...]] = {}
 
     def at(self, now: datetime, *, suspended: bool) -> BulkDecider:
@@ -110,7 +111,7 @@ class BulkDecider:
             self._jurisdiction_of(consent),
             ground,
             self._present.get(present) or self._present_of(present),
-            *(() if checked is None else (self._checked.get(checked) or self._checked_of(checked),)),
+            *self._agreeing(checked or self._unchecked),
             *self._configured(present, contract, consent),
         ]
         key = tuple(map(id, guards))
@@ -146,9 +147,11 @@ class BulkDecider:
         found = self._present[present] = law.fields_present(self.route.operation.needs, present)
         return found
 
-    def _checked_of(self, checked: Checked) -> GuardResult:
+    def _agreeing(self, checked: Checked | None) -> tuple[GuardResult, ...]:
         # As many as there are sets of facts that may differ: few, in the rows of one register.
-        found = self._checked[checked] = law.facts_agree(checked)
+        found = self._checked.get(checked)
+        if found is None:
+            found = self._checked[checked] = () if checked is None else (law.facts_agree(checked),)
         return found
 
     def _configured(
