@@ -85,11 +85,11 @@ class HttpFacts:
 
 
 async def looked_up(
-    source: FactsSource | None, route: Route | None, request: DisclosureRequest
+    source: FactsSource, route: Route | None, request: DisclosureRequest
 ) -> tuple[ContractFacts, Checked | None]:
-    """The contract's facts that count, held against `source` where there is one and the route asks of a contract."""
+    """The contract's facts that count, held against `source` where the route asks of a contract."""
     stated = request.facts.contract
-    if source is None or route is None or not route.asks_of_contract:
+    if route is None or not route.asks_of_contract:
         return stated, None
     number = None if request.data.contract is None else request.data.contract.number
     named = stated.number or number

@@ -263,7 +263,9 @@ class Gateway:
     async def _facts(
         self, asked: Asked, request: DisclosureRequest, person: Person, handed_in: frozenset[FieldPath]
     ) -> Facts:
-        contract, checked = await looked_up(self.facts, self.policy.find(asked), request)
+        contract, checked = request.facts.contract, None
+        if self.facts is not None:
+            contract, checked = await looked_up(self.facts, self.policy.find(asked), request)
         subject = person.known
         consents = () if subject is None else await self.consents.of_subject(subject.id)
         if request.consent is not None:
