@@ -101,31 +101,32 @@ class _Steps:
     """All steps of a route's quasi-identifiers: each makes one field coarser, in their order, round after round."""
 
     def __init__(self, ladders: Sequence[tuple[Step, ...]]) -> None:
-        self._ladders = ladders
         longest = max(map(len, ladders), default=0)
-        level = [0] * len(ladders)
-        self.levels: list[tuple[int, ...]] = [tuple(level)]
-        """By number of steps taken: how far each field's ladder is climbed."""
-        for rung in range(1, longest + 1):
-            for column, ladder in enumerate(ladders):
-                if len(ladder) >= rung:
-                    level[column] = rung
-                    self.levels.append(tuple(level))
-        self._made: list[dict[tuple[int, Json], Json]] = [{} for _ in ladders]
+        self._taken = [
+            (column, ladder[rung])
+            for rung in range(longest)
+            for column, ladder in enumerate(ladders)
+            if len(ladder) > rung
+        ]
+        self._made: list[dict[Json, Json]] = [{None: None} for _ in self._taken]
 
-    def at(self, values: Values, steps: int) -> Values:
-        """`values`, as the route passes them, so many steps coarser."""
-        return tuple(
-            value if level == 0 or value is None else self._coarser(column, level, value)
-            for column, (value, level) in enumerate(zip(values, self.levels[steps], strict=True))
-        )
+    def __len__(self) -> int:
+        return len(self._taken)
 
-    def _coarser(self, column: int, level: int, value: Json) -> Json:
-        made = self._made[column]
-        found = made.get((level, value))
-        if found is None:
-            found = made[level, value] = self._ladders[column][level - 1](value)
-        return found
+    def take(self, number: int, values: Values) -> Values:
+        """`values` after step `number`, from 1, which makes one of them coarser; the steps before it are taken."""
+        column, step = self._taken[number - 1]
+        value, made = values[column], self._made[number - 1]
+        coarser = made.get(value)
+        if coarser is None and value is not None:
+            coarser = made[value] = step(value)
+        return values if coarser == value else (*values[:column], coarser, *values[column + 1 :])
+
+    def up_to(self, number: int, values: Values) -> Values:
+        """`values`, as the route passes them, after so many steps."""
+        for each in range(1, number + 1):
+            values = self.take(each, values)
+        return values
 
 
 # --- counting and settling -------------------------------------------------------------------------
@@ -202,8 +203,8 @@ class Anonymiser:
         """The first pass, row by row."""
         values = self.of(row)
         shared = tuple([known.setdefault(value, value) for known, value in zip(self._known, values, strict=True)])
-        self._classes[self._steps.at(shared, self._floor) if self._floor else shared] += 1
-        if len(self._classes) > MOST_CLASSES and self._floor < len(self._steps.levels) - 1:
+        self._classes[self._steps.up_to(self._floor, shared)] += 1
+        if len(self._classes) > MOST_CLASSES and self._floor < len(self._steps):
             self._raise_floor()
 
     def _raise_floor(self) -> None:
@@ -211,7 +212,7 @@ class Anonymiser:
         self._floor += 1
         coarser: Counter[Values] = Counter()
         for values, size in self._classes.items():
-            coarser[self._steps.at(values, self._floor)] += size
+            coarser[self._steps.take(self._floor, values)] += size
         self._classes = coarser
 
     def settle(self) -> Settled:
@@ -220,22 +221,23 @@ class Anonymiser:
         """
         settled: dict[Values, Values | None] = {}
         after: Counter[Values] = Counter()
-        rest: Mapping[Values, int] = self._classes
+        rest = {values: values for values in self._classes}
         generalised = 0
-        for steps in range(self._floor, len(self._steps.levels)):
-            coarser = {values: self._steps.at(values, steps) for values in rest}
+        for number in range(self._floor, len(self._steps) + 1):
+            if number > self._floor:
+                rest = {values: self._steps.take(number, form) for values, form in rest.items()}
             sizes: Counter[Values] = Counter()
-            for values, size in rest.items():
-                sizes[coarser[values]] += size
-            too_few: dict[Values, int] = {}
-            for values, size in rest.items():
-                form = coarser[values]
+            for values, form in rest.items():
+                sizes[form] += self._classes[values]
+            too_few: dict[Values, Values] = {}
+            for values, form in rest.items():
                 if sizes[form] >= self._k:
                     settled[values] = form
+                    size = self._classes[values]
                     after[form] += size
                     generalised += size if self._floor or form != values else 0
                 else:
-                    too_few[values] = size
+                    too_few[values] = form
             rest = too_few
         settled.update(dict.fromkeys(rest))
         before, left = _measured(self._classes), _measured(after)
@@ -248,7 +250,7 @@ class Anonymiser:
             classes_before=len(self._classes),
             classes_after=len(after),
             generalised=generalised,
-            suppressed=sum(rest.values()),
+            suppressed=sum(self._classes[values] for values in rest),
         )
         floor, steps_of = self._floor, self._steps
-        return Settled(self.of, lambda values: settled[steps_of.at(values, floor) if floor else values], figures)
+        return Settled(self.of, lambda values: settled[steps_of.up_to(floor, values)], figures)

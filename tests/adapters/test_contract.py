@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from state_bureau_answers import BUREAU as STATE_BUREAU
 from state_bureau_answers import FORMS, GOOD, PACKAGED
 
-from qaqpa.adapter import Operation
+from qaqpa.adapter import Operation, operation
 from qaqpa.config.recipients import FieldRule
 from qaqpa.errors import AnswerUnreadable, InvalidRequest
 from qaqpa.minimise import Context, minimise
@@ -200,3 +200,14 @@ def test_the_contract_notices(faulty: type[Any], test: str) -> None:
     with pytest.raises((Exception, pytest.fail.Exception)):
         getattr(held(), test)()
     getattr(TestFirstCreditBureau(), test)()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"package_only": True}, {"deidentified": True}, {"deidentified": True, "package": True}], ids=str
+)
+def test_rows_of_nobody_go_in_packages_only_and_those_go_in_packages(wrong: dict[str, bool]) -> None:
+    none = frozenset[FieldPath]()
+    with pytest.raises(TypeError, match="package"):
+        Operation("portfolio", "portfolio", none, none, none, idempotent=False, **wrong)
+    made = operation("portfolio", endpoint="portfolio", needs=(), deidentified=True)
+    assert (made.package, made.package_only, made.deidentified) == (True, True, True)

@@ -64,10 +64,10 @@ def _birth(iin: str) -> str:
 
 def _iins() -> Iterator[str]:
     """Different IINs, in no order that an index would like."""
-    rng = random.Random(5)  # noqa: S311 - made to be repeated
+    rng = random.Random(5)
     days = [TODAY.replace(year=1960, month=1, day=1) + timedelta(days=at) for at in range(14_000)]
     rng.shuffle(days)
-    for serial in range(0, 9_999):
+    for serial in range(9_999):
         for day in days:
             if (iin := iin_for(day, male=True, serial=serial)) is not None:
                 yield iin
@@ -157,7 +157,7 @@ def handover_rows(sizes: tuple[int, ...] = (10_000, 100_000)) -> list[dict[str, 
     for size in sizes:
         with scratch() as folder:
             write_register(folder / "register.csv", size)
-            done = subprocess.run(  # noqa: S603 - ourselves
+            done = subprocess.run(
                 [sys.executable, __file__, str(folder / "register.csv"), str(folder)],
                 check=True, capture_output=True,
             )  # fmt: skip

@@ -69,8 +69,8 @@ async def test_a_draft_is_shown_in_its_place(house: House) -> None:
     path = draft / "recipients" / "demo-collector.toml"
     mobile = '"contact.mobile",\n'
     path.write_text(path.read_text().replace(mobile, '{ path = "contact.mobile", as = "mask" },\n'))
-    [before] = (await house.cli("policy", "show", "--json", "--recipient", "demo-collector")).json["routes"]
-    [after] = (
+    [before, _] = (await house.cli("policy", "show", "--json", "--recipient", "demo-collector")).json["routes"]
+    [after, _] = (
         await house.cli("policy", "show", "--json", "--recipient", "demo-collector", "--draft", str(draft))
     ).json["routes"]
     assert (before["fields"]["contact.mobile"], after["fields"]["contact.mobile"]) == ("as it is", "mask")

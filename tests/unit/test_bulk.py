@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -24,9 +25,9 @@ from qaqpa.model.identifiers import ConsentId, SubjectId
 from qaqpa.model.request import ContractFacts
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath, expand
 from qaqpa.model.words import Ground, Words
-from qaqpa.policy import BulkDecider, Facts, Policy, Route, decide
+from qaqpa.policy import BulkDecider, Checked, Facts, OnRecord, Policy, Route, decide
 from qaqpa.policy import bulk as bulk_module
-from qaqpa.policy.guards import compile_guard
+from qaqpa.policy.guards import Guard, compile_guard
 
 NOW = datetime(2026, 8, 3, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -102,7 +103,8 @@ CONTRACTS = st.fixed_dictionaries({name: st.none() | _values(name) for name in C
 PRESENT = st.sets(st.sampled_from(sorted(expand(["identity", "contact", "contract"])))) | st.just(
     expand(["identity", "contact", "contract"])
 )
-ROW = st.tuples(PRESENT.map(frozenset), CONTRACTS, consents())
+CHECKED = st.none() | st.builds(Checked, st.sampled_from(OnRecord), st.sampled_from([(), ("contract.days_overdue",)]))
+ROW = st.tuples(PRESENT.map(frozenset), CONTRACTS, consents(), CHECKED)
 
 
 def test_facts_of_every_type_are_drawn() -> None:
@@ -127,9 +129,9 @@ def test_a_row_is_decided_as_if_it_came_alone(
     there = replace(there, ground=ground or there.ground)
     there = replace(there, recipient=there.recipient.model_copy(update={"country": country}))
     many = BulkDecider(policy(), there, asked, now=now, suspended=suspended)
-    for has, contract, given_consents in [*rows, *rows]:  # the second time it remembers
-        alone = decide(policy(), there, Facts(now, asked, has, contract, given_consents, suspended))
-        assert many.decide(has, contract, given_consents) == alone
+    for has, contract, given_consents, checked in [*rows, *rows]:  # the second time it remembers
+        alone = decide(policy(), there, Facts(now, asked, has, contract, given_consents, suspended, checked))
+        assert many.decide(has, contract, given_consents, checked) == alone
 
 
 @settings(max_examples=60, deadline=None)
@@ -146,9 +148,9 @@ def test_also_where_a_guard_errs_or_lacks_a_fact(when: str, rows: list[Any], ask
     document = {"when": when, "clause": "3.2", "expect": WORDS, "otherwise": WORDS}
     there = replace(route(asked), guards=(compile_guard("extra", GuardConfig.model_validate(document)),))
     many = BulkDecider(policy(), there, asked, now=NOW, suspended=False)
-    for has, contract, given_consents in [*rows, *rows]:
-        alone = decide(policy(), there, Facts(NOW, asked, has, contract, given_consents))
-        assert many.decide(has, contract, given_consents) == alone
+    for has, contract, given_consents, checked in [*rows, *rows]:
+        alone = decide(policy(), there, Facts(NOW, asked, has, contract, given_consents, checked=checked))
+        assert many.decide(has, contract, given_consents, checked) == alone
 
 
 @settings(max_examples=60, deadline=None)
@@ -162,12 +164,14 @@ def test_what_is_remembered_from_before_is_true_later(
     rows: list[Any], asked: Asked, later: timedelta, suspended: bool
 ) -> None:
     first = BulkDecider(policy(), route(asked), asked, now=NOW, suspended=False)
-    for has, contract, given_consents in rows:
-        first.decide(has, contract, given_consents)
+    for has, contract, given_consents, checked in rows:
+        first.decide(has, contract, given_consents, checked)
     then = first.at(NOW + later, suspended=suspended)
-    for has, contract, given_consents in rows:
-        alone = decide(policy(), route(asked), Facts(NOW + later, asked, has, contract, given_consents, suspended))
-        assert then.decide(has, contract, given_consents) == alone
+    for has, contract, given_consents, checked in rows:
+        alone = decide(
+            policy(), route(asked), Facts(NOW + later, asked, has, contract, given_consents, suspended, checked)
+        )
+        assert then.decide(has, contract, given_consents, checked) == alone
 
 
 def debtor(**changes: Any) -> ContractFacts:
@@ -189,6 +193,24 @@ def test_decisions_of_equal_guards_share_one_tuple() -> None:
     assert one.permits
     assert one.guards is other.guards
     assert many.decide(has, debtor(days_overdue=0)).guards is not one.guards
+
+
+def test_a_row_like_one_before_asks_no_expression(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    evaluate = Guard.evaluate
+
+    def counted(self: Guard, *given: Any) -> Any:
+        asked.append(self.name)
+        return evaluate(self, *given)
+
+    monkeypatch.setattr(Guard, "evaluate", counted)
+    many = BulkDecider(policy(), route(COLLECTOR), COLLECTOR, now=NOW, suspended=False)
+    has = expand(["identity", "contact", "contract"])
+    for number in range(50):
+        many.decide(has, debtor(number=f"MK-{number}", days_overdue=95 + number % 2))
+    assert Counter(asked) == {
+        guard.name: 2 if guard.name == "days_overdue_positive" else 1 for guard in route(COLLECTOR).guards
+    }
 
 
 def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

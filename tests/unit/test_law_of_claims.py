@@ -16,7 +16,7 @@ from qaqpa.model.decision import Asked, Decision, Result
 from qaqpa.model.identifiers import CallerId, RecipientId
 from qaqpa.model.request import ContractFacts
 from qaqpa.model.vocabulary import expand
-from qaqpa.policy import Facts, Policy, Route, decide
+from qaqpa.policy import BulkDecider, Checked, Facts, OnRecord, Policy, Route, decide
 from qaqpa.policy.law import agreement_in_force
 
 NOON = datetime(2026, 8, 3, 7, tzinfo=UTC)
@@ -192,6 +192,24 @@ def test_no_agreement_at_all_serves_no_recall_either() -> None:
     not_yet = Agreement(number="1", signed_on=date(2026, 8, 4), confidentiality=True)
     for agreement in (None, not_yet):
         assert agreement_in_force(agreement, date(2026, 8, 3), ended_serves=True).result is Result.DENY
+
+
+@pytest.mark.promise(3)
+def test_where_facts_are_to_be_checked_an_unchecked_row_is_a_gap() -> None:
+    strict = replace(policy(), facts_of_record=True)
+    contract = ContractFacts.model_validate(CLAIM)
+    has = expand(["identity", "contact", "contract"])
+    for checked, reasons in ((None, {"facts_agree": "gap"}), (Checked(OnRecord.AGREES), {})):
+        facts = Facts(NOON, ASSIGNMENT, has, contract, checked=checked)
+        assert blocking(decide(strict, route(ASSIGNMENT), facts)) == reasons
+        many = BulkDecider(strict, route(ASSIGNMENT), ASSIGNMENT, now=NOON, suspended=False)
+        assert blocking(many.decide(has, contract, checked=checked)) == reasons
+    recall = next(asked for asked in strict.routes if asked.operation == "recall")
+    assert decide(strict, strict.routes[recall], Facts(NOON, recall, has, contract)).permits
+    assert [strict.guards_of_law(strict.routes[asked])[-1] for asked in (ASSIGNMENT, recall)] == [
+        "facts_agree",
+        "fields_present",
+    ]
 
 
 def test_every_guard_cites_its_clause_and_says_in_three_languages_what_to_do() -> None:

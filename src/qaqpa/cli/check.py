@@ -13,8 +13,8 @@ from qaqpa.cli.render import out, print_json, speech, table
 from qaqpa.errors import UsageError
 from qaqpa.gateway import Setup
 from qaqpa.gateway.setup import Drafted
-from qaqpa.policy import Route
-from qaqpa.policy.law import GUARDS, names_for
+from qaqpa.policy import Policy, Route
+from qaqpa.policy.law import GUARDS
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def check(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = Fals
     made = setup(config, home)
     keys = _keys(made)
     if as_json:
-        routes = [_row(route) for route in made.policy.routes.values()]
+        routes = [_row(made.policy, route) for route in made.policy.routes.values()]
         said = [{"state": each.state, "about": each.about, "message": each.message} for each in keys]
         print_json({"routes": routes, "unset": list(made.unset()), "keys": said, "draft": _draft(made.draft)})
     else:
@@ -44,7 +44,7 @@ def _keys(made: Setup) -> list[Finding]:
     return [each for each in found if each.state is not State.OK]
 
 
-def _row(route: Route) -> dict[str, object]:
+def _row(policy: Policy, route: Route) -> dict[str, object]:
     return {
         "recipient": route.recipient.id,
         "caller": route.caller,
@@ -53,7 +53,7 @@ def _row(route: Route) -> dict[str, object]:
         "ground": route.ground.value,
         "clauses": list(route.clauses),
         "fields": {path: rule.transform or "as it is" for path, rule in route.fields.items()},
-        "guards": [*names_for(route.ground), *(guard.name for guard in route.guards)],
+        "guards": [*policy.guards_of_law(route), *(guard.name for guard in route.guards)],
         "returns": sorted(route.returns),
     }
 
@@ -101,7 +101,7 @@ def _print_register(made: Setup, keys: list[Finding]) -> None:
                     for path, rule in route.fields.items()
                 ),
                 "\n".join(
-                    [f"[dim]{name} {GUARDS[name]}[/]" for name in names_for(route.ground)]
+                    [f"[dim]{name} {GUARDS[name]}[/]" for name in made.policy.guards_of_law(route)]
                     + [f"{guard.name} {guard.config.clause}" for guard in route.guards]
                 ),
             )

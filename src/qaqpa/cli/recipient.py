@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from qaqpa.cli.options import CONFIG, HOME, Caller, ConfigFolder, Home, Json, Person, Reason, opened, run
 from qaqpa.cli.render import out, print_json, speech
-from qaqpa.gateway.gateway import Suspension
+from qaqpa.gateway.compliance import Suspension
 
 app = typer.Typer(help="List recipients; suspend or resume one.", no_args_is_help=True)
 

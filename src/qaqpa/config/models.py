@@ -160,6 +160,24 @@ class DraftConfig(Section):
     """Its folder, which holds `policy/` and `recipients/` whole; a relative path begins in this configuration's."""
 
 
+class FactsConfig(Section):
+    """The operator's own loan system, where facts of contracts are looked up."""
+
+    channel: HttpsChannel
+    """How it is reached; its one endpoint is named `contracts`."""
+    batch: Annotated[Whole, Field(ge=1, le=500)] = 500
+    """Contracts in one question at most."""
+
+    @model_validator(mode="after")
+    def _the_operators_own(self) -> FactsConfig:
+        if "contracts" not in self.channel.endpoints:
+            raise ValueError("channel.endpoints lacks contracts")
+        if not self.channel.private_networks:
+            # Contract numbers go to it before anything is entered, so it has to be the operator's own.
+            raise ValueError("channel.private_networks must name the operator's own network that the loan system is in")
+        return self
+
+
 class GatewayFile(File):
     """config/gateway.toml"""
 
@@ -169,6 +187,7 @@ class GatewayFile(File):
     ledger: LedgerConfig
     service: ServiceConfig = ServiceConfig()
     policy: DraftConfig = DraftConfig()
+    facts: FactsConfig | None = None
     language: Language = "ru"
     """In which sentences for people are said where nobody asks for another."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -53,6 +53,16 @@ class Prepare(Protocol):
     """Runs work that enters something."""
 
     def __call__(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Awaitable[Result]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """Why a recipient gets nothing."""
+
+    recipient: str
+    since: str
+    person: str
+    reason: str
 
 
 class Compliance:

@@ -124,7 +124,7 @@ class Flow:
         # The ledger first. From here on the disclosure exists, whatever happens.
         intent = await self.ledger.intend(
             exchange.id, decision, extract, message, person, seal=route.recipient.seal.kind,
-            stated=request.stated, still_holds=holds, once=once, later=later,
+            stated=stated(request, facts), still_holds=holds, once=once, later=later,
         )  # fmt: skip
         if later is not None:
             await self.dialogues.begin(intent, later)
@@ -152,8 +152,8 @@ class Flow:
 
     async def _refuse(self, decision: Decision, request: DisclosureRequest, person: Person, facts: Facts) -> Disclosure:
         known = self.policy.known(decision.asked)
-        stated = {**request.stated, "handed_in": sorted(facts.present)}
-        refusal = await self.ledger.refuse(decision, known, person, stated=stated)
+        said = {**stated(request, facts), "handed_in": sorted(facts.present)}
+        refusal = await self.ledger.refuse(decision, known, person, stated=said)
         raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
 
     async def _kdp_token(self, route: Route, decision: Decision) -> KdpToken | None:
@@ -177,6 +177,19 @@ class Flow:
         await self.ledger.conclude(
             intent, Outcome(result_of(error), error.code, reply, their_code=their_code), memo.of(error)
         )
+
+
+def stated(request: DisclosureRequest, facts: Facts) -> dict[str, Json]:
+    """What the decision rests on beside the data, sealed in the entry so that it can be replayed: the facts as the
+    caller states them or, where a system of record was asked, as they counted, and what was stated otherwise.
+    """
+    said = request.stated
+    if facts.checked is None:
+        return said
+    counted = facts.contract.model_dump(mode="json", exclude_none=True)
+    otherwise = {name: value for name, value in said.get("contract", {}).items() if counted.get(name) != value}
+    checked = {"found": facts.checked.found.value, "differing": list(facts.checked.differing), "stated": otherwise}
+    return {**said, "contract": counted, "checked": checked}
 
 
 def minimised(

@@ -10,7 +10,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -30,11 +29,12 @@ from qaqpa.errors import (
     StoreUnavailable,
     ThirdPartyError,
 )
-from qaqpa.gateway.compliance import Compliance
+from qaqpa.gateway.compliance import Compliance, Suspension
+from qaqpa.gateway.facts import looked_up
 from qaqpa.gateway.flow import Flow, request_asks, result_of
 from qaqpa.gateway.packages import Handing, make_handovers
 from qaqpa.gateway.remembered import Remembered
-from qaqpa.gateway.setup import Equipped, Setup, equip, make_dialogues, make_jobs, make_upkeep
+from qaqpa.gateway.setup import Equipped, Setup, equip, make_dialogues, make_facts, make_jobs, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
 from qaqpa.gateway.sidecar import Sidecar
 from qaqpa.gateway.upkeep import Upkeep
@@ -71,16 +71,6 @@ _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 def utc_now() -> datetime:
     """The machine's clock."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Suspension:
-    """Why a recipient gets nothing."""
-
-    recipient: str
-    since: str
-    person: str
-    reason: str
 
 
 class Gateway:
@@ -124,12 +114,14 @@ class Gateway:
         self.compliance = Compliance(setup, ledger, self._require, self._prepared)
         self._running: set[asyncio.Task[Any]] = set()
         self._policy_entered = False
+        self.facts = make_facts(setup)
+        """The system of record of contracts, where there is one."""
         self.upkeep: Upkeep | None = None
         """What keeps the ledger beside the flow, once this gateway is open."""
         handovers, handover_flow = make_handovers(
             setup, ledger,
             is_suspended=self._is_suspended, still_holds=self._recipient_holds, checkpoint=self._checkpointed,
-            unready=self.unready,
+            facts=self.facts, unready=self.unready,
         )  # fmt: skip
         self.packages = handover_flow.transport
         self.jobs = make_jobs(ledger, self.dialogues, handover_flow)
@@ -157,6 +149,8 @@ class Gateway:
                 await gateway.jobs.close()
                 await gateway.transport.close()
                 await gateway.packages.close()
+                if gateway.facts is not None:
+                    await gateway.facts.close()
                 for signer in gateway.flow.signers.values():
                     if isinstance(signer, Sidecar):
                         await signer.close()
@@ -292,6 +286,9 @@ class Gateway:
     async def _facts(
         self, asked: Asked, request: DisclosureRequest, person: Person, handed_in: frozenset[FieldPath]
     ) -> Facts:
+        contract, checked = request.facts.contract, None
+        if self.facts is not None:
+            contract, checked = await looked_up(self.facts, self.policy.find(asked), request)
         subject = person.known
         consents = () if subject is None else await self.consents.of_subject(subject.id)
         if request.consent is not None:
@@ -300,9 +297,10 @@ class Gateway:
             now=self._clock(),
             asked=asked,
             present=handed_in,
-            contract=request.facts.contract,
+            contract=contract,
             consents=consents,
             suspended=await self._is_suspended(asked.recipient),
+            checked=checked,
         )
 
     async def _enter_policy(self) -> None:

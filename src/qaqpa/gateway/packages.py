@@ -12,7 +12,7 @@ from qaqpa.config.packages import SftpChannel
 from qaqpa.config.recipients import RecipientFile
 from qaqpa.errors import NotAllowed, NotConfigured
 from qaqpa.gateway.setup import Setup, addresses, networks_of
-from qaqpa.handover.deciding import Screened
+from qaqpa.handover.deciding import FactsOfRecord, Screened
 from qaqpa.handover.flow import HandoverFlow
 from qaqpa.handover.handovers import Handovers, Standing, spool_key
 from qaqpa.handover.judge import Judged
@@ -83,6 +83,7 @@ def make_handovers(
     is_suspended: Callable[[str], Awaitable[bool]],
     still_holds: Callable[[str], StillHolds],
     checkpoint: Callable[[], Awaitable[bytes]],
+    facts: FactsOfRecord | None,
     unready: dict[str, str],
 ) -> tuple[Handovers, HandoverFlow]:
     """Handovers to every recipient that takes packages; why another one takes none is noted in `unready`."""
@@ -107,6 +108,7 @@ def make_handovers(
         is_suspended=is_suspended,
         still_holds=lambda handover: still_holds(handover.order.recipient),
         checkpoint=checkpoint,
+        facts=facts,
         spool_key=lambda handover: spool_key(ledger.keyring, handover),
     )
     receipts = Receipts(ledger, transport, folder / "receipts", {name: each.receipts for name, each in found.items()})

@@ -33,7 +33,7 @@ from qaqpa.model.identifiers import CallerId, RecipientId
 from qaqpa.model.request import ContractFacts
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import timestamp
-from qaqpa.policy import Facts, Policy
+from qaqpa.policy import Checked, Facts, OnRecord, Policy
 from qaqpa.policy.replay import Recorded, Replayed, replay
 from qaqpa.store import Connection, Row
 from qaqpa.tlog.merkle import leaf_hash
@@ -228,6 +228,7 @@ class _Replay:
             consents=on_record,
             # Not decided anew: who was suspended is a matter of that day, not of a policy.
             suspended=any(reason.guard == "recipient_active" for reason in reasons),
+            checked=_checked(stated),
         )
         return Recorded(
             result=Result.PERMIT if intent else Result(entry["result"]),
@@ -264,3 +265,9 @@ def _as_it_stood(consents: list[Consent], entry: Mapping[str, Any], moment: date
             # An intent is entered only while its consent stands, whatever two clocks say of the order.
             withdrawn_at=withdrawn if withdrawn is not None and withdrawn <= moment and not used else None,
         )
+
+
+def _checked(stated: dict[str, Any]) -> Checked | None:
+    """What the system of record said then; None where it was not asked."""
+    checked = stated.get("checked")
+    return None if checked is None else Checked(OnRecord(checked["found"]), tuple(checked["differing"]))

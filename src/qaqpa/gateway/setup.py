@@ -24,6 +24,7 @@ from qaqpa.config.references import is_reference, missing, resolve
 from qaqpa.config.seals import TlsOnlySeal
 from qaqpa.errors import ConfigError, NotConfigured, Problem, VerificationFailed
 from qaqpa.gateway.dialogue import KIND, Dialogues
+from qaqpa.gateway.facts import FactsSource, HttpFacts
 from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.sidecar import Container, Sidecar
 from qaqpa.gateway.upkeep import Upkeep
@@ -109,7 +110,12 @@ class Setup:
         return log_key(self.config.gateway.ledger.origin, public_header(self.keyring_path)[1])
 
     def unset(self) -> Iterator[tuple[str, str]]:
-        """Recipient and what it still lacks: values that only the third party's papers hold."""
+        """Recipient (or `facts`) and what it still lacks: values that only the third party's papers hold."""
+        if self.config.gateway.facts is not None:
+            for key, value in _of_channel("channel", self.config.gateway.facts.channel):
+                lack = missing(value, home=self.home, environ=self.environ)
+                if lack is not None:
+                    yield "facts", f"{key}: {lack}"
         for recipient in self.config.recipients.values():
             for key, value in _values(recipient):
                 lack = missing(value, home=self.home, environ=self.environ)
@@ -359,6 +365,17 @@ def make_jobs(ledger: Ledger, dialogues: Dialogues, handovers: HandoverFlow) -> 
 
     kinds = {KIND: (dialogues.fetch, outbox), handover_flow.KIND: (handovers.work, handovers.outbox)}
     return Jobs(Place(*engine.jobs()), lambda: ledger.gateway, lives, kinds)
+
+
+def make_facts(setup: Setup) -> FactsSource | None:
+    """Where facts of contracts are looked up, if anywhere. Raises NotConfigured."""
+    config = setup.config.gateway.facts
+    if config is None:
+        return None
+    try:
+        return HttpFacts(Https(config.channel, addresses(setup, config.channel)), config.batch)
+    except NotConfigured as error:
+        raise NotConfigured(f"facts: {error}") from None
 
 
 def make_issuer_line(setup: Setup, issuer: IssuerConfig) -> Https:

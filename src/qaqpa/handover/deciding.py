@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
+from qaqpa.anonymity import Anonymiser, Settled
 from qaqpa.config.packages import Packages
 from qaqpa.consent.registry import consents_of
 from qaqpa.errors import DecisionOutdated
@@ -22,18 +23,27 @@ from qaqpa.handover.package import PackageBuilder
 from qaqpa.handover.records import Order
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Chunk, Entered, Finding, RowEntries, enter_chunk
-from qaqpa.minimise import Cut
+from qaqpa.minimise import Context, Cut
 from qaqpa.model.consent import Consent
 from qaqpa.model.handover import HandoverState
 from qaqpa.model.identifiers import HandoverId
+from qaqpa.model.request import ContractFacts
 from qaqpa.model.words import Ground
 from qaqpa.policy import Policy, Route
 from qaqpa.tables import Kind, Layout, Register, Row, read
 
+NUMBER = "contract.number"
 CHUNK = 500
 """Rows of one transaction."""
 _TRIES = 5
 """To enter a chunk, when somebody becomes known to the ledger, or a consent is withdrawn, at that very moment."""
+
+
+class FactsOfRecord(Protocol):
+    """The system of record of contracts."""
+
+    async def ask(self, numbers: Iterable[str]) -> Mapping[str, ContractFacts] | None:
+        """What is on record of these contracts; None where that cannot be known now. Raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,8 @@ class Deciding:
     packages: Packages
     ledger: Ledger
     is_suspended: Callable[[], Awaitable[bool]]
+    facts: FactsOfRecord | None
+    """The system of record of contracts, where there is one."""
     pseudonyms: bytes = field(repr=False)
     """The key of this handover's pseudonyms."""
 
@@ -55,12 +67,13 @@ class Deciding:
         layout = Layout(today=self.policy.day(self.ledger.clock()), synonyms=dict(self.packages.headings))
         return read(file, layout, kind=None if order.format is None else Kind(order.format), encoding=order.encoding)
 
-    async def judge(self) -> Judge:
-        """Who decides them."""
+    async def judge(self, settled: Settled | None = None) -> Judge:
+        """Who decides them; `settled` as for `Judge`."""
         suspended = await self.is_suspended()
         return Judge(
             self.policy, self.route, self.order.asked,
             now=self.ledger.clock(), suspended=suspended, pseudonyms=self.pseudonyms,
+            checks_facts=self.facts is not None, settled=settled,
         )  # fmt: skip
 
     async def known(self, rows: Sequence[Row]) -> Known:
@@ -70,7 +83,11 @@ class Deciding:
         if self.route.ground is Ground.CONSENT:
             subjects = [person.known.id for person in people.values() if person.known is not None]
             consents = await self.ledger.store.read(lambda connection: consents_of(connection, subjects))
-        return Known(people, consents)
+        recorded = None
+        if self.facts is not None and self.route.asks_of_contract:
+            numbers = (row.values.get("facts.contract.number") or row.values.get(NUMBER) for row in rows)
+            recorded = await self.facts.ask([str(number) for number in numbers if number is not None])
+        return Known(people, recorded, consents)
 
 
 @dataclass(slots=True)
@@ -112,10 +129,38 @@ async def judged(deciding: Deciding, judge: Judge, chunk: Screened) -> Judged:
 
 async def dry_run(deciding: Deciding, file: BinaryIO) -> AsyncIterator[tuple[Screened, Judged]]:
     """What would be decided of each row. Nothing is entered, written or sent. Raises RegisterRefused."""
+    settled = await settle(deciding, file)
+    async for chunk, decided in _decided(deciding, file, settled):
+        yield chunk, decided
+
+
+async def _decided(
+    deciding: Deciding, file: BinaryIO, settled: Settled | None
+) -> AsyncIterator[tuple[Screened, Judged]]:
+    file.seek(0)
     register = await asyncio.to_thread(deciding.register, file)
-    judge = await deciding.judge()
+    judge = await deciding.judge(settled)
     async for chunk in screened(register, judge, file):
         yield chunk, await judged(deciding, judge, chunk)
+
+
+async def settle(deciding: Deciding, file: BinaryIO) -> Settled | None:
+    """How alike the rows are that would go, and what becomes of each kind of them; None where the route names people.
+
+    The register is decided once for this alone: rows that stay behind make nobody look alike.
+    """
+    route = deciding.route
+    if route.k is None:
+        return None
+    day = deciding.policy.day(deciding.ledger.clock())
+    anonymiser = Anonymiser(route.fields, route.quasi, route.k, Context(day, deciding.pseudonyms))
+    async for chunk, decided in _decided(deciding, file, None):
+        going = {number for number, _ in decided.going}
+        for row in chunk.rows:
+            if row.number in going:
+                anonymiser.count(row.values)
+    file.seek(0)
+    return await asyncio.to_thread(anonymiser.settle)
 
 
 def _lines(rows: Sequence[Row]) -> list[int]:
@@ -139,17 +184,17 @@ class Packing:
     builder: PackageBuilder
     made: RowEntries
     still_holds: StillHolds
-    config: str
-    """Digest of the configuration that rows are decided on."""
+    basis: str
+    """Digest of what rows are cut by: rows of another one cannot go into the same package."""
     lines: array[int] = field(default_factory=lambda: array("L"))
     """Of the rows that go, in the register that was handed in."""
 
-    async def run(self, file: BinaryIO, entered: Sequence[Entered]) -> None:
+    async def run(self, file: BinaryIO, entered: Sequence[Entered], settled: Settled | None) -> None:
         """Every row of the register. Raises RegisterRefused, DecisionOutdated where the handover was cancelled or the
         configuration changed meanwhile, StoreError.
         """
         register = await asyncio.to_thread(self.deciding.register, file)
-        judge = await self.deciding.judge()
+        judge = await self.deciding.judge(settled)
         writing: asyncio.Task[None] | None = None
         try:
             async for chunk in screened(register, judge, file, [len(each.results) for each in entered]):
@@ -173,7 +218,7 @@ class Packing:
     async def _enter(self, judge: Judge, chunk: Screened, ready: Judged) -> None:
         for tried in range(_TRIES):
             try:
-                figures = {**ready.figures, "config": self.config, "read": chunk.read, "lines": _lines(chunk.rows)}
+                figures = {**ready.figures, "basis": self.basis, "read": chunk.read, "lines": _lines(chunk.rows)}
                 entry = Chunk(self.handover, chunk.number, ready.decided, ready.findings, bytes(ready.results), figures)
                 await enter_chunk(
                     self.deciding.ledger, self.made, entry, still_holds=self.still_holds, state=HandoverState.DECIDING

@@ -10,7 +10,6 @@ turn may be cut off anywhere, by a kill too, and is begun again from what the da
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -95,7 +94,6 @@ class HandoverFlow:
             return float(min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** min(failed - 1, 20)))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not end the job: a person looks, a restart goes on
             _log.error("handover failed", handover=handover, error_type=type(error).__name__)
-            traceback.print_exc()
             return _LONGEST_REST_S
         self.failures.pop(handover, None)
         return rest

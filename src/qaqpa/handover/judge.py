@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from qaqpa.anonymity import Settled
 from qaqpa.ledger.handovers import DecidedRow, Finding
 from qaqpa.ledger.subjects import Person
 from qaqpa.minimise import Context, Cut, RowMinimiser
@@ -23,8 +24,8 @@ from qaqpa.model.decision import Asked, Decision, GuardResult, Result
 from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import RowResult
 from qaqpa.model.request import ContractFacts
-from qaqpa.model.vocabulary import VOCABULARY
-from qaqpa.policy import BulkDecider, Policy, Route
+from qaqpa.model.vocabulary import VOCABULARY, FieldPath
+from qaqpa.policy import BulkDecider, Checked, Policy, Route, compared
 from qaqpa.tables import Duplicates, Row
 
 IIN = "identity.iin"
@@ -59,6 +60,8 @@ class Known:
     """What was looked up for a chunk."""
 
     people: Mapping[str, Person]
+    recorded: Mapping[str, ContractFacts] | None = None
+    """What the system of record says of their contracts; None where it cannot be asked now."""
     consents: Mapping[str, Sequence[Consent]] = field(default_factory=dict)
     """By subject."""
 
@@ -67,9 +70,22 @@ class Judge:
     """Decides the rows of one register, in their order. Not safe for several threads."""
 
     def __init__(
-        self, policy: Policy, route: Route, asked: Asked, *, now: datetime, suspended: bool, pseudonyms: bytes
+        self,
+        policy: Policy,
+        route: Route,
+        asked: Asked,
+        *,
+        now: datetime,
+        suspended: bool,
+        pseudonyms: bytes,
+        checks_facts: bool = False,
+        settled: Settled | None = None,
     ) -> None:
-        """`pseudonyms` is the random key of this handover's pseudonyms."""
+        """`pseudonyms` is the random key of this handover's pseudonyms. With `checks_facts` what rows state is held
+        against the system of record. `settled` says what becomes of rows that go de-identified.
+        """
+        self._checks_facts = checks_facts and route.asks_of_contract
+        self._settled = settled
         self.route = route
         self._decider = BulkDecider(policy, route, asked, now=now, suspended=suspended)
         self._minimiser = RowMinimiser(route.fields, Context(policy.day(now), pseudonyms))
@@ -120,8 +136,15 @@ class Judge:
         cut = []
         for row in going:
             data = _data(row)
-            cut.append((row.number, self._minimiser.shape(data).cut(data)))
+            cut.append((row.number, self._minimiser.shape(data).cut(data, self._instead(data) or _NOTHING)))
         return cut
+
+    def _instead(self, data: Mapping[str, Json]) -> Mapping[FieldPath, Json] | None:
+        """What the quasi-identifiers of a de-identified row are to be made; None where it is left out."""
+        if self._settled is None:
+            return _NOTHING
+        values = self._settled.values(data)
+        return None if values is None else dict(zip(self.route.quasi, values, strict=True))
 
     def _permits(self, decision: Decision) -> bool:
         """`decision.permits`, asked once for all rows that share their guards."""
@@ -141,7 +164,11 @@ class Judge:
         if person.known is not None and known.consents:
             consents = known.consents.get(person.known.id, ())
         shape = self._minimiser.shape(data)
-        decision = self._decider.decide(shape.present, contract, tuple(consents))
+        checked: Checked | None = None
+        if self._checks_facts:
+            contract, checked = compared(contract, data.get("contract.number"), known.recorded)
+            stated = contract.model_dump(mode="json", exclude_none=True)
+        decision = self._decider.decide(shape.present, contract, tuple(consents), checked)
         facts: dict[str, Json] = {"contract": stated, "consent": None}
         if not self._permits(decision):
             facts["handed_in"] = sorted(shape.present)
@@ -149,7 +176,12 @@ class Judge:
             judged.findings.append(_blocked(row.number, decision))
             judged.results.append(judged.findings[-1].result)
             return
-        cut = shape.cut(data)
+        instead = self._instead(data)
+        if instead is None:
+            judged.findings.append(Finding(row.number, RowResult.SUPPRESSED, ({"code": "too_few_alike"},)))
+            judged.results.append(RowResult.SUPPRESSED)
+            return
+        cut = shape.cut(data, instead)
         record = orjson.dumps(cut.values, option=orjson.OPT_SORT_KEYS)
         judged.decided.append(DecidedRow(row.number, person, decision, facts, cut.fields, cut.withheld, record))
         judged.results.append(_PERMIT)
@@ -161,6 +193,7 @@ class Judge:
 
 
 _ZERO = Decimal(0)
+_NOTHING: Mapping[FieldPath, Json] = {}
 _PERMIT = int(RowResult.PERMIT)
 
 

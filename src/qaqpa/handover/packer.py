@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import orjson
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from qaqpa.anonymity import Settled
 from qaqpa.config.packages import Packages
 from qaqpa.errors import DecisionOutdated, StoreUnavailable
 from qaqpa.handover import records
-from qaqpa.handover.deciding import Deciding, Packing, dry_run
+from qaqpa.handover.deciding import Deciding, FactsOfRecord, Packing, dry_run, settle
 from qaqpa.handover.manifest import NAME, SIGNATURE, Member, manifest, packages_key, signature
 from qaqpa.handover.package import PackageBuilder, sums_of
 from qaqpa.handover.records import Handover
@@ -53,6 +56,8 @@ class Packed:
     """SHA-256 of the manifest, in hexadecimal."""
     rows: int
     counts: Mapping[RowResult, int]
+    alike: Mapping[str, Json] | None = None
+    """How alike de-identified rows are, before and after (see `anonymity.Figures`)."""
 
     @property
     def figures(self) -> dict[str, Json]:
@@ -60,6 +65,7 @@ class Packed:
         package = self.package
         return {
             "rows": self.rows,
+            **({} if self.alike is None else {"alike": dict(self.alike)}),
             "counts": {result.name.lower(): count for result, count in self.counts.items() if count},
             "package": {
                 "sha256": package.sha256, "bytes": package.size, "kid": package.kid, "manifest": self.manifest,
@@ -97,6 +103,8 @@ class Packer:
     """A signed checkpoint over everything that is in the ledger now."""
     spool_key: Callable[[Handover], bytes]
     """The key of its register's file."""
+    facts: FactsOfRecord | None = None
+    """The system of record of contracts, where there is one."""
 
     def deciding(self, handover: Handover, *, trial: bool = False) -> Deciding:
         """What its rows are decided with; those of a `trial` are kept nowhere. Raises DecisionOutdated."""
@@ -105,7 +113,7 @@ class Packer:
         recipient = handover.order.recipient
         return Deciding(
             self.policy, route, handover.order, self.partners[recipient].config, self.ledger,
-            lambda: self.is_suspended(recipient), _pseudonyms(key),
+            lambda: self.is_suspended(recipient), self.facts, _pseudonyms(key),
         )  # fmt: skip
 
     def route(self, handover: Handover) -> Route:
@@ -134,9 +142,6 @@ class Packer:
         deciding, partner = self.deciding(handover), self.partners[handover.order.recipient]
         require_valid(partner.key, self.ledger.clock())
         entered = await self._entered(handover)
-        if any(each.figures["config"] != self.config for each in entered):
-            # Rows stand in the ledger as an older configuration cut them; what leaves must be just that.
-            raise HeldUp("configuration_changed")
         route, order = deciding.route, handover.order
         intent = HandoverIntent(handover.id, RecipientId(order.recipient))
         with (
@@ -145,11 +150,16 @@ class Packer:
                 intent, partner.key, self.package_path(handover), partner.config, route.fields, handover.since
             ) as builder,
         ):
+            settled = await settle(deciding, file)
+            basis = _basis(self.config, settled)
+            if any(each.figures["basis"] != basis for each in entered):
+                # Rows stand in the ledger as they were cut then; what leaves must be just that.
+                raise HeldUp("changed_meanwhile")
             packing = Packing(
                 deciding, handover.id, builder, RowEntries(self.ledger, handover.id, partner.config.seal.kind),
-                self.still_holds(handover), self.config,
+                self.still_holds(handover), basis,
             )  # fmt: skip
-            await packing.run(file, entered)
+            await packing.run(file, entered, settled)
             counts = await self.ledger.store.read(lambda connection: records.counts(connection, handover.id))
             if not builder.rows:
                 raise HeldUp("nothing_permitted")
@@ -158,7 +168,8 @@ class Packer:
             entered, checkpoint = await self._entered(handover), await self.checkpoint()
             head = self._head(handover, route, builder.rows, sum(counts.values()), entered)
             package, digest = await asyncio.to_thread(self._finish, handover, packing, head, checkpoint)
-        return Packed(package, digest, builder.rows, counts)
+        alike = None if settled is None else asdict(settled.figures)
+        return Packed(package, digest, builder.rows, counts, alike)
 
     async def _entered(self, handover: Handover) -> list[Entered]:
         return await self.ledger.store.read(lambda connection: entered_chunks(connection, handover.id))
@@ -238,6 +249,14 @@ class Packer:
     def remove(self, handover: Handover) -> None:
         """Registers, documents, package. What is said of it stays in the database."""
         shutil.rmtree(self.folder_of(handover), ignore_errors=True)
+
+
+def _basis(config: str, settled: Settled | None) -> str:
+    """What rows are cut by: the configuration, and where they go de-identified how alike they all were."""
+    if settled is None:
+        return config
+    alike = orjson.dumps(asdict(settled.figures), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(config.encode() + alike).hexdigest()
 
 
 def document_key(key: bytes, number: int) -> bytes:

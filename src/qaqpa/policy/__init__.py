@@ -7,7 +7,20 @@ guards of the configuration; both are evaluated whole, so a refusal names every 
 from qaqpa.policy.bulk import BulkDecider
 from qaqpa.policy.compile import Policy, Route, check_terms, compile_policy
 from qaqpa.policy.decide import decide
-from qaqpa.policy.facts import Facts
-from qaqpa.policy.shadow import shadow_of
+from qaqpa.policy.facts import Checked, Facts, OnRecord, compared
+from qaqpa.policy.shadow import difference, shadow_of
 
-__all__ = ["BulkDecider", "Facts", "Policy", "Route", "check_terms", "compile_policy", "decide", "shadow_of"]
+__all__ = [
+    "BulkDecider",
+    "Checked",
+    "Facts",
+    "OnRecord",
+    "Policy",
+    "Route",
+    "check_terms",
+    "compared",
+    "compile_policy",
+    "decide",
+    "difference",
+    "shadow_of",
+]

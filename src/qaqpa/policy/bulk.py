@@ -18,8 +18,8 @@ from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import Ground
 from qaqpa.policy import law
 from qaqpa.policy.compile import Policy, Route
-from qaqpa.policy.decide import concluded, need_of, values_for
-from qaqpa.policy.facts import Facts
+from qaqpa.policy.decide import concluded, need_of, unchecked, values_for
+from qaqpa.policy.facts import Checked, Facts
 from qaqpa.policy.guards import ENVIRONMENT, Guard
 
 REMEMBERED = 65_536
@@ -77,6 +77,8 @@ class BulkDecider:
         self._breach: dict[bool | None, GuardResult] = {}
         self._service = law.service_named(route.service)
         self._present: dict[frozenset[FieldPath], GuardResult] = {}
+        self._unchecked = unchecked(policy, route)
+        self._checked: dict[Checked | None, tuple[GuardResult, ...]] = {}
         self._shared: dict[tuple[int, ...], tuple[GuardResult, ...]] = {}
 
     def at(self, now: datetime, *, suspended: bool) -> BulkDecider:
@@ -90,7 +92,11 @@ class BulkDecider:
         return later
 
     def decide(
-        self, present: frozenset[FieldPath], contract: ContractFacts, consents: tuple[Consent, ...] = ()
+        self,
+        present: frozenset[FieldPath],
+        contract: ContractFacts,
+        consents: tuple[Consent, ...] = (),
+        checked: Checked | None = None,
     ) -> Decision:
         """What `decide` decides on these facts of one row; decisions of equal guards share one tuple of them."""
         consent = None
@@ -105,6 +111,7 @@ class BulkDecider:
             self._jurisdiction_of(consent),
             ground,
             self._present.get(present) or self._present_of(present),
+            *self._agreeing(checked or self._unchecked),
             *self._configured(present, contract, consent),
         ]
         key = tuple(map(id, guards))
@@ -138,6 +145,13 @@ class BulkDecider:
         if len(self._present) >= REMEMBERED:
             self._present.clear()
         found = self._present[present] = law.fields_present(self.route.operation.needs, present)
+        return found
+
+    def _agreeing(self, checked: Checked | None) -> tuple[GuardResult, ...]:
+        # As many as there are sets of facts that may differ: few, in the rows of one register.
+        found = self._checked.get(checked)
+        if found is None:
+            found = self._checked[checked] = () if checked is None else (law.facts_agree(checked),)
         return found
 
     def _configured(

@@ -54,6 +54,11 @@ class Route:
     quasi: tuple[FieldPath, ...] = ()
 
     @property
+    def asks_of_contract(self) -> bool:
+        """Whether a decision rests on facts of a contract, so that a system of record is to be asked."""
+        return self.ground is Ground.LEGAL_PROTECTION or any(guard.speaks_of("contract.") for guard in self.guards)
+
+    @property
     def paths(self) -> tuple[FieldPath, ...]:
         """What it passes, in the order of the configuration."""
         return tuple(self.fields)
@@ -71,6 +76,16 @@ class Policy:
     purposes: Mapping[str, str]
     """Clause by purpose."""
     routes: Mapping[Asked, Route]
+    facts_of_record: bool = False
+    """There is a system of record, in which facts of contracts are looked up."""
+
+    def checks_facts(self, route: Route) -> bool:
+        """Whether facts must have been held against the system of record for a decision on `route`."""
+        return self.facts_of_record and route.asks_of_contract
+
+    def guards_of_law(self, route: Route) -> tuple[str, ...]:
+        """Names of law's own guards that `route` meets, in their order."""
+        return law.names_for(route.ground) + (("facts_agree",) if self.checks_facts(route) else ())
 
     def find(self, asked: Asked) -> Route | None:
         """The route for exactly what is asked; None means denied (3.4(2))."""
@@ -141,6 +156,7 @@ def compile_policy(config: Config, adapters: Mapping[str, type[Adapter]], source
         recipients=config.recipients,
         purposes=purposes,
         routes=routes,
+        facts_of_record=config.gateway.facts is not None,
     )
 
 

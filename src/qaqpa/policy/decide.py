@@ -11,7 +11,7 @@ from qaqpa.model.decision import Asked, Decision, GuardResult
 from qaqpa.model.words import Ground
 from qaqpa.policy import law
 from qaqpa.policy.compile import Policy, Route
-from qaqpa.policy.facts import Facts, variables
+from qaqpa.policy.facts import Checked, Facts, OnRecord, variables
 from qaqpa.policy.guards import ENVIRONMENT
 
 
@@ -38,6 +38,9 @@ def decide(policy: Policy, route: Route | None, facts: Facts) -> Decision:
         ground,
         law.fields_present(route.operation.needs, facts.present),
     )
+    checked = facts.checked or unchecked(policy, route)
+    if checked is not None:
+        by_law += (law.facts_agree(checked),)
     values = values_for(route, facts, consent, day)
     activation = ENVIRONMENT.Activation(values)
     # Where no consent covers, that is the reason; guards about the consent that is not there would only repeat it.
@@ -69,6 +72,11 @@ def concluded(
         fields=route.paths,
         consent=consent.id if consent else None,
     )
+
+
+def unchecked(policy: Policy, route: Route) -> Checked | None:
+    """What stands in the place of a check that was not made: where one is due, nothing answered; it never passes."""
+    return Checked(OnRecord.UNREACHABLE) if policy.checks_facts(route) else None
 
 
 def need_of(policy: Policy, route: Route) -> Need:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from enum import StrEnum
 from typing import Any
 
 import cel_expr_python.cel as cel  # the package has no __init__: a plain import is found by type checkers
@@ -16,6 +17,63 @@ from qaqpa.model.request import ContractFacts
 from qaqpa.model.vocabulary import FieldPath
 
 
+class OnRecord(StrEnum):
+    """What the system of record says of the contract that a request names."""
+
+    AGREES = "agrees"
+    """It has the contract, and nothing that was stated differs."""
+    DIFFERS = "differs"
+    UNKNOWN = "unknown"
+    """It has no such contract."""
+    NOT_NAMED = "not_named"
+    """No contract was named, so there was nothing to ask."""
+    UNREACHABLE = "unreachable"
+    """It did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Facts held against the system of record."""
+
+    found: OnRecord
+    differing: tuple[str, ...] = ()
+    """Names of facts that were stated otherwise, e.g. `contract.days_overdue`."""
+
+
+_COMPARED = tuple(name for name in ContractFacts.model_fields if name != "number")
+
+
+def compared(
+    stated: ContractFacts, number: str | None, recorded: Mapping[str, ContractFacts] | None
+) -> tuple[ContractFacts, Checked]:
+    """The facts that count, and what came of holding them against `recorded`, which is None where nothing answered.
+
+    `number` is the contract's in the data. What the system of record knows counts, and what only the caller knows too.
+    """
+    name = stated.number or number
+    if name is None:
+        return stated, Checked(OnRecord.NOT_NAMED)
+    if recorded is None:
+        return stated, Checked(OnRecord.UNREACHABLE)
+    known = recorded.get(name)
+    if known is None:
+        return stated, Checked(OnRecord.UNKNOWN)
+    # Facts of one contract say nothing of the data of another.
+    differing = ["contract.number"] if number is not None and number != name else []
+    update: dict[str, Any] = {}
+    for fact in _COMPARED:
+        on_record = getattr(known, fact)
+        if on_record is not None:
+            said = getattr(stated, fact)
+            if said is None:
+                update[fact] = on_record
+            elif said != on_record:
+                update[fact] = on_record
+                differing.append(f"contract.{fact}")
+    counts = stated.model_copy(update=update) if update else stated
+    return counts, Checked(OnRecord.DIFFERS if differing else OnRecord.AGREES, tuple(differing))
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Facts about one request, gathered before it is decided."""
@@ -25,11 +83,13 @@ class Facts:
     present: frozenset[FieldPath]
     """Fields that the caller handed in."""
     contract: ContractFacts
-    """As stated by the caller."""
+    """As stated by the caller, or, where there is a system of record, as that has it."""
     consents: tuple[Consent, ...] = ()
     """The subject's consents on record; only the one that the request names, where it names one."""
     suspended: bool = False
     """The recipient is suspended."""
+    checked: Checked | None = None
+    """Of holding the contract's facts against the system of record; None where none was to be asked."""
 
 
 VARIABLES: Mapping[str, cel.Type] = {

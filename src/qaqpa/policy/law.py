@@ -13,7 +13,7 @@ from qaqpa.model.decision import GuardResult, Result
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import GROUND_CLAUSE, Ground, Words, joined
 from qaqpa.policy import sentences as say
-from qaqpa.policy.facts import Facts
+from qaqpa.policy.facts import Checked, Facts, OnRecord
 
 HOME_COUNTRY = "KZ"
 
@@ -31,6 +31,7 @@ GUARDS = {
     "jurisdiction": "3.4(5)",
     **{guard: GROUND_CLAUSE[ground] for ground, guard in _GROUND_GUARD.items()},
     "fields_present": "3.2",
+    "facts_agree": "2.2",
 }
 """Clause by name. No guard of the configuration may take one of these names."""
 
@@ -39,9 +40,12 @@ CLAUSES = (*GUARDS.values(), "7.1(3)")
 
 
 def names_for(ground: Ground) -> tuple[str, ...]:
-    """Names of the guards here that every route on `ground` meets, in their order."""
-    of_other_grounds = {guard for each, guard in _GROUND_GUARD.items() if each is not ground}
-    return tuple(name for name in GUARDS if name not in of_other_grounds)
+    """Names of the guards here that every route on `ground` meets, in their order.
+
+    `facts_agree` is not among them: it is met where there is a system of record, and the route asks of a contract.
+    """
+    others = {guard for each, guard in _GROUND_GUARD.items() if each is not ground} | {"facts_agree"}
+    return tuple(name for name in GUARDS if name not in others)
 
 
 def _permit_if(
@@ -135,3 +139,24 @@ def fields_present(needs: frozenset[FieldPath], present: frozenset[FieldPath]) -
     if missing:
         return GuardResult("fields_present", "3.2", say.lacking_fields(missing), Result.GAP, missing=missing)
     return GuardResult("fields_present", "3.2", say.FIELDS, Result.PERMIT)
+
+
+_ASK_AGAIN = {
+    OnRecord.UNREACHABLE: say.RECORD_UNREACHABLE,
+    OnRecord.UNKNOWN: say.RECORD_UNKNOWN,
+    OnRecord.NOT_NAMED: say.lacking(("contract.number",)),
+}
+
+
+def facts_agree(checked: Checked) -> GuardResult:
+    """2.2: what is stated may be checked, and where a system of record says otherwise nothing leaves on hearsay."""
+    guard, clause, found = "facts_agree", "2.2", checked.found
+    if found is OnRecord.AGREES:
+        return GuardResult(guard, clause, say.RECORD_AGREES, Result.PERMIT)
+    if found is OnRecord.DIFFERS:
+        message = say.record_differs(checked.differing)
+        return GuardResult(guard, clause, message, Result.DENY, findings=checked.differing)
+    missing = ("contract.number",) if found is OnRecord.NOT_NAMED else ()
+    return GuardResult(
+        guard, clause, _ASK_AGAIN[found], Result.GAP, missing=missing, findings=(f"contract_{found.value}",)
+    )

@@ -178,6 +178,7 @@ def _untold(route: Route | None, decision: Decision, then: Recorded) -> dict[str
     lacking: dict[str, tuple[str, ...]] = {
         "fields_present": () if then.names_kept else ("fields handed in",),
         "consent_covers": no_consents,
+        "facts_agree": () if then.facts.checked is not None else ("contract on record",),
         "jurisdiction": no_consents if route.recipient.country != HOME_COUNTRY else (),
     }
     found: dict[str, tuple[str, ...]] = {name: lacks for name, lacks in lacking.items() if lacks and name in evaluated}

@@ -82,6 +82,34 @@ FIELDS = Words(
 )
 
 
+RECORD_AGREES = Words(
+    en="The loan system has the contract, and its facts are not stated otherwise.",
+    ru="Договор есть в учётной системе, и сведения о нём с ней не расходятся.",
+    kk="Шарт есепке алу жүйесінде бар, ол туралы мәліметтер жүйеге қайшы келмейді.",
+)
+RECORD_UNREACHABLE = Words(
+    en="The loan system does not answer, so the contract's facts cannot be checked; ask again once it does.",
+    ru="Учётная система не отвечает, и сведения о договоре проверить нельзя; повторите запрос, когда она ответит.",
+    kk="Есепке алу жүйесі жауап бермейді, шарт туралы мәліметтерді тексеру мүмкін емес; ол жауап бергенде қайталаңыз.",
+)
+RECORD_UNKNOWN = Words(
+    en="The loan system knows no contract of this number; correct the number and ask again.",
+    ru="В учётной системе нет договора с таким номером; исправьте номер и повторите запрос.",
+    kk="Есепке алу жүйесінде мұндай нөмірлі шарт жоқ; нөмірді түзетіп, сұрауды қайталаңыз.",
+)
+
+
+@lru_cache
+def record_differs(facts: tuple[str, ...]) -> Words:
+    """Which facts the loan system has otherwise."""
+    listed = ", ".join(facts)
+    return Words(
+        en=f"The loan system says otherwise of: {listed}. Find out which is right, and correct it there or here.",
+        ru=f"Учётная система расходится с заявленным: {listed}. Выясните, что верно, и исправьте там или здесь.",
+        kk=f"Есепке алу жүйесі мәлімделгеннен өзгеше: {listed}. Қайсысы дұрыс екенін анықтап, сол жерде түзетіңіз.",
+    )
+
+
 @lru_cache
 def policy(version: str) -> Words:
     """Which version is in force."""

@@ -17,8 +17,21 @@ LARGEST = 64
 def shadow_of(decision: Decision, route: Route | None, facts: Facts, draft: Policy, digest: str) -> Shadow | None:
     """What `draft` decides on the facts of `decision`; None where result, reasons and fields are the same."""
     other = draft.find(facts.asked)
-    drafted = decide(draft, other, facts)
-    leaves, would_leave = _leaving(decision, route, facts), _leaving(drafted, other, facts)
+    return difference(decision, route, decide(draft, other, facts), other, facts.present, digest)
+
+
+def difference(
+    decision: Decision,
+    route: Route | None,
+    drafted: Decision,
+    other: Route | None,
+    present: frozenset[FieldPath],
+    digest: str,
+) -> Shadow | None:
+    """Where `drafted`, made by a draft on its route `other`, differs from `decision` on `route`; on the same facts,
+    `present` being the fields handed in. None where result, reasons and fields are the same.
+    """
+    leaves, would_leave = _leaving(decision, route, present), _leaving(drafted, other, present)
     if drafted.result is decision.result and would_leave == leaves and drafted.blocking == decision.blocking:
         return None
     return Shadow(
@@ -35,9 +48,8 @@ _Form = tuple[str | None, int | None]
 """A rule's transform and its size: quicker to compare than the rule."""
 
 
-def _leaving(decision: Decision, route: Route | None, facts: Facts) -> Mapping[FieldPath, _Form]:
+def _leaving(decision: Decision, route: Route | None, present: frozenset[FieldPath]) -> Mapping[FieldPath, _Form]:
     """Of what was handed in, the fields that the route lets through, and how; none where nothing may leave."""
     if route is None or not decision.permits:
         return {}
-    present = facts.present
     return {path: (rule.transform, rule.size) for path, rule in route.fields.items() if path in present}

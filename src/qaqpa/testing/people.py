@@ -276,7 +276,7 @@ def _contract(rng: random.Random, today: date) -> dict[str, Any]:
         "days_overdue": days_overdue,
         "last_paid_on": (today - timedelta(days=days_overdue + rng.randrange(29))).isoformat(),
         "collateral": rng.choice(_COLLATERAL),
-        "balance_on": today.isoformat(),
+        "balance_on": (today - timedelta(days=1 + signed.day)).isoformat(),
         "price": _sum(sum(parts.values()) * (10 + signed.day) // 100),
         "court_status": _COURT[signed.day % len(_COURT)],
     }

@@ -182,7 +182,8 @@ class Https:
         return await self._post(sealed.intent.message.endpoint, sealed.body, sealed.content_type, headers)
 
     async def post(self, endpoint: str, body: bytes, content_type: str) -> Reply:
-        """Send what is no disclosure: a checkpoint to a witness, a message to the operator's own signing service.
+        """Send what is no disclosure: a checkpoint to a witness, what the operator's own signing service or loan system
+        is asked.
 
         Raises a kind of NotSent or Unsettled.
         """
