@@ -202,7 +202,7 @@ class BatchAdapter(Protocol):
         """
 
     def batch_code(self, operation: str, extract: Extract) -> str:
-        """What they call this row in remarks (a contract's code: personal). Raises InvalidRequest when it is missing."""
+        """What they call this row in remarks: a contract's code (personal). Raises InvalidRequest without it."""
 
     def batch_tail(self, operation: str) -> bytes:
         """How the document ends."""

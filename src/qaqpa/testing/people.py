@@ -303,19 +303,19 @@ def _told_to_bureaus(
     owed = parts["principal"] + parts["overdue_principal"]
     return {
         "code": f"CC-{contract['number'][3:]}",
-        # A contract that is over has a day on which it was; the claim on this one went to somebody else today.
+        # A contract that is over has a day on which it was; the claim on this one went to somebody else lately.
         "phase": "creditor_changed",
-        "real_payment_date": today.isoformat(),
-        "status": "overdue" if is_late else "standard",
+        "real_payment_date": (today - timedelta(days=3)).isoformat(),
+        "status": "in_arrears" if is_late else "performing",
         "funding_type": "microcredit",
         "credit_purpose": "consumer",
         "credit_object": "other",
         "classification": "doubtful" if is_late else "standard",
         "payment_method": "transfer",
-        "payment_period": "monthly",
+        "payment_period": "each_month",
         "instalment_amount": _sum(amount // instalments),
         "instalment_count": instalments,
-        "accounting_date": today.isoformat(),
+        "accounting_date": (today - timedelta(days=2)).isoformat(),
         "outstanding_instalments": min(instalments, -(-owed * instalments // amount)),
         "outstanding_amount": _sum(owed),
         "overdue_instalments": min(instalments, -(-parts["overdue_principal"] * instalments // amount)),
