@@ -16,7 +16,7 @@ from qaqpa.errors import InvalidRequest
 from qaqpa.model.batch import Remark
 from qaqpa.model.disclosure import Exchange, Extract
 from qaqpa_adapters import records, records_check
-from qaqpa_adapters.records import Dictionaries, GivenDictionaries
+from qaqpa_adapters.dictionaries import Dictionaries, GivenDictionaries, configured
 
 CONTRACT_UPLOAD = "contract_upload"
 
@@ -34,7 +34,7 @@ class UploadSettings(BaseModel):
     """What `[settings]` of a bureau may hold for uploads, beside the rest; needed only where contracts are uploaded."""
 
     dictionaries: GivenDictionaries = None
-    """The bureau's dictionaries as a JSON document: see `records.Dictionaries`."""
+    """The bureau's dictionaries as a JSON document: see `dictionaries.Dictionaries`."""
     batch_rows: Annotated[int, Field(ge=1, le=20_000)] = 5_000
     """The most contracts in one upload."""
 
@@ -51,12 +51,12 @@ class Uploads:
 
     def batch_head(self, _operation: str, _exchange: Exchange) -> bytes:
         """Raises NotConfigured without the dictionaries."""
-        records.configured(self._settings.dictionaries)
+        configured(self._settings.dictionaries)
         return records.HEAD
 
     def batch_row(self, _operation: str, row: int, extract: Extract, exchange: Exchange) -> bytes:
         """One Contract. Raises InvalidRequest and NotConfigured."""
-        return records.contract(row, extract, exchange, records.configured(self._settings.dictionaries))
+        return records.contract(row, extract, exchange, configured(self._settings.dictionaries))
 
     def batch_code(self, _operation: str, extract: Extract) -> str:
         """The contract's code, or its number where it has none. Raises InvalidRequest."""

@@ -7,21 +7,20 @@ and no message of an error here says a value.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, cast
+from typing import cast
 
 from lxml import etree
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from qaqpa.errors import InvalidRequest, NotConfigured
+from qaqpa.errors import InvalidRequest
 from qaqpa.model.disclosure import Exchange, Extract
 from qaqpa.model.vocabulary import Phase
+from qaqpa_adapters.dictionaries import ID, Dictionaries, Dictionary
 
 NAMESPACE = "http://www.datapump.cig.com"
 
@@ -84,7 +83,6 @@ _RANK = "1"
 
 # Control characters never belong to a person's data; the rest is what XML 1.0 cannot carry.
 _REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_ID = re.compile(r"[0-9A-Za-z._-]{1,40}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MONEY = re.compile(r"[0-9]{1,16}(\.[0-9]{1,2})?")
 _MOST = 10**9
@@ -92,87 +90,10 @@ _LONGEST = 500
 _LOCAL = timedelta(hours=5)
 """Kazakhstan's offset since 2024-03-01: no date of a contract lies after today there."""
 
-# --- dictionaries ----------------------------------------------------------------------------------
-
-Id = Annotated[str, StringConstraints(pattern=f"^{_ID.pattern}$")]
-Dictionary = Literal["as_is"] | Mapping[str, Id]
-"""Their id by our value; `as_is` where the bureau takes our value itself."""
-
-
-class Dictionaries(BaseModel):
-    """A bureau's dictionaries as its papers give them. What stands in no public paper has no default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    language: Literal["ru-RU", "kk-KZ"] = "ru-RU"
-    """That names and addresses are in."""
-    operation: Id | None = None
-    """`Contract@operation`, where the bureau wants one."""
-    subject_role: Id | None = None
-    """A borrower's."""
-    subject_classification: Id | None = None
-    """An individual's."""
-    collateral_value_type: Id | None = None
-    """How collateral was valued, where any is told."""
-    gender: Dictionary = {}
-    """By `female`, `male`."""
-    residency: Dictionary = {}
-    """By `resident`, `non_resident`."""
-    citizenship: Dictionary = {}
-    """By ISO 3166-1 alpha-2."""
-    document: Dictionary = {}
-    """Identity documents other than the identity card, by `identity.document.kind`."""
-    communication: Dictionary = {}
-    """By `mobile`."""
-    kato: Dictionary = {}
-    """By code of the classifier."""
-    currency: Dictionary = {}
-    """By ISO 4217."""
-    funding_type: Dictionary = {}
-    credit_purpose: Dictionary = {}
-    credit_object: Dictionary = {}
-    contract_phase: Dictionary = {}
-    """By `open`; the ids of other phases are public."""
-    contract_status: Dictionary = {}
-    classification: Dictionary = {}
-    collateral: Dictionary = {}
-    payment_method: Dictionary = {}
-    payment_period: Dictionary = {}
-    message_type: Mapping[Id, Literal["error", "warning"]] = {}
-    """What a remark of theirs says, by its type; one that stands here not counts as an error."""
-    batch_status: Mapping[str, Literal["pending", "accepted", "rejected"]] = Field(default={}, max_length=100)
-    """What a state that they give in words means, by those words."""
-
-
-def _from_json(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    with suppress(ValueError):
-        return json.loads(value)
-    raise ValueError("is not JSON")
-
-
-GivenDictionaries = Annotated[Dictionaries | None, BeforeValidator(_from_json)]
-"""The setting `dictionaries`: a JSON document, mostly by reference (`file:` or `env:`)."""
-
-
 # --- the document ----------------------------------------------------------------------------------
 
 HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<Records xmlns="{NAMESPACE}">\n'.encode()
 TAIL = b"</Records>\n"
-
-
-def configured(dictionaries: Dictionaries | None) -> Dictionaries:
-    """The dictionaries when all that every contract needs is there. Raises NotConfigured, which names what is not."""
-    if dictionaries is None:
-        raise NotConfigured(
-            "settings.dictionaries: contracts are told in the bureau's own ids; take them from its papers"
-        )
-    missing = [name for name in ("subject_role", "subject_classification") if getattr(dictionaries, name) is None]
-    if missing:
-        names = ", ".join(missing)
-        raise NotConfigured(f"settings.dictionaries lacks {names}: take the id from the bureau's papers")
-    return dictionaries
 
 
 def code_of(row: Extract) -> str:
@@ -275,7 +196,7 @@ class _Row:
     def translated(self, path: str, dictionary: str, value: str) -> str:
         """Their id of `value`, which stands at `path`."""
         known: Dictionary = getattr(self.dictionaries, dictionary)
-        found = (value if _ID.fullmatch(value) else None) if known == "as_is" else known.get(value)
+        found = (value if ID.fullmatch(value) else None) if known == "as_is" else known.get(value)
         if found is None:
             raise self.refused(
                 path,

@@ -357,7 +357,7 @@ def test_a_key_that_is_not_there_is_looked_for_at_its_nearest_ancestor(key: Key,
 async def test_check_prints_every_route_and_no_problem(house: House) -> None:
     ran = await house.cli("check")
     assert ran.code == 0, ran.err
-    assert "No problems. 7 routes to 4 recipients." in ran.out
+    assert "No problems. 9 routes to 4 recipients." in ran.out
     listed = (await house.cli("check", "--json")).json["routes"]
     assert {route["operation"] for route in listed} == {
         "credit_report", "score", "debt_burden", "contributions", "handover",

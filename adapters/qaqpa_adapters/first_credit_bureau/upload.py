@@ -17,9 +17,9 @@ from qaqpa.adapter import BatchRows
 from qaqpa.errors import Rejected, WrongExchange
 from qaqpa.model.batch import BatchState, BatchStatus, Remark
 from qaqpa_adapters.batches import plain_code, row_named_in, split_by_kind
+from qaqpa_adapters.dictionaries import Dictionaries
 from qaqpa_adapters.first_credit_bureau.report import refused
 from qaqpa_adapters.first_credit_bureau.wire import BUREAU, child, children, envelope_of, need, open_answer, unreadable
-from qaqpa_adapters.records import Dictionaries
 from qaqpa_adapters.soap import leaf, to_bytes
 
 NAMESPACE = "https://ws.creditinfo.com"

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from lxml import etree
 
 from qaqpa.adapter import BatchRows
-from qaqpa.errors import WrongExchange
+from qaqpa.errors import Rejected, RequestRefused, WrongExchange
 from qaqpa.model.batch import BatchState, BatchStatus, Remark
 from qaqpa_adapters.batches import plain_code, row_named_in, split_by_kind
-from qaqpa_adapters.records import Dictionaries
+from qaqpa_adapters.dictionaries import Dictionaries
 from qaqpa_adapters.soap import children, leaf, to_bytes
-from qaqpa_adapters.state_credit_bureau.report import fault
+from qaqpa_adapters.state_credit_bureau import report
 from qaqpa_adapters.state_credit_bureau.wire import BUREAU, envelope_of
 
 DATA = "http://data.chdb.scb.kz"
@@ -150,4 +150,14 @@ def _row(record: etree._Element, rows: BatchRows) -> int | None:
 
 
 def _opened(answer: bytes, operation: str) -> etree._Element:
-    return BUREAU.open_answer(answer, namespace=DATA, element=f"{operation}Response", fault=fault)
+    return BUREAU.open_answer(answer, namespace=DATA, element=f"{operation}Response", fault=_fault)
+
+
+def _fault(found: etree._Element) -> Rejected:
+    error = report.fault(found)
+    if error.their_code == "INVALID_PARAMS":  # what it says of reports does not fit a batch
+        return RequestRefused(
+            f"{BUREAU.name} refuses the batch: look at its file type and dictionaries in the settings",
+            their_code=error.their_code,
+        )
+    return error
