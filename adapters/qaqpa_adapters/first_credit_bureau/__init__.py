@@ -143,7 +143,7 @@ class FirstCreditBureau(batches.Uploads):
 
     def uploaded(self, _operation: str, reply: Reply, _exchange: Exchange) -> str:
         """Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else."""
-        return wire.BUREAU.decoded(reply, lambda answer: upload.uploaded(answer.body))
+        return upload.PUMP.decoded(reply, lambda answer: upload.uploaded(answer.body))
 
     def ask_status(self, operation: str, batch: str, _exchange: Exchange) -> Message:
         """GetBatchStatus3."""
@@ -153,7 +153,7 @@ class FirstCreditBureau(batches.Uploads):
     def status(self, _operation: str, reply: Reply, batch: str, rows: BatchRows) -> BatchStatus:
         """What GetBatchStatus3 says. Raises as `BatchAdapter.status`."""
         known = self._settings.dictionaries
-        return wire.BUREAU.decoded(
+        return upload.PUMP.decoded(
             reply, lambda answer: upload.status(answer.body, asked=batch, rows=rows, dictionaries=known)
         )
 

@@ -218,7 +218,11 @@ class _Upload(_Service):
         return call.findtext(self.q("zippedXML")) or ""
 
     def refusal(self, code: str, text: str) -> etree._Element:
-        return self.said(self.operation, node("CigResultError", node("Errmessage", text=text, code=code)))
+        return self.refused(self.operation, code, text)
+
+    def refused(self, operation: str, code: str, text: str) -> etree._Element:
+        """The answer to one of the two that says no."""
+        return self.said(operation, node("CigResultError", node("Errmessage", text=text, code=code)))
 
     def said(self, operation: str, content: etree._Element) -> etree._Element:
         """The answer to one of the two."""
@@ -301,6 +305,9 @@ class FirstCreditBureauSandbox(BureauSandbox[_Service]):
             return faulty(examination.text)
         if examination.status != 200:
             return Answer(examination.status, examination.text.encode(), "text/plain; charset=utf-8")
+        if service is _UPLOAD and examination.code is not None:
+            operation = examination.operation or _UPLOAD.operation
+            return written(200, _UPLOAD.refused(operation, examination.code, examination.text))
         if examination.code is not None and (about == iin or examination.problem is not None):
             return written(200, service.refusal(examination.code, examination.text))
         if service is _UPLOAD:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from lxml import etree
@@ -19,11 +20,12 @@ from qaqpa.model.batch import BatchState, BatchStatus, Remark
 from qaqpa_adapters.batches import plain_code, row_named_in, split_by_kind
 from qaqpa_adapters.dictionaries import Dictionaries
 from qaqpa_adapters.first_credit_bureau.report import refused
-from qaqpa_adapters.first_credit_bureau.wire import BUREAU, child, children, envelope_of, need, open_answer, unreadable
-from qaqpa_adapters.soap import leaf, to_bytes
+from qaqpa_adapters.first_credit_bureau.wire import BUREAU, envelope_of
+from qaqpa_adapters.soap import children, leaf, to_bytes
 
 NAMESPACE = "https://ws.creditinfo.com"
 UPLOAD, STATUS = "UploadZippedData2", "GetBatchStatus3"
+PUMP = replace(BUREAU, unsettled="find out from the bureau what became of the batch before it is uploaded again")
 
 _STATES: Mapping[str, BatchState] = MappingProxyType(
     {
@@ -59,7 +61,7 @@ def uploaded(answer: bytes) -> str:
     batch = _batch(answer, UPLOAD)
     found = (batch.get("Id") or "").strip()
     if not found.isascii() or not found.isdigit() or len(found) > 20:
-        raise unreadable("no id of the batch")
+        raise PUMP.unreadable("no id of the batch")
     return found
 
 
@@ -67,10 +69,10 @@ def status(answer: bytes, *, asked: str, rows: BatchRows, dictionaries: Dictiona
     """What became of the batch."""
     batch = _batch(answer, STATUS)
     if (batch.get("Id") or "").strip() != asked:
-        raise WrongExchange(f"{BUREAU.name}'s answer is about another batch; nothing of it is believed: ask again")
+        raise WrongExchange(f"{PUMP.name}'s answer is about another batch; nothing of it is believed: ask again")
     code = (batch.get("StatusId") or "").strip()
     if code not in _STATES:
-        raise unreadable("a state of the batch that is not in our table")
+        raise PUMP.unreadable("a state of the batch that is not in our table")
     state = _STATES[code]
     remarks = [
         (
@@ -86,19 +88,19 @@ def status(answer: bytes, *, asked: str, rows: BatchRows, dictionaries: Dictiona
 
 
 def _batch(answer: bytes, operation: str) -> etree._Element:
-    held = open_answer(answer, namespace=NAMESPACE, element=f"{operation}Response")
-    result = need(held, f"{operation}Result")
-    error = child(result, "CigResultError")
+    held = PUMP.open_answer(answer, namespace=NAMESPACE, element=f"{operation}Response")
+    result = PUMP.need(held, f"{operation}Result")
+    error = PUMP.child(result, "CigResultError")
     if error is not None:
-        raise _refused(need(error, "Errmessage"))
-    return need(result, "CigResult", "Result", "Batch")
+        raise _refused(PUMP.need(error, "Errmessage"))
+    return PUMP.need(result, "CigResult", "Result", "Batch")
 
 
 def _refused(message: etree._Element) -> Rejected:
     error = refused(message)
     if error.their_code == "1107":  # what it says of reports' documents does not fit a batch
         return type(error)(
-            f"{BUREAU.name} refuses the batch: look at its schema id and dictionaries in the settings",
+            f"{PUMP.name} refuses the batch: look at its schema id and dictionaries in the settings",
             their_code="1107",
         )
     return error
@@ -106,7 +108,7 @@ def _refused(message: etree._Element) -> Rejected:
 
 def _row(message: etree._Element, rows: BatchRows) -> int | None:
     for name in ("Values", "Description"):
-        row = row_named_in(BUREAU.value(message, name), rows)
+        row = row_named_in(PUMP.value(message, name), rows)
         if row is not None:
             return row
     return None

@@ -116,7 +116,7 @@ class StateCreditBureau(batches.Uploads):
 
     def uploaded(self, _operation: str, reply: Reply, _exchange: Exchange) -> str:
         """Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else."""
-        return wire.BUREAU.decoded(reply, lambda answer: upload.uploaded(report.envelope_in(answer)))
+        return upload.PUMP.decoded(reply, lambda answer: upload.uploaded(report.envelope_in(answer)))
 
     def ask_status(self, operation: str, batch: str, _exchange: Exchange) -> Message:
         """getImportInfo, or getImportDetailInfo where `batch` names records of a file."""
@@ -126,7 +126,7 @@ class StateCreditBureau(batches.Uploads):
     def status(self, _operation: str, reply: Reply, batch: str, rows: BatchRows) -> BatchStatus:
         """What getImportInfo or getImportDetailInfo says. Raises as `BatchAdapter.status`."""
         known = self._settings.dictionaries
-        return wire.BUREAU.decoded(
+        return upload.PUMP.decoded(
             reply,
             lambda answer: upload.status(report.envelope_in(answer), batch=batch, rows=rows, dictionaries=known),
         )

@@ -24,6 +24,7 @@ from qaqpa_adapters.state_credit_bureau.wire import BUREAU, envelope_of
 
 DATA = "http://data.chdb.scb.kz"
 UPLOAD, STATUS, DETAIL = "uploadFile", "getImportInfo", "getImportDetailInfo"
+PUMP = replace(BUREAU, unsettled="find out from the bureau what became of the batch before it is uploaded again")
 PAGE = 500
 """Records asked for at once."""
 
@@ -46,7 +47,7 @@ class Asked:
         """What `text` wrote. Raises AnswerUnreadable for anything else."""
         found = _NAMED.fullmatch(batch)
         if found is None:
-            raise BUREAU.unreadable("an id of a batch that is none")
+            raise PUMP.unreadable("an id of a batch that is none")
         return cls(found[1], found[2], int(found[3] or 0), bool(found[4]))
 
     @property
@@ -86,9 +87,9 @@ def ask(*, user_id: str, batch: str, language: str) -> bytes:
 
 def uploaded(answer: bytes) -> str:
     """The id of the package that they made of it."""
-    found = BUREAU.needed_value(_opened(answer, UPLOAD), "batchPackageId")
+    found = PUMP.needed_value(_opened(answer, UPLOAD), "batchPackageId")
     if not _ID.fullmatch(found):
-        raise BUREAU.unreadable("no id of the package")
+        raise PUMP.unreadable("no id of the package")
     return found
 
 
@@ -101,27 +102,27 @@ def status(answer: bytes, *, batch: str, rows: BatchRows, dictionaries: Dictiona
 
 
 def _of_package(answer: bytes, asked: Asked, dictionaries: Dictionaries | None) -> BatchStatus:
-    files = list(children(BUREAU.need(_opened(answer, STATUS), "filesImportInfo"), "batchFileDtoList"))
+    files = list(children(PUMP.need(_opened(answer, STATUS), "filesImportInfo"), "batchFileDtoList"))
     if not files:
         return BatchStatus(BatchState.PENDING, "no-file")  # they have not opened the archive yet
     (file,) = files  # one archive holds one document
-    if BUREAU.needed_value(file, "batchPackage", "packageId") != asked.package:
-        raise WrongExchange(f"{BUREAU.name}'s answer is about another package; nothing of it is believed: ask again")
-    words = BUREAU.needed_value(file, "batchUploadStatus")
+    if PUMP.needed_value(file, "batchPackage", "packageId") != asked.package:
+        raise WrongExchange(f"{PUMP.name}'s answer is about another package; nothing of it is believed: ask again")
+    words = PUMP.needed_value(file, "batchUploadStatus")
     meaning = None if dictionaries is None else dictionaries.batch_status.get(words)
     if meaning is None:
-        raise BUREAU.unreadable("a state of the batch that settings.dictionaries.batch_status does not explain")
+        raise PUMP.unreadable("a state of the batch that settings.dictionaries.batch_status does not explain")
     if meaning == "pending":
         return BatchStatus(BatchState.PENDING, meaning)
     errors, skipped, contracts = (
-        BUREAU.integer(BUREAU.value(file, name)) or 0
+        PUMP.integer(PUMP.value(file, name)) or 0
         for name in ("numberOfErrors", "skippedContracts", "numberOfContracts")
     )
     is_rejected = meaning == "rejected" or 0 < contracts <= skipped
     if not is_rejected and not errors and not skipped:
         return BatchStatus(BatchState.ACCEPTED, meaning)
     state = BatchState.REJECTED if is_rejected else BatchState.ACCEPTED_WITH_WARNINGS
-    more = Asked(asked.package, BUREAU.needed_value(file, "fileId"), rejected=is_rejected)
+    more = Asked(asked.package, PUMP.needed_value(file, "fileId"), rejected=is_rejected)
     return BatchStatus(state, meaning, more=more.text)
 
 
@@ -133,10 +134,10 @@ def _of_records(answer: bytes, asked: Asked, rows: BatchRows, dictionaries: Dict
     remarks = [
         (code, Remark(_row(each, rows), plain_code(code)))
         for each in found
-        if (code := BUREAU.value(each, "resultMessage")) is not None
+        if (code := PUMP.value(each, "resultMessage")) is not None
     ]
     rejections, warnings = split_by_kind(remarks, dictionaries)
-    total, seen = BUREAU.integer(BUREAU.needed_value(held, "count")) or 0, asked.first + len(found)
+    total, seen = PUMP.integer(PUMP.needed_value(held, "count")) or 0, asked.first + len(found)
     more = replace(asked, first=seen).text if found and seen < total else None
     state = BatchState.REJECTED if asked.rejected else BatchState.ACCEPTED_WITH_WARNINGS
     return BatchStatus(state, "records", rejections, warnings, more)
@@ -144,20 +145,20 @@ def _of_records(answer: bytes, asked: Asked, rows: BatchRows, dictionaries: Dict
 
 def _row(record: etree._Element, rows: BatchRows) -> int | None:
     """By the contract's code, else by the record's number in the file."""
-    row = row_named_in(BUREAU.value(record, "contractCode"), rows)
-    position = BUREAU.integer(BUREAU.value(record, "numberOfRow"))
+    row = row_named_in(PUMP.value(record, "contractCode"), rows)
+    position = PUMP.integer(PUMP.value(record, "numberOfRow"))
     return rows.at(position) if row is None and position is not None else row
 
 
 def _opened(answer: bytes, operation: str) -> etree._Element:
-    return BUREAU.open_answer(answer, namespace=DATA, element=f"{operation}Response", fault=_fault)
+    return PUMP.open_answer(answer, namespace=DATA, element=f"{operation}Response", fault=_fault)
 
 
 def _fault(found: etree._Element) -> Rejected:
     error = report.fault(found)
     if error.their_code == "INVALID_PARAMS":  # what it says of reports does not fit a batch
         return RequestRefused(
-            f"{BUREAU.name} refuses the batch: look at its file type and dictionaries in the settings",
+            f"{PUMP.name} refuses the batch: look at its file type and dictionaries in the settings",
             their_code=error.their_code,
         )
     return error

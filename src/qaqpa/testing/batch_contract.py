@@ -95,7 +95,8 @@ class BatchContract:
     # --- declarations ---
 
     def test_every_batch_has_rows_and_answers(self) -> None:
-        assert isinstance(self.adapter, BatchAdapter)
+        adapter: object = self.adapter
+        assert isinstance(adapter, BatchAdapter)
         names = {name for name, declared in self.adapter.operations.items() if declared.batch}
         assert names
         assert names == set(self.rows) == set(self.taken) == set(self.told)
