@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
 from typing import Any, ClassVar
 
 import pytest
 from upload_answers import FCB, FCB_TAKEN, FCB_TOLD, ROWS, SCB, SCB_TAKEN, SCB_TOLD
 
-from qaqpa.adapter import BatchRows
+from qaqpa.adapter import GROUP, BatchRows, find
 from qaqpa.errors import AnswerUnreadable, InvalidRequest
 from qaqpa.model.batch import BatchState, BatchStatus
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply
@@ -110,3 +111,19 @@ def test_the_contract_notices(faulty: type[Any], test: str) -> None:
     with pytest.raises((Exception, pytest.fail.Exception)):
         getattr(held(), test)()
     getattr(TestFirstCreditBureauInBatches(), test)()
+
+
+class Half(FirstCreditBureau):
+    """It says that it takes batches, and cannot end one."""
+
+    name = "half"
+    batch_tail = None  # type: ignore[assignment]
+
+
+def test_what_goes_as_a_batch_needs_all_of_a_batch_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find(["first_credit_bureau", "state_credit_bureau"])[1] == {}
+    point = EntryPoint("half", f"{__name__}:Half", GROUP)
+    monkeypatch.setattr("qaqpa.adapter.entry_points", lambda **_: [point])
+    found, failed = find(["half"])
+    assert found == {}
+    assert "as a batch" in failed["half"]
