@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -42,7 +42,6 @@ class UploadSettings(BaseModel):
 class Uploads:
     """The half of a `BatchAdapter` that is the same for every bureau."""
 
-    Settings: ClassVar[type[BaseModel]]
     _settings: UploadSettings
 
     def batch_limit(self, _operation: str) -> int:
@@ -58,9 +57,9 @@ class Uploads:
         """One Contract. Raises InvalidRequest and NotConfigured."""
         return records.contract(row, extract, exchange, configured(self._settings.dictionaries))
 
-    def batch_code(self, _operation: str, extract: Extract) -> str:
-        """The contract's code, or its number where it has none. Raises InvalidRequest."""
-        return records.code_of(extract)
+    def batch_codes(self, _operation: str, extract: Extract) -> tuple[str, ...]:
+        """The contract's code, where it has one, and its number. Raises InvalidRequest."""
+        return records.codes_of(extract)
 
     def batch_tail(self, _operation: str) -> bytes:
         """The end of Records."""

@@ -96,10 +96,14 @@ HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<Records xmlns="{NAMESPACE}">\n
 TAIL = b"</Records>\n"
 
 
-def code_of(row: Extract) -> str:
-    """Under which the bureau knows the contract: it stays the same in every upload. Raises InvalidRequest."""
+def codes_of(row: Extract) -> tuple[str, ...]:
+    """Under which the bureau knows the contract: its code, which is the same in every upload, and its number.
+
+    Raises InvalidRequest when there is none.
+    """
     values = _Row(row, Dictionaries(), 0)
-    return values.text("contract.code") or values.needed("contract.number")
+    code, number = values.text("contract.code"), values.needed("contract.number")
+    return (number,) if code is None or code == number else (code, number)
 
 
 def contract(row: int, extract: Extract, exchange: Exchange, dictionaries: Dictionaries) -> bytes:

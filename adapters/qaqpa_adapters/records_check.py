@@ -55,25 +55,29 @@ def faults(document: bytes, *, most: int) -> list[Fault]:
         return [Fault(0, "holds a document type or NUL bytes")]
     found: list[Fault] = []
     position, ours = 0, schema()
-    is_read = False
+    is_read = is_stray = False
     # The parser's own message quotes the document, so it is not even kept as a context.
     with suppress(etree.LxmlError, ValueError):
         reading = etree.iterparse(
             io.BytesIO(document), events=("end",), tag=_CONTRACT, resolve_entities=False, no_network=True,
             load_dtd=False, huge_tree=False,
         )  # fmt: skip
+        last: etree._Element | None = None
         for _, each in reading:
             position += 1
             found += (Fault(position, what) for what in _invalid(each, ours))
-            if len(found) >= MAX_FAULTS:
-                return found[:MAX_FAULTS]
             parent = each.getparent()
             if parent is None or parent.getparent() is not None:
-                return [*found, Fault(position, "stands elsewhere than in Records")]
-            parent.remove(each)
+                found.append(Fault(position, "stands elsewhere than in Records"))
+            if len(found) >= MAX_FAULTS or parent is None:
+                return found[:MAX_FAULTS]
+            # Only what lies behind may be taken out of a tree that is still being read.
+            is_stray |= _taken_out(parent, last)
+            last = each
         root = reading.root
         is_read = True
-        if root.tag != _RECORDS or len(root) or (root.text or "").strip() or root.attrib:
+        is_stray |= _taken_out(root, last)
+        if root.tag != _RECORDS or len(root) or (root.text or "").strip() or root.attrib or is_stray:
             found.append(Fault(0, "is not Records of Contract and nothing else"))
         # An encoding that hides the letters of DOCTYPE (UTF-7) is caught here.
         if root.getroottree().docinfo.internalDTD is not None:
@@ -83,6 +87,15 @@ def faults(document: bytes, *, most: int) -> list[Fault]:
     if not 1 <= position <= most:
         found.append(Fault(0, f"must hold 1 to {most} contracts"))
     return found
+
+
+def _taken_out(parent: etree._Element, contract: etree._Element | None) -> bool:
+    """Take a contract that was looked at out of its parent; whether text stands behind it."""
+    if contract is None or contract.getparent() is not parent:
+        return False
+    text = contract.tail or ""
+    parent.remove(contract)
+    return bool(text.strip())
 
 
 def _invalid(contract: etree._Element, ours: etree.XMLSchema) -> list[str]:

@@ -179,7 +179,7 @@ class BatchRows(Protocol):
         """The row that stands at this position of the document, the first being 1; None when none does."""
 
     def known_as(self, code: str) -> int | None:
-        """The row whose `batch_code` this is; None when none has it. `code` is personal: it is looked up, not kept."""
+        """The row that has this among its `batch_codes`; None when none has. It is personal: looked up, not kept."""
 
 
 @runtime_checkable
@@ -201,8 +201,8 @@ class BatchAdapter(Protocol):
         Raises InvalidRequest, which names the row and the field, when a value is missing or cannot be written.
         """
 
-    def batch_code(self, operation: str, extract: Extract) -> str:
-        """What they call this row in remarks: a contract's code (personal). Raises InvalidRequest without it."""
+    def batch_codes(self, operation: str, extract: Extract) -> tuple[str, ...]:
+        """What they may call this row in remarks: a contract's code, its number. Personal. Raises InvalidRequest."""
 
     def batch_tail(self, operation: str) -> bytes:
         """How the document ends."""

@@ -206,10 +206,11 @@ def test_what_is_absent_leaves_no_element() -> None:
 
 
 def test_the_code_is_what_the_bureau_knows_the_contract_by() -> None:
-    assert records.code_of(extract()) == "CC-1"
-    assert records.code_of(extract(("contract.code", None))) == "МК-2501-000001"
+    assert records.codes_of(extract()) == ("CC-1", "МК-2501-000001")
+    assert records.codes_of(extract(("contract.code", None))) == ("МК-2501-000001",)
+    assert records.codes_of(extract(("contract.code", "МК-2501-000001"))) == ("МК-2501-000001",)
     with pytest.raises(InvalidRequest, match=r"contract\.number"):
-        records.code_of(extract(("contract.code", None), ("contract.number", None)))
+        records.codes_of(extract(("contract.number", None)))
 
 
 def test_another_document_than_the_identity_card_takes_its_id_from_the_dictionary() -> None:
@@ -362,6 +363,9 @@ def test_what_is_written_is_read_back_the_same_and_is_of_the_schema(values: dict
         (b'accountingDate="', b'accountingDate="canary', 2, "Instalment/Records/Record"),
         (b"<General>", b"<General><!DOCTYPE canary>", 0, "document type"),
         (b"</Records>\n", b"</Records><canary/>", 0, "not well-formed"),
+        (b"</Contract>", b"</Contract>canary", 0, "Records of Contract and nothing else"),
+        (b"</Contract>", b"</Contract><canary/>", 0, "Records of Contract and nothing else"),
+        (b"<General>", b"<General>canary", 2, "Contract/General"),
         (b"<Contract ", b"<Kontract/><Contract ", 0, "Records of Contract and nothing else"),
         (b"<Records xmlns", b"<Records canary='1' xmlns", 0, "Records of Contract and nothing else"),
         (b"www.datapump.cig.com", b"www.datapump.example", 0, "Records of Contract"),

@@ -68,7 +68,7 @@ class Desk:
 
     async def ask(self, batch: str, rows: Sequence[Extract] = ROWS) -> BatchStatus:
         reply = await self.send(self.adapter.ask_status(OP, batch, EXCHANGE))
-        numbered = Numbered([self.adapter.batch_code(OP, each) for each in rows])
+        numbered = Numbered([self.adapter.batch_codes(OP, each) for each in rows])
         status: BatchStatus = self.adapter.status(OP, reply, batch, numbered)
         return status
 
@@ -304,7 +304,7 @@ async def test_the_answer_about_one_batch_is_not_believed_of_another(desk):
     batch = await desk.upload()
     reply = await desk.send(desk.adapter.ask_status(OP, batch, EXCHANGE))
     with pytest.raises(WrongExchange):
-        desk.adapter.status(OP, reply, "7000009", Numbered(CODES))
+        desk.adapter.status(OP, reply, "7000009", Numbered([CODES]))
 
 
 async def test_the_state_bureau_may_pack_its_answers(desk):

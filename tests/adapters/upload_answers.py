@@ -56,6 +56,7 @@ def told(person: Person, **contract: Any) -> Extract:
 
 ROWS = [told(person) for person in PEOPLE[:5]] + [told(PEOPLE[5], phase="open", real_payment_date=None)]
 CODES = [row.get("contract.code") for row in ROWS]
+NUMBERS = [row.get("contract.number") for row in ROWS]
 
 
 # --- the first bureau ---
@@ -84,10 +85,11 @@ FCB_SAID = (
     + message("2", "201", f"ContractCode={CODES[2]}; 3")
     + message("9", "77", "a person's name")
     + message("1", "5", f"{CODES[0]} {CODES[3]}")
+    + message("1", "6", f"№ договора: {NUMBERS[4]} ({CODES[4]})")
 )
 FCB_REMARKS = {
     # A type that stands in no table counts as an error; a remark that names two contracts is about none.
-    "rejections": (Remark(3, "1.103"), Remark(None, "9.77"), Remark(None, "1.5")),
+    "rejections": (Remark(3, "1.103"), Remark(None, "9.77"), Remark(None, "1.5"), Remark(6, "1.6")),
     "warnings": (Remark(4, "2.201"),),
 }
 FCB_TOLD = [

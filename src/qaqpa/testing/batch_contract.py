@@ -46,8 +46,9 @@ _CONTROL = ("\x00", "\x0b", "\x1b", "\x7f", "\ud800", "\uffff")
 class Numbered:
     """Rows of a batch: the first Contract is row 2 of the register, as under a heading, and so on."""
 
-    def __init__(self, codes: Sequence[str]) -> None:
-        self._by_code = {code: number for number, code in enumerate(codes, start=2)}
+    def __init__(self, codes: Sequence[Sequence[str]]) -> None:
+        """`codes` are the `batch_codes` of each row."""
+        self._by_code = {code: number for number, each in enumerate(codes, start=2) for code in each}
         self._last = len(codes)
 
     def at(self, position: int) -> int | None:
@@ -90,7 +91,7 @@ class BatchContract:
 
     def numbered(self, name: str) -> Numbered:
         """The rows, as a caller knows them."""
-        return Numbered([self.adapter.batch_code(name, each) for each in self.rows[name]])
+        return Numbered([self.adapter.batch_codes(name, each) for each in self.rows[name]])
 
     # --- declarations ---
 
