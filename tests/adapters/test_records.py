@@ -2,145 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-import io
 import json
-import zipfile
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import pytest
+from golden_contract import DATA, GOLDEN, KNOWN, extract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 from pydantic import ValidationError
-from upload_answers import FCB, ROWS, SCB, told
+from upload_answers import FCB, ROWS, SCB
 
 from qaqpa.errors import InvalidRequest, NotConfigured
 from qaqpa.model.disclosure import Extract
 from qaqpa.model.vocabulary import PersonalData, Phase
 from qaqpa.testing.contract import EXCHANGE
-from qaqpa.testing.people import people
 from qaqpa_adapters import records, records_check
 from qaqpa_adapters.batches import CONTRACT_UPLOAD
 from qaqpa_adapters.dictionaries import Dictionaries
 from qaqpa_adapters.first_credit_bureau import FirstCreditBureauSettings
 from qaqpa_adapters.upload_sandbox import DICTIONARIES
 
-KNOWN = Dictionaries.model_validate(DICTIONARIES)
 NS = {"r": "http://www.datapump.cig.com"}
-
-DATA = {
-    "identity": {
-        "iin": "900101300017",
-        "last_name": "Құдайбергенов",
-        "first_name": "Дәурен <&>",
-        "middle_name": "Жәнібекұлы",
-        "birth_date": "1990-01-01",
-        "sex": "male",
-        "citizenship": "KZ",
-        "residency": "resident",
-        "document": {
-            "kind": "identity_card",
-            "number": "045678912",
-            "issued_on": "2020-02-01",
-            "expires_on": "2030-01-31",
-        },
-    },
-    "contact": {
-        "mobile": "+77010000001",
-        "registered_address": "г. Астана, пр. Тұран, д. 1",
-        "registered_kato": "710000000",
-        "residence_address": "г. Алматы, ул. Абая, д. 2",
-        "residence_kato": "750000000",
-    },
-    "contract": {
-        "number": "МК-2501-000001",
-        "code": "CC-1",
-        "signed_on": "2025-01-10",
-        "matures_on": "2026-01-10",
-        "amount": "300000.00",
-        "currency": "KZT",
-        "phase": "creditor_changed",
-        "real_payment_date": "2026-01-12",
-        "status": "in_arrears",
-        "funding_type": "microcredit",
-        "credit_purpose": "consumer",
-        "credit_object": "other",
-        "classification": "doubtful",
-        "collateral": "none",
-        "collateral_value": "0.00",
-        "payment_method": "transfer",
-        "payment_period": "each_month",
-        "instalment_amount": "25000.00",
-        "instalment_count": 12,
-        "accounting_date": "2026-01-14",
-        "outstanding_instalments": 4,
-        "outstanding_amount": "100000.00",
-        "overdue_instalments": 3,
-        "overdue_amount": "75000.5",
-        "fine": "10.00",
-        "penalty": "0.50",
-    },
-}
-GOLDEN = """<?xml version="1.0" encoding="UTF-8"?>
-<Records xmlns="http://www.datapump.cig.com">
- <Contract operation="SB-put">
-  <General>
-   <ContractCode>CC-1</ContractCode><AgreementNumber>МК-2501-000001</AgreementNumber>
-   <FundingType id="SB-mc"/><CreditPurpose2 id="SB-consumer"/><CreditObject id="SB-other"/>
-   <ContractPhase id="8"/><ContractStatus id="SB-late"/>
-   <StartDate>2025-01-10</StartDate><EndDate>2026-01-10</EndDate><RealPaymentDate>2026-01-12</RealPaymentDate>
-   <Classification id="SB-dbt"/>
-   <Collaterals><Collateral typeId="SB-none"><Value currency="KZT" typeId="SB-own">0.00</Value></Collateral></Collaterals>
-   <Subjects><Subject roleId="SB-borrower"><Entity><Individual>
-    <FirstName><Text language="ru-RU">Дәурен &lt;&amp;&gt;</Text></FirstName>
-    <Surname><Text language="ru-RU">Құдайбергенов</Text></Surname>
-    <FathersName><Text language="ru-RU">Жәнібекұлы</Text></FathersName>
-    <Gender>SB-m</Gender><Classification id="SB-person"/><Residency id="SB-1"/>
-    <DateOfBirth>1990-01-01</DateOfBirth><Citizenship id="SB-KZ"/>
-    <Identifications>
-     <Identification typeId="14" rank="1"><Number>900101300017</Number><RegistrationDate>2025-01-10</RegistrationDate>
-     </Identification>
-     <Identification typeId="7" rank="1"><Number>045678912</Number><RegistrationDate>2025-01-10</RegistrationDate>
-      <IssueDate>2020-02-01</IssueDate><ExpirationDate>2030-01-31</ExpirationDate></Identification>
-    </Identifications>
-    <Addresses>
-     <Address typeId="1" katoId="750000000"><StreetName><Text language="ru-RU">г. Алматы, ул. Абая, д. 2</Text></StreetName>
-     </Address>
-     <Address typeId="6" katoId="710000000"><StreetName><Text language="ru-RU">г. Астана, пр. Тұран, д. 1</Text></StreetName>
-     </Address>
-    </Addresses>
-    <Communications><Communication typeId="SB-mobile">+77010000001</Communication></Communications>
-   </Individual></Entity></Subject></Subjects>
-  </General>
-  <Type><Instalment paymentMethodId="SB-transfer" paymentPeriodId="SB-month">
-   <TotalAmount currency="KZT">300000.00</TotalAmount><InstalmentAmount currency="KZT">25000.00</InstalmentAmount>
-   <InstalmentCount>12</InstalmentCount>
-   <Records><Record accountingDate="2026-01-14">
-    <OutstandingInstalmentCount>4</OutstandingInstalmentCount><OutstandingAmount currency="KZT">100000.00</OutstandingAmount>
-    <OverdueInstalmentCount>3</OverdueInstalmentCount><OverdueAmount currency="KZT">75000.5</OverdueAmount>
-    <Fine currency="KZT">10.00</Fine><Penalty currency="KZT">0.50</Penalty>
-   </Record></Records>
-  </Instalment></Type>
- </Contract>
-</Records>
-"""  # noqa: E501 - a document is easier to compare in its own lines
-
-
-def extract(*changes: tuple[str, Any]) -> Extract:
-    """The golden contract with values at dotted paths changed; None takes one out."""
-    data = copy.deepcopy(DATA)
-    for path, value in changes:
-        *groups, name = path.split(".")
-        node: Any = data
-        for group in groups:
-            node = node[group]
-        if value is None:
-            node.pop(name, None)
-        else:
-            node[name] = value
-    return Extract(data, (), withheld=(), consent_confirmed=False)
 
 
 def written(*changes: tuple[str, Any], known: Dictionaries = KNOWN) -> etree._Element:
@@ -348,90 +232,3 @@ def test_what_is_written_is_read_back_the_same_and_is_of_the_schema(values: dict
     root = etree.fromstring(document)
     for path, (place, _) in PLACES.items():
         assert root.findtext(f".//r:{place}", namespaces=NS) == str(values[path]), path
-
-
-# --- the finished document ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "position", "said"),
-    [
-        (b"<StartDate>", b"<StartDate>canary", 2, "Contract/General/StartDate"),
-        (b"<ContractCode>", b"<ContractKode>", 0, "not well-formed"),
-        (b"<Gender>SB-m</Gender>", b"", 2, "Contract/General/Subjects/Subject/Entity/Individual"),
-        (b"<OverdueAmount currency", b"<OverdueAmount valuta", 2, "Record/OverdueAmount"),
-        (b'accountingDate="', b'accountingDate="canary', 2, "Instalment/Records/Record"),
-        (b"<General>", b"<General><!DOCTYPE canary>", 0, "document type"),
-        (b"</Records>\n", b"</Records><canary/>", 0, "not well-formed"),
-        (b"</Contract>", b"</Contract>canary", 0, "Records of Contract and nothing else"),
-        (b"</Contract>", b"</Contract><canary/>", 0, "Records of Contract and nothing else"),
-        (b"<General>", b"<General>canary", 2, "Contract/General"),
-        (b"<Contract ", b"<Kontract/><Contract ", 0, "Records of Contract and nothing else"),
-        (b"<Records xmlns", b"<Records canary='1' xmlns", 0, "Records of Contract and nothing else"),
-        (b"www.datapump.cig.com", b"www.datapump.example", 0, "Records of Contract"),
-    ],
-)
-def test_what_is_wrong_with_a_document_is_told_by_place(old: bytes, new: bytes, position: int, said: str) -> None:
-    rows = [records.contract(2, extract(), EXCHANGE, KNOWN) for _ in range(3)]
-    whole = records.HEAD + b"".join(rows) + records.TAIL
-    spoilt_row = rows[1].replace(old, new, 1)
-    document = (
-        records.HEAD + rows[0] + spoilt_row + rows[2] + records.TAIL
-        if spoilt_row != rows[1]
-        else whole.replace(old, new, 1)
-    )
-    assert document != whole
-    found = records_check.faults(document, most=3)
-    assert any(each.position == position and said in each.what for each in found), found
-    assert not any("canary" in each.what for each in found)
-
-
-def test_a_document_is_of_one_contract_at_least_and_of_no_more_than_allowed() -> None:
-    row = records.contract(2, extract(), EXCHANGE, KNOWN)
-    assert records_check.faults(records.HEAD + row * 3 + records.TAIL, most=3) == []
-    for count in (0, 4):
-        (only,) = records_check.faults(records.HEAD + row * count + records.TAIL, most=3)
-        assert "1 to 3 contracts" in only.what
-
-
-def test_not_every_fault_of_a_hopeless_document_is_told() -> None:
-    row = records.contract(2, extract(), EXCHANGE, KNOWN).replace(b"<StartDate>", b"<StartDate>x")
-    assert len(records_check.faults(records.HEAD + row * 500 + records.TAIL, most=500)) == records_check.MAX_FAULTS
-
-
-def test_a_document_beyond_its_size_is_refused_before_it_is_read() -> None:
-    (only,) = records_check.faults(b" " * (records_check.MAX_DOCUMENT + 1), most=1)
-    assert "MiB" in only.what
-
-
-def test_the_same_document_gives_the_same_archive_and_it_comes_out_again() -> None:
-    made = [records_check.packed(GOLDEN.encode(), name="a.xml", at=EXCHANGE.at) for _ in range(2)]
-    assert made[0] == made[1]
-    assert records_check.unpacked(made[0]) == GOLDEN.encode()
-    with zipfile.ZipFile(io.BytesIO(made[0])) as archive:
-        assert [each.filename for each in archive.infolist()] == ["a.xml"]
-        assert archive.testzip() is None
-
-
-def archive(**files: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
-        for name, content in files.items():
-            made.writestr(name, content)
-    return buffer.getvalue()
-
-
-def test_hostile_archives_are_not_opened() -> None:
-    bomb = archive(a=b"\0" * (records_check.MAX_DOCUMENT + 1))
-    assert len(bomb) < 100_000
-    lying = bytearray(archive(a=b"<a/>" * 1000))
-    lying[22:26] = (5).to_bytes(4, "little")  # the size that the local header states
-    good = archive(a=b"<a/>")
-    for bad in (bomb, archive(), archive(a=b"1", b=b"2"), b"", b"PK\x03\x04", good[:-10], good[:30]):
-        assert records_check.unpacked(bad) is None
-    assert records_check.unpacked(bytes(lying)) in {None, b"<a/>" * 1000}
-
-
-def test_a_thousand_people_are_of_the_schema() -> None:
-    rows = [_row(told(person)) for person in people(1000, today=EXCHANGE.at.date() - timedelta(days=1))]
-    assert records_check.faults(records.HEAD + b"".join(rows) + records.TAIL, most=1000) == []

@@ -360,7 +360,7 @@ async def test_check_prints_every_route_and_no_problem(house: House) -> None:
     assert "No problems. 9 routes to 4 recipients." in ran.out
     listed = (await house.cli("check", "--json")).json["routes"]
     assert {route["operation"] for route in listed} == {
-        "credit_report", "score", "debt_burden", "contributions", "handover",
+        "credit_report", "score", "debt_burden", "contributions", "contract_upload", "handover",
     }  # fmt: skip
     assert all(route[key] in ran.out for route in listed for key in ("operation", "caller", "purpose", "ground"))
 
