@@ -26,7 +26,8 @@ UPLOAD: Operation = operation(
 """Contracts handed over. What they do with a repeated batch no public paper says, so it is never repeated unasked."""
 
 _WORD = re.compile(r"[^\s;,|\"'<>()\[\]{}]+")
-_PLAIN = re.compile(r"[0-9A-Za-z_.:-]{1,60}")
+_PLAIN = re.compile(r"(?!.*[0-9]{7})([0-9A-Z_.]{1,60}|[a-z][0-9A-Za-z]*(\.[0-9A-Za-z_]+){1,5})")
+"""A number, a word in capitals or a dotted key: neither a name, nor a number as long as an IIN, nor a contract's."""
 _MOST_WORDS = 40
 
 

@@ -13,7 +13,7 @@ from qaqpa.errors import AnswerUnreadable, InvalidRequest
 from qaqpa.model.batch import BatchState, BatchStatus
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply
 from qaqpa.testing.batch_contract import BatchContract
-from qaqpa_adapters.batches import CONTRACT_UPLOAD, UPLOAD
+from qaqpa_adapters.batches import CONTRACT_UPLOAD, UPLOAD, plain_code
 from qaqpa_adapters.first_credit_bureau import FirstCreditBureau
 
 NARROW = UPLOAD.uses - {
@@ -111,6 +111,24 @@ def test_the_contract_notices(faulty: type[Any], test: str) -> None:
     with pytest.raises((Exception, pytest.fail.Exception)):
         getattr(held(), test)()
     getattr(TestFirstCreditBureauInBatches(), test)()
+
+
+@pytest.mark.parametrize(
+    ("parts", "shown"),
+    [
+        (("1", "103"), "1.103"),
+        (("CONTRACT_NOT_VALID",), "CONTRACT_NOT_VALID"),
+        (("batch.error.endDate",), "batch.error.endDate"),
+        (("Ivanov",), "unnamed"),
+        (("Оспанов",), "unnamed"),
+        (("900101300017",), "unnamed"),
+        (("МК-2501-000001",), "unnamed"),
+        (("MK-2501-000001",), "unnamed"),
+        ((None, None), "unnamed"),
+    ],
+)
+def test_a_code_of_theirs_is_shown_only_when_it_cannot_tell_of_a_person(parts: tuple[str, ...], shown: str) -> None:
+    assert plain_code(*parts) == shown
 
 
 class Half(FirstCreditBureau):

@@ -85,11 +85,18 @@ FCB_SAID = (
     + message("2", "201", f"ContractCode={CODES[2]}; 3")
     + message("9", "77", "a person's name")
     + message("1", "5", f"{CODES[0]} {CODES[3]}")
+    + message("1", "900101300017", CODES[3])
     + message("1", "6", f"№ договора: {NUMBERS[4]} ({CODES[4]})")
 )
 FCB_REMARKS = {
     # A type that stands in no table counts as an error; a remark that names two contracts is about none.
-    "rejections": (Remark(3, "1.103"), Remark(None, "9.77"), Remark(None, "1.5"), Remark(6, "1.6")),
+    "rejections": (
+        Remark(3, "1.103"),
+        Remark(None, "9.77"),
+        Remark(None, "1.5"),
+        Remark(5, "unnamed"),
+        Remark(6, "1.6"),
+    ),
     "warnings": (Remark(4, "2.201"),),
 }
 FCB_TOLD = [
