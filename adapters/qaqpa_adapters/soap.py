@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from typing import TypeVar
 
 from lxml import etree
 
@@ -25,8 +26,9 @@ from qaqpa.errors import (
     RightsRefused,
     WrongExchange,
 )
-from qaqpa.model.disclosure import Exchange, Extract, Reply, Report
+from qaqpa.model.disclosure import Exchange, Extract, Reply
 
+Read = TypeVar("Read")
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
 CONTENT_TYPE = "text/xml; charset=utf-8"
@@ -137,11 +139,11 @@ class ThirdParty:
             raise InvalidRequest([f"{path}: give it as text, without characters that XML cannot carry"])
         return found
 
-    def decoded(self, reply: Reply, read: Callable[[Reply], Report]) -> Report:
+    def decoded(self, reply: Reply, read: Callable[[Reply], Read]) -> Read:
         """What `read` makes of the reply. Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else."""
         if 300 <= reply.status < 500:
             raise self._refused(reply.status)
-        found: Report | None = None
+        found: Read | None = None
         # Suppressed rather than chained: foreign errors quote the answer, and a context would end in somebody's log.
         with suppress(*_FOREIGN):
             found = read(reply)

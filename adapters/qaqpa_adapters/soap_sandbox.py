@@ -137,10 +137,15 @@ class BureauService(ABC):
         """`name` in the service's namespace."""
         return f"{{{self.namespace}}}{name}"
 
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """All that can be called here."""
+        return (self.operation,)
+
     def call(self, envelope: etree._Element) -> etree._Element:
         """What stands in the body. Raises RefusedError for anything but one call of this service."""
         body = envelope.find(f"{{{SOAP}}}Body")
-        if body is None or len(body) != 1 or body[0].tag != self.q(self.operation):
+        if body is None or len(body) != 1 or body[0].tag not in {self.q(name) for name in self.operations}:
             problem = f"the body does not hold one {self.operation} of this service's namespace"
             raise RefusedError(None, problem, status=500)
         return body[0]
@@ -213,7 +218,7 @@ class BureauSandbox(Sandbox[Question], Generic[Service]):
         try:
             envelope = self.admit(arrival)
             call = service.call(envelope)
-            operation, iin = service.operation, service.iin(call)
+            operation, iin = etree.QName(call).localname, service.iin(call)
             self.check_header(service, envelope)
             detail = service.check(call, iin)
         except RefusedError as no:
@@ -226,12 +231,15 @@ class BureauSandbox(Sandbox[Question], Generic[Service]):
                 code=no.code,
                 text=no.problem,
             )
-        code, text = self._whereabouts(service, iin or "")
+        # A batch is about nobody alone, and each of its contracts is looked at later.
+        code, text = (None, "") if iin is None else self._whereabouts(service, iin)
         return Question(operation=operation, iin=iin, path=arrival.path, code=code, text=text, detail=detail)
 
     def act(self, examination: Question) -> None:
-        """Count the query, and bill it if there is something to give."""
-        self.queries[examination.iin or ""] += 1
+        """Count the query about a person, and bill it if there is something to give."""
+        if examination.iin is None:
+            return
+        self.queries[examination.iin] += 1
         self.billed += examination.code is None
 
     def knows(self, iin: str) -> bool:

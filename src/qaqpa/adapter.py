@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from qaqpa.errors import Rejected
+from qaqpa.model.batch import BatchStatus
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 
@@ -57,6 +58,8 @@ class Operation:
     recalls: bool = False
     """It asks the third party to stop and destroy, and discloses nothing new: `encode` finds what is recalled in the
     exchange (`Exchange.recall`)."""
+    batch: bool = False
+    """It goes as one document of many rows, and never for one person alone: the adapter is a `BatchAdapter`."""
 
     def __post_init__(self) -> None:
         if (self.package_only and not self.package) or (self.deidentified and not self.package_only):
@@ -183,6 +186,62 @@ class LaterAdapter(Protocol):
         """
 
 
+class BatchRows(Protocol):
+    """Which row of the caller's a remark of theirs is about. What it is made of is the caller's own affair."""
+
+    def at(self, position: int) -> int | None:
+        """The row that stands at this position of the document, the first being 1; None when none does."""
+
+    def known_as(self, code: str) -> int | None:
+        """The row that has this among its `batch_codes`; None when none has. It is personal: looked up, not kept."""
+
+
+@runtime_checkable
+class BatchAdapter(Protocol):
+    """What an adapter has beside the rest for operations that go as a batch. Pure, like the rest.
+
+    The document is head, rows and tail, one after the other. Nothing that is raised here says a value.
+    """
+
+    def batch_limit(self, operation: str) -> int:
+        """The most rows that one document may hold; a longer register goes as several batches."""
+
+    def batch_head(self, operation: str, exchange: Exchange) -> bytes:
+        """How the document begins. Raises NotConfigured where the third party's own papers are not in the settings."""
+
+    def batch_row(self, operation: str, row: int, extract: Extract, exchange: Exchange) -> bytes:
+        """One row of the document; `row` is the caller's number of it and stands in no more than errors.
+
+        Raises InvalidRequest, which names the row and the field, when a value is missing or cannot be written.
+        """
+
+    def batch_codes(self, operation: str, extract: Extract) -> tuple[str, ...]:
+        """What they may call this row in remarks: a contract's code, its number. Personal. Raises InvalidRequest."""
+
+    def batch_tail(self, operation: str) -> bytes:
+        """How the document ends."""
+
+    def upload(self, operation: str, document: bytes, exchange: Exchange) -> Message:
+        """The message that hands the whole document over; the same exchange gives the same message.
+
+        The document is held against its schema and its limits first. Raises InvalidRequest, which names the position
+        of the row and the element, and NotConfigured.
+        """
+
+    def uploaded(self, operation: str, reply: Reply, exchange: Exchange) -> str:
+        """Their id of the batch that they took. Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else."""
+
+    def ask_status(self, operation: str, batch: str, exchange: Exchange) -> Message:
+        """The question what became of a batch; `batch` is what `uploaded` said, or `more` of the last status."""
+
+    def status(self, operation: str, reply: Reply, batch: str, rows: BatchRows) -> BatchStatus:
+        """What they say of the batch; `batch` as it was asked with.
+
+        Raises Rejected (or a kind of it) where they refuse the question, which says nothing of the batch; WrongExchange
+        for what they say of another batch; AnswerUnreadable; never anything else.
+        """
+
+
 def signs(adapter: type[Adapter]) -> bool:
     """Whether any of its operations is signed."""
     return any(each.signed for each in adapter.operations.values())
@@ -190,6 +249,10 @@ def signs(adapter: type[Adapter]) -> bool:
 
 def _answers_later(adapter: type[Adapter]) -> bool:
     return any(each.later_endpoint is not None for each in adapter.operations.values())
+
+
+def _batches(adapter: type[Adapter]) -> bool:
+    return any(each.batch for each in adapter.operations.values())
 
 
 def operation(
@@ -208,6 +271,7 @@ def operation(
     package_only: bool = False,
     deidentified: bool = False,
     recalls: bool = False,
+    batch: bool = False,
 ) -> Operation:
     """An operation from plain paths; `uses` adds to `needs`."""
     needed = frozenset(FieldPath(path) for path in needs)
@@ -226,6 +290,7 @@ def operation(
         package_only=package_only or deidentified,
         deidentified=deidentified,
         recalls=recalls,
+        batch=batch,
     )
 
 
@@ -250,6 +315,8 @@ def find(names: Iterable[str]) -> tuple[dict[str, type[Adapter]], dict[str, str]
                 failed[name] = f"{points[0].value} has signed operations and no sign and check (see qaqpa.adapter)"
             elif _answers_later(loaded) and not issubclass(loaded, LaterAdapter):
                 failed[name] = f"{points[0].value} has answers that come later and no follow_up (see qaqpa.adapter)"
+            elif _batches(loaded) and not issubclass(loaded, BatchAdapter):
+                failed[name] = f"{points[0].value} has operations that go as a batch and no upload (see qaqpa.adapter)"
             else:
                 found[name] = loaded
     return found, failed

@@ -122,7 +122,7 @@ CASES = {
     "caller not of the route": Case(caller="collections", reason="route_known"),
     "caller unknown": Case(caller="marketing", reason="route_known"),
     "recipient unknown": Case(request=report(recipient="shadow-bureau"), reason="route_known"),
-    "operation unknown": Case(request=report(operation="contract_upload"), reason="route_known"),
+    "operation unknown": Case(request=report(operation="contract_download"), reason="route_known"),
     "purpose of no route": Case(request=report(purpose="service_advertising"), reason="route_known"),
     "recipient suspended": Case(prepare=suspended, reason="recipient_active"),
     "caller lacks the role": Case(caller="compliance", code="not_allowed", reason="disclose", entered=False),

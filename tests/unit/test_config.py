@@ -383,10 +383,10 @@ def test_a_key_that_is_not_there_is_looked_for_at_its_nearest_ancestor(key: Key,
 async def test_check_prints_every_route_and_no_problem(house: House) -> None:
     ran = await house.cli("check")
     assert ran.code == 0, ran.err
-    assert "No problems. 11 routes to 5 recipients." in ran.out
+    assert "No problems. 13 routes to 5 recipients." in ran.out
     listed = (await house.cli("check", "--json")).json["routes"]
     assert {route["operation"] for route in listed} == {
-        "credit_report", "score", "debt_burden", "contributions", "handover", "recall",
+        "credit_report", "score", "debt_burden", "contributions", "contract_upload", "handover", "recall",
         "portfolio_preview", "assignment",
     }  # fmt: skip
     assert all(route[key] in ran.out for route in listed for key in ("operation", "caller", "purpose", "ground"))

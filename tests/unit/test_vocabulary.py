@@ -30,16 +30,18 @@ CLAUSES = tomllib.loads((ROOT / "config/policy/clauses.toml").read_text())["clau
 
 # As the design lists them; 2.1 of the policy.
 DESIGNED = {
-    "identity": "iin last_name first_name middle_name birth_date sex document.kind document.number "
-    "document.issued_by document.issued_on document.expires_on",
-    "contact": "email mobile home_phone work_phone registered_address residence_address",
+    "identity": "iin last_name first_name middle_name birth_date sex citizenship residency document.kind "
+    "document.number document.issued_by document.issued_on document.expires_on",
+    "contact": "email mobile home_phone work_phone registered_address registered_kato residence_address residence_kato",
     "bank": "account bank_name",
     "employment": "employer employer_bin salary salary_date",
     "family": "marital_status",
     "property": "kind",
     "solvency": "",
     "contract": "number signed_on matures_on amount currency principal overdue_principal interest overdue_interest "
-    "penalty expenses total_due days_overdue",
+    "penalty expenses total_due days_overdue code phase status funding_type credit_purpose credit_object "
+    "classification real_payment_date payment_method payment_period instalment_amount instalment_count accounting_date "
+    "outstanding_instalments outstanding_amount overdue_instalments overdue_amount fine collateral collateral_value",
     "offer": "sent_at accepted_at text_sha256",
     "device": "ip cookies user_agent accessed_at page provider_domain",
     "related": "role last_name first_name mobile",

@@ -1,7 +1,8 @@
 """First Credit Bureau (Первое кредитное бюро), Kazakhstan's private credit bureau, over SOAP 1.1.
 
-Three services: the credit report (`ws.creditinfo.com`), the score (`score.ws.creditinfo.com`) and the debt burden, KDN
-(`kdn2.ws.creditinfo.com`). This is a codec: it never opens a connection, logs nothing and keeps nothing between calls.
+Four services: the credit report (`ws.creditinfo.com`), the score (`score.ws.creditinfo.com`), the debt burden, KDN
+(`kdn2.ws.creditinfo.com`), and the upload of contracts in batches. This is a codec: it never opens a connection, logs
+nothing and keeps nothing between calls.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from qaqpa.adapter import Operation, operation
-from qaqpa.errors import InvalidRequest
+from qaqpa.adapter import BatchRows, Operation, operation
+from qaqpa.errors import InvalidRequest, NotConfigured
+from qaqpa.model.batch import BatchStatus
 from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.vocabulary import VOCABULARY
-from qaqpa_adapters.first_credit_bureau import report, wire
+from qaqpa_adapters import batches
+from qaqpa_adapters.first_credit_bureau import report, upload, wire
 from qaqpa_adapters.soap import CONTENT_TYPE
 
 __all__ = ["FirstCreditBureau", "FirstCreditBureauSettings"]
 
 
-class FirstCreditBureauSettings(BaseModel):
+class FirstCreditBureauSettings(batches.UploadSettings):
     """`[settings]` of a recipient that uses this adapter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +43,8 @@ class FirstCreditBureauSettings(BaseModel):
     """Report on a person: 2 primary, 4 standard, 6 extended, 7 identification, 13 negative."""
     score_card: str = "BehaviorScoring"
     """Name of the score card that the contract with the bureau covers."""
+    schema_id: int | None = None
+    """Of uploaded contracts, as the bureau's papers give it."""
 
 
 _REPORT_PATHS = frozenset(
@@ -78,6 +83,7 @@ _OPERATIONS = (
             "report.monthly_income",
         ],
     ),
+    batches.UPLOAD,
 )
 
 _READERS: Mapping[str, Callable[[bytes], Report]] = MappingProxyType(
@@ -85,18 +91,22 @@ _READERS: Mapping[str, Callable[[bytes], Report]] = MappingProxyType(
 )
 
 
-class FirstCreditBureau:
-    """First Credit Bureau's credit report, score and debt burden."""
+class FirstCreditBureau(batches.Uploads):
+    """First Credit Bureau's credit report, score and debt burden, and the upload of contracts."""
 
     name: ClassVar[str] = "first_credit_bureau"
     Settings: ClassVar[type[BaseModel]] = FirstCreditBureauSettings
     operations: ClassVar[Mapping[str, Operation]] = MappingProxyType({found.name: found for found in _OPERATIONS})
+
+    _settings: FirstCreditBureauSettings
 
     def __init__(self, settings: FirstCreditBureauSettings) -> None:
         self._settings = settings
 
     def encode(self, operation: str, extract: Extract, _exchange: Exchange) -> Message:
         """A SOAP message. Raises InvalidRequest for a missing field or a value that XML or the bureau cannot carry."""
+        if operation == batches.CONTRACT_UPLOAD:
+            raise batches.only_as_batch(operation)
         iin = wire.BUREAU.needed(extract, "identity.iin")
         consent = extract.consent_confirmed  # 573-II art. 17: checked for this very disclosure, never a constant
         if operation == "credit_report":
@@ -119,6 +129,35 @@ class FirstCreditBureau:
         Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else.
         """
         return wire.BUREAU.decoded(reply, lambda answer: _READERS[operation](answer.body))
+
+    # --- contracts in batches ---
+
+    def upload(self, operation: str, document: bytes, exchange: Exchange) -> Message:
+        """UploadZippedData2. Raises InvalidRequest, and NotConfigured without the schema's id."""
+        schema = self._settings.schema_id
+        if schema is None:
+            raise NotConfigured("settings.schema_id: take the id of the schema for contracts from the bureau's papers")
+        header, archive = self._header(self._settings.culture), self.packed(document, exchange)
+        body = upload.upload(header, archive=archive, schema=schema)
+        return self._message(operation, body, f"{upload.NAMESPACE}/{upload.UPLOAD}")
+
+    def uploaded(self, _operation: str, reply: Reply, _exchange: Exchange) -> str:
+        """Raises Rejected (or a kind of it) or AnswerUnreadable, nothing else."""
+        return upload.PUMP.decoded(reply, lambda answer: upload.uploaded(answer.body))
+
+    def ask_status(self, operation: str, batch: str, _exchange: Exchange) -> Message:
+        """GetBatchStatus3."""
+        body = upload.ask(self._header(self._settings.culture), batch=batch)
+        return self._message(operation, body, f"{upload.NAMESPACE}/{upload.STATUS}")
+
+    def status(self, _operation: str, reply: Reply, batch: str, rows: BatchRows) -> BatchStatus:
+        """What GetBatchStatus3 says. Raises as `BatchAdapter.status`."""
+        known = self._settings.dictionaries
+        return upload.PUMP.decoded(
+            reply, lambda answer: upload.status(answer.body, asked=batch, rows=rows, dictionaries=known)
+        )
+
+    # --- what all share ---
 
     def _header(self, culture: str) -> dict[str, str]:
         """CigWsHeader, all six parts in their order; those that are not configured stand empty."""

@@ -81,7 +81,7 @@ def credit_report(answer: bytes) -> Report:
     result = need(open_answer(answer, namespace=REPORTS, element="GetReportResponse"), "GetReportResult")
     error = child(result, "CigResultError")
     if error is not None:
-        raise _refused(need(error, "Errmessage"))
+        raise refused(need(error, "Errmessage"))
     cig = need(result, "CigResult")
     root = need(cig, "Result", "Root")
     # They were asked by IIN, so an answer that does not name it cannot be matched with the one asked about.
@@ -104,7 +104,8 @@ def credit_report(answer: bytes) -> Report:
     return _report(data, about=iin, reference=reference)
 
 
-def _refused(message: etree._Element) -> Rejected:
+def refused(message: etree._Element) -> Rejected:
+    """An `Errmessage`, by its code."""
     code = (message.get("code") or "").strip()
     kind, sentence = REPORT_ERRORS.get(code, (Rejected, _OTHER_ERROR))
     return kind(sentence, their_code=code if re.fullmatch("[0-9]{1,6}", code) else None)

@@ -1,4 +1,4 @@
-"""A stand-in of the First Credit Bureau: its report, score and debt-burden services over SOAP 1.1.
+"""A stand-in of the First Credit Bureau: its report, score, debt-burden and upload services over SOAP 1.1.
 
 It checks calls as the bureau does, by itself and without any of the adapter's code, and counts and bills what it
 answers. It must be asked about synthetic persons only; whoever has a valid IIN has an invented credit history here.
@@ -6,11 +6,13 @@ answers. It must be asked about synthetic persons only; whoever has a valid IIN 
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from lxml import etree
 
@@ -28,6 +30,7 @@ from qaqpa_adapters.soap_sandbox import (
     same,
     written,
 )
+from qaqpa_adapters.upload_sandbox import DICTIONARIES, Batch, Pump, Verdict
 
 _HEADER_PARTS = frozenset({"Culture", "Password", "SecurityToken", "UserId", "UserName", "Version"})
 _HEADER_NEEDED = frozenset({"Culture", "Password", "UserName"})
@@ -37,7 +40,7 @@ _IIN_DOCUMENT = "14"
 
 
 class _Service(BureauService):
-    """One of the three services."""
+    """One of the services."""
 
     cultures: ClassVar[frozenset[str]] = frozenset({"ru-RU", "kk-KZ", "en-US"})
     login, culture, unknown, no_report = "-1000", "-1", "-1", "-1"
@@ -46,6 +49,11 @@ class _Service(BureauService):
     def answer(self, *children: etree._Element) -> etree._Element:
         """The element in the SOAP body."""
         return node(self.q(f"{self.operation}Response"), *children)
+
+    @property
+    def actions(self) -> frozenset[str]:
+        """What a SOAPAction may say."""
+        return frozenset({self.namespace + self.operation})
 
     @abstractmethod
     def refusal(self, code: str, text: str) -> etree._Element:
@@ -184,8 +192,81 @@ class _DebtBurden(_Service):
         return (node(self.q(name), text=text) for name, text in parts.items())
 
 
-_REPORT, _SCORE, _DEBT_BURDEN = _Report(), _Score(), _DebtBurden()
-_SERVICES: dict[str, _Service] = {service.path: service for service in (_REPORT, _SCORE, _DEBT_BURDEN)}
+class _Upload(_Service):
+    path = "/DataPumpService/DataPumpService"
+    namespace = "https://ws.creditinfo.com"
+    operation = "UploadZippedData2"
+    login, culture = "1104", "1103"
+    schema_id = "3"
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        return (self.operation, "GetBatchStatus3")
+
+    @property
+    def actions(self) -> frozenset[str]:
+        return frozenset(f"{self.namespace}/{name}" for name in self.operations)
+
+    def iin(self, call: etree._Element) -> str | None:
+        return None
+
+    def check(self, call: etree._Element, iin: str | None) -> str:
+        if call.tag != self.q(self.operation):
+            return call.findtext(self.q("batchId")) or ""
+        if call.findtext(self.q("schemaId")) != self.schema_id:
+            raise RefusedError("1107", "unknown schemaId")
+        return call.findtext(self.q("zippedXML")) or ""
+
+    def refusal(self, code: str, text: str) -> etree._Element:
+        return self.refused(self.operation, code, text)
+
+    def refused(self, operation: str, code: str, text: str) -> etree._Element:
+        """The answer to one of the two that says no."""
+        return self.said(operation, node("CigResultError", node("Errmessage", text=text, code=code)))
+
+    def said(self, operation: str, content: etree._Element) -> etree._Element:
+        """The answer to one of the two."""
+        return node(self.q(f"{operation}Response"), node(self.q(f"{operation}Result"), content))
+
+    def result(self, iin: str, question: Question, *, queries: int, sequence: int) -> etree._Element:
+        raise AssertionError("a batch is answered by the pump")
+
+    def state(self, operation: str, batch: Batch, pump: Pump) -> etree._Element:
+        """What is said of a batch."""
+        steps = [("519", "Ожидает импорта"), ("520", "Импорт в зеркальную базу"), ("524", "Импорт в живую базу")]
+        code, name = steps[min(max(batch.asked - 1, 0) * len(steps) // max(pump.patience, 1), len(steps) - 1)]
+        remarks: list[etree._Element] = []
+        if pump.is_done(batch):
+            code, name = _VERDICTS[batch.verdict]
+            remarks = [
+                node(
+                    "Message",
+                    node("Description", text="Замечание к контракту"),
+                    node("Values", text=f"ContractCode={said.contract.code}; {said.contract.position}"),
+                    GroupId=said.group,
+                    GroupName="",
+                    TypeId=said.kind,
+                    TypeName="",
+                )
+                for said in batch.remarks
+            ]
+        held = node(
+            "Batch", *remarks, Id=batch.id, Inserted=_now().isoformat(), SchemaId="3", StatusId=code, StatusName=name
+        )
+        return self.said(
+            operation,
+            node("CigResult", node("ServiceName", text=operation), node("Result", held), Version="1"),
+        )
+
+
+_VERDICTS = {
+    Verdict.BAD_XML: ("527", "Пакет не соответствует схеме"),
+    Verdict.TOO_MANY_ERRORS: ("525", "Слишком много ошибок"),
+    Verdict.WARNINGS: ("532", "Принят с замечаниями"),
+    Verdict.ACCEPTED: ("533", "Принят"),
+}
+_REPORT, _SCORE, _DEBT_BURDEN, _UPLOAD = _Report(), _Score(), _DebtBurden(), _Upload()
+_SERVICES: dict[str, _Service] = {service.path: service for service in (_REPORT, _SCORE, _DEBT_BURDEN, _UPLOAD)}
 
 
 class FirstCreditBureauSandbox(BureauSandbox[_Service]):
@@ -195,6 +276,12 @@ class FirstCreditBureauSandbox(BureauSandbox[_Service]):
     services = _SERVICES
     seed = SEED
 
+    def __init__(self, **options: Any) -> None:
+        """As BureauSandbox."""
+        super().__init__(**options)
+        self.pump = Pump()
+        """Contracts uploaded."""
+
     @property
     def environment(self) -> dict[str, str]:
         """What a gateway's configuration refers to."""
@@ -202,6 +289,9 @@ class FirstCreditBureauSandbox(BureauSandbox[_Service]):
             "QAQPA_FCB_REPORT_URL": f"{self.url}{_REPORT.path}",
             "QAQPA_FCB_SCORE_URL": f"{self.url}{_SCORE.path}",
             "QAQPA_FCB_DEBT_BURDEN_URL": f"{self.url}{_DEBT_BURDEN.path}",
+            "QAQPA_FCB_UPLOAD_URL": f"{self.url}{_UPLOAD.path}",
+            "QAQPA_FCB_SCHEMA_ID": _UPLOAD.schema_id,
+            "QAQPA_FCB_DICTIONARIES": json.dumps(DICTIONARIES),
             "QAQPA_FCB_CA": str(self.ca_file),
             "QAQPA_FCB_NETWORKS": NETWORKS,
             "QAQPA_FCB_USER": self.user,
@@ -215,16 +305,49 @@ class FirstCreditBureauSandbox(BureauSandbox[_Service]):
             return faulty(examination.text)
         if examination.status != 200:
             return Answer(examination.status, examination.text.encode(), "text/plain; charset=utf-8")
+        if service is _UPLOAD and examination.code is not None:
+            operation = examination.operation or _UPLOAD.operation
+            return written(200, _UPLOAD.refused(operation, examination.code, examination.text))
         if examination.code is not None and (about == iin or examination.problem is not None):
             return written(200, service.refusal(examination.code, examination.text))
+        if service is _UPLOAD:
+            return written(200, _UPLOAD.state(examination.operation or "", self._batch(examination), self.pump))
         queries, sequence = self.queries[iin], 200_000_000 + self.billed
         return written(200, service.result(about or iin, examination, queries=queries, sequence=sequence))
+
+    def examine(self, arrival: Arrival) -> Question:
+        """Beside the rest, whether an archive can be opened and a batch is known."""
+        found = super().examine(arrival)
+        if found.problem is not None or found.path != _UPLOAD.path:
+            return found
+        try:
+            if found.operation == _UPLOAD.operation:
+                self.pump.document(found.detail, "1107")
+            else:
+                self.pump.known(found.detail, "1107")
+        except RefusedError as no:
+            return replace(found, problem=f"{no.code}: {no.problem}", code=no.code, text=no.problem)
+        return found
+
+    def act(self, examination: Question) -> None:
+        """Beside the rest, take a batch or work it off."""
+        super().act(examination)
+        if examination.path == _UPLOAD.path:
+            if examination.operation == _UPLOAD.operation:
+                self.pump.take(self.pump.document(examination.detail, "1107"))
+            else:
+                self.pump.ask(examination.detail)
+
+    def _batch(self, examination: Question) -> Batch:
+        if examination.operation == _UPLOAD.operation:
+            return self.pump.made_of(examination.detail)
+        return self.pump.batches[examination.detail]
 
     def admit(self, arrival: Arrival) -> etree._Element:
         """SOAP 1.1 §6.1.1: the SOAPAction says what is asked."""
         envelope = super().admit(arrival)
         service = self.service(arrival.path)
-        if arrival.headers.get("soapaction", "").strip().strip('"') != service.namespace + service.operation:
+        if arrival.headers.get("soapaction", "").strip().strip('"') not in service.actions:
             raise RefusedError(None, "the SOAPAction is not recognised", status=500)
         return envelope
 

@@ -33,6 +33,7 @@ __all__ = [
     "currency",
     "day",
     "debt_burden",
+    "envelope_of",
     "get_report",
     "integer",
     "local_name",
@@ -72,7 +73,7 @@ _CONTENT = Mapping[str, str]
 
 def get_report(header: _CONTENT, *, report_code: int, iin: str, consent: bool) -> bytes:
     """GetReport(reportId, doc). The report is chosen by `reportImportCode` in doc, so reportId is 0."""
-    root, request = _envelope(REPORTS, header, "GetReport")
+    root, request = envelope_of(REPORTS, header, "GetReport")
     leaf(request, f"{{{REPORTS}}}reportId", "0")
     doc = etree.SubElement(request, f"{{{REPORTS}}}doc")
     # doc is `any` in their description; what stands in it has no namespace.
@@ -86,7 +87,7 @@ def get_report(header: _CONTENT, *, report_code: int, iin: str, consent: bool) -
 
 def score(header: _CONTENT, *, score_card: str, iin: str, consent: bool) -> bytes:
     """Score(ScoreCard, attributes*)."""
-    root, request = _envelope(SCORES, header, "Score")
+    root, request = envelope_of(SCORES, header, "Score")
     leaf(request, f"{{{SCORES}}}ScoreCard", score_card)
     for name, value in (("ConsentConfirmed", "1" if consent else "0"), ("IIN", iin)):
         attribute = etree.SubElement(request, f"{{{SCORES}}}attributes")
@@ -97,7 +98,7 @@ def score(header: _CONTENT, *, score_card: str, iin: str, consent: bool) -> byte
 
 def debt_burden(header: _CONTENT, *, person: _CONTENT, consent: bool) -> bytes:
     """StorekdnReqV2(applicationReq); `person` holds their element names in their order, absent ones left out."""
-    root, request = _envelope(DEBTS, header, "StorekdnReqV2")
+    root, request = envelope_of(DEBTS, header, "StorekdnReqV2")
     application = etree.SubElement(request, f"{{{DEBTS}}}applicationReq")
     for name, value in person.items():
         leaf(application, f"{{{DEBTS}}}{name}", value)
@@ -105,7 +106,7 @@ def debt_burden(header: _CONTENT, *, person: _CONTENT, consent: bool) -> bytes:
     return to_bytes(root)
 
 
-def _envelope(namespace: str, header: _CONTENT, operation: str) -> tuple[etree._Element, etree._Element]:
+def envelope_of(namespace: str, header: _CONTENT, operation: str) -> tuple[etree._Element, etree._Element]:
     """An envelope with their header, and the still empty element of the operation in its body."""
     root, head, body = envelope({"ws": namespace})
     theirs = etree.SubElement(head, f"{{{namespace}}}CigWsHeader")

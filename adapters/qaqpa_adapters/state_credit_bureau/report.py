@@ -161,7 +161,7 @@ def credit_report(reply: Reply, _exchange: Exchange) -> Report:
     Raises as ThirdParty.decoded says, or what that turns into AnswerUnreadable.
     """
     package = unpack(reply, BUREAU.unreadable)
-    answer = BUREAU.open_answer(package.root, namespace=REPORTS, element="requestXmlCreditReportResponse", fault=_fault)
+    answer = BUREAU.open_answer(package.root, namespace=REPORTS, element="requestXmlCreditReportResponse", fault=fault)
     document = _document(BUREAU.need(answer, "return"), package)
     # They were asked by IIN, so a report that does not name it cannot be matched with the one asked about.
     iin = BUREAU.needed_value(document, *_ABOUT.split("/"))
@@ -174,7 +174,7 @@ def credit_report(reply: Reply, _exchange: Exchange) -> Report:
 def contributions(reply: Reply, exchange: Exchange) -> Report:
     """getPensionInfoResponse: the pension centre's `data`, which repeats the request's number."""
     package = unpack(reply, BUREAU.unreadable)
-    answer = BUREAU.open_answer(package.root, namespace=REGISTERS, element="getPensionInfoResponse", fault=_fault)
+    answer = BUREAU.open_answer(package.root, namespace=REGISTERS, element="getPensionInfoResponse", fault=fault)
     held = BUREAU.need(answer, "return")
     # With other registers an element of the register's own stands around the bus's answer.
     held = held[0] if len(held) == 1 and BUREAU.child(held, *_DATA) is None else held
@@ -203,6 +203,11 @@ def contributions(reply: Reply, exchange: Exchange) -> Report:
     return _report({**_row(data, _PENSION), "contributions": found}, about=BUREAU.needed_value(data, "requestIin"))
 
 
+def envelope_in(reply: Reply) -> bytes:
+    """The SOAP envelope of a reply, whether or not it came in an MTOM package."""
+    return unpack(reply, BUREAU.unreadable).root
+
+
 def _document(result: etree._Element, package: Package) -> etree._Element:
     """The report, however `return` holds it: as its one element, as text, as base64, or attached."""
     if len(result) > 1:
@@ -220,10 +225,11 @@ def _document(result: etree._Element, package: Package) -> etree._Element:
     return BUREAU.parse(base64.b64decode("".join(text.split()), validate=True))
 
 
-def _fault(fault: etree._Element) -> Rejected:
-    code = BUREAU.value(fault, "detail", "code") or ""
+def fault(found: etree._Element) -> Rejected:
+    """A SOAP fault of theirs, by the code in its detail."""
+    code = BUREAU.value(found, "detail", "code") or ""
     if code not in FAULTS:
-        return BUREAU.fault(fault)
+        return BUREAU.fault(found)
     kind, sentence = FAULTS[code]
     return kind(sentence, their_code=code)
 

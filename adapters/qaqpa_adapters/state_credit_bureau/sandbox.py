@@ -1,4 +1,4 @@
-"""A stand-in of the State credit bureau: its credit report, and the pension data that it passes on, over SOAP 1.1.
+"""A stand-in of the State credit bureau: credit reports, uploads, and pension data passed on, over SOAP 1.1.
 
 It checks calls as the bureau does, by itself and without any of the adapter's code, counts and bills what it answers,
 and answers in each form that the bureau's service may use. It must be asked about synthetic persons only; whoever has a
@@ -8,7 +8,9 @@ valid IIN has an invented history here. Where its papers are not public it does 
 from __future__ import annotations
 
 import base64
+import json
 import uuid
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -28,6 +30,7 @@ from qaqpa_adapters.soap_sandbox import (
     written,
 )
 from qaqpa_adapters.state_credit_bureau.sandbox_report import SEED, credit_report, no_pension_data, pension_data
+from qaqpa_adapters.upload_sandbox import DICTIONARIES, Batch, Pump, Said, Verdict
 
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _XOP = "http://www.w3.org/2004/08/xop/include"
@@ -46,7 +49,7 @@ class Form(StrEnum):
 
 
 class _Service(BureauService):
-    """One of the two services."""
+    """One of the services."""
 
     unknown, no_report = "SUBJECT_NOT_FOUND", "REPORT_NOT_FOUND"
 
@@ -110,8 +113,81 @@ class _Pension(_Service):
         return node("responseData", pension_data(iin, request=question.detail, number=sequence))
 
 
-_REPORT, _PENSION = _Report(), _Pension()
-_SERVICES: dict[str, _Service] = {service.path: service for service in (_REPORT, _PENSION)}
+class _Data(_Service):
+    path = "/data"
+    namespace = "http://data.chdb.scb.kz"
+    operation = "uploadFile"
+    states = ("Файл получен", "Файл подготовлен к обработке", "Файл находится в процессе обработки")
+    processed, failed = "Файл обработан", "Ошибка обработки"
+    page = 100
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        return (self.operation, "getImportInfo", "getImportDetailInfo")
+
+    def iin(self, call: etree._Element) -> str | None:
+        return None
+
+    def check(self, call: etree._Element, iin: str | None) -> str:
+        if call.tag != self.q(self.operation):
+            if call.findtext("params/language") != "ru":
+                raise RefusedError("INVALID_PARAMS", "no language, or one without words of its own")
+            first = call.findtext("params/paginationSupportDto/firstResult") or "0"
+            return f"{call.findtext('params/packageId') or call.findtext('params/fileId') or ''}@{first}"
+        if call.findtext("fileType") not in {"1", "2", "3"}:
+            raise RefusedError("INVALID_PARAMS", "fileType is none")
+        if not (call.findtext("fileName") or "").endswith(".zip"):
+            raise RefusedError("INVALID_PARAMS", "fileName is no ZIP's")
+        return call.findtext("file") or ""
+
+    def result(self, iin: str, question: Question, *, queries: int, sequence: int) -> etree._Element:
+        raise AssertionError("a batch is answered by the pump")
+
+    def taken(self, batch: Batch) -> etree._Element:
+        """uploadFileResponse."""
+        return node(self.q("uploadFileResponse"), node("batchPackageId", text=batch.id))
+
+    def state(self, batch: Batch, pump: Pump) -> etree._Element:
+        """getImportInfoResponse."""
+        done = pump.is_done(batch)
+        words = self.states[min(max(batch.asked - 1, 0), len(self.states) - 1)]
+        if done:
+            is_processed = batch.verdict in {Verdict.ACCEPTED, Verdict.WARNINGS}
+            words = self.processed if is_processed else self.failed
+        counts = {
+            "numberOfContracts": len(batch.contracts),
+            "skippedContracts": sum(said.kind == "1" for said in batch.remarks) if done else 0,
+            "numberOfErrors": len(batch.remarks) if done else 0,
+        }
+        file = node(
+            "batchFileDtoList",
+            node("fileId", text=batch.id),
+            node("batchUploadStatus", text=words),
+            *(node(name, text=str(count)) for name, count in counts.items()),
+            node("batchPackage", node("packageId", text=batch.id)),
+        )
+        return node(self.q("getImportInfoResponse"), node("filesImportInfo", file, node("count", text="1")))
+
+    def records(self, batch: Batch, first: int) -> etree._Element:
+        """getImportDetailInfoResponse."""
+        shown = batch.remarks[first : first + self.page]
+        count = node("count", text=str(len(batch.remarks)))
+        return node(
+            self.q("getImportDetailInfoResponse"), node("recordsImportInfo", *(self._record(s) for s in shown), count)
+        )
+
+    def _record(self, said: Said) -> etree._Element:
+        return node(
+            "batchRecordDtoList",
+            node("iinBin", text=said.contract.iin),
+            node("contractCode", text=said.contract.code),
+            node("resultMessage", text=said.group),
+            node("numberOfRow", text=str(said.contract.position)),
+        )
+
+
+_REPORT, _PENSION, _DATA = _Report(), _Pension(), _Data()
+_SERVICES: dict[str, _Service] = {service.path: service for service in (_REPORT, _PENSION, _DATA)}
 
 
 class StateCreditBureauSandbox(BureauSandbox[_Service]):
@@ -126,6 +202,8 @@ class StateCreditBureauSandbox(BureauSandbox[_Service]):
         super().__init__(**options)
         self.user_id = str(uuid.uuid4())
         self.form = form
+        self.pump = Pump()
+        """Contracts uploaded."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -133,6 +211,15 @@ class StateCreditBureauSandbox(BureauSandbox[_Service]):
         return {
             "QAQPA_SCB_REPORT_URL": f"{self.url}{_REPORT.path}",
             "QAQPA_SCB_PENSION_URL": f"{self.url}{_PENSION.path}",
+            "QAQPA_SCB_UPLOAD_URL": f"{self.url}{_DATA.path}",
+            "QAQPA_SCB_DICTIONARIES": json.dumps(
+                {
+                    **DICTIONARIES,
+                    "message_type": {"201": "warning"},
+                    "batch_status": dict.fromkeys(_DATA.states, "pending")
+                    | {_DATA.processed: "accepted", _DATA.failed: "rejected"},
+                }
+            ),
             "QAQPA_SCB_CA": str(self.ca_file),
             "QAQPA_SCB_NETWORKS": NETWORKS,
             "QAQPA_SCB_CLIENT_ID": self.user,
@@ -150,9 +237,45 @@ class StateCreditBureauSandbox(BureauSandbox[_Service]):
         is_unknown = examination.code is not None and service is not _PENSION and about == iin
         if is_wrong or is_unknown:
             return _fault(examination)
+        if service is _DATA:
+            return self._of_batch(examination)
         asked = self.queries[iin]
         result = service.result(about or iin, examination, queries=asked, sequence=300_000_000 + self.billed)
         return _packed(service, result, self._form_for(iin))
+
+    def examine(self, arrival: Arrival) -> Question:
+        """Beside the rest, whether an archive can be opened and a batch is known."""
+        found = super().examine(arrival)
+        if found.problem is not None or found.path != _DATA.path:
+            return found
+        try:
+            if found.operation == _DATA.operation:
+                self.pump.document(found.detail, "INVALID_PARAMS")
+            else:
+                self.pump.known(found.detail.partition("@")[0], "INVALID_PARAMS")
+        except RefusedError as no:
+            return replace(found, problem=f"{no.code}: {no.problem}", code=no.code, text=no.problem)
+        return found
+
+    def act(self, examination: Question) -> None:
+        """Beside the rest, take a batch or work it off."""
+        super().act(examination)
+        if examination.path == _DATA.path:
+            if examination.operation == _DATA.operation:
+                self.pump.take(self.pump.document(examination.detail, "INVALID_PARAMS"))
+            elif examination.operation == "getImportInfo":
+                self.pump.ask(examination.detail.partition("@")[0])
+
+    def _of_batch(self, examination: Question) -> Answer:
+        if examination.operation == _DATA.operation:
+            said = _DATA.taken(self.pump.made_of(examination.detail))
+        else:
+            number, _, first = examination.detail.partition("@")
+            batch = self.pump.batches[number]
+            is_state = examination.operation == "getImportInfo"
+            said = _DATA.state(batch, self.pump) if is_state else _DATA.records(batch, int(first))
+        plain = written(200, said)
+        return _package(plain.body, {}) if self.form is Form.XOP else plain
 
     def _form_for(self, iin: str) -> Form:
         return self.form or list(Form)[int(self.chance(iin) * 1000) % len(Form)]

@@ -29,7 +29,7 @@ _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 
 def credit_report(*, user_id: str, language: str, report_type: str, new: bool, iin: str, consent: bool) -> bytes:
     """requestXmlCreditReport(reportRequest). `new` asks for a report made now rather than one kept."""
-    root, body = _envelope({"rep": REPORTS, "xsi": _XSI}, user_id)
+    root, body = envelope_of({"rep": REPORTS, "xsi": _XSI}, user_id)
     request = etree.SubElement(etree.SubElement(body, f"{{{REPORTS}}}requestXmlCreditReport"), "reportRequest")
     generation = etree.SubElement(request, "generationParams")
     leaf(generation, "language", language)
@@ -44,7 +44,7 @@ def credit_report(*, user_id: str, language: str, report_type: str, new: bool, i
 
 def pension_info(*, user_id: str, iin: str, number: str) -> bytes:
     """getPensionInfo(iin, requestType, requestNumber). It has no place for consent: that is proved by us alone."""
-    root, body = _envelope({"data": REGISTERS}, user_id)
+    root, body = envelope_of({"data": REGISTERS}, user_id)
     request = etree.SubElement(body, f"{{{REGISTERS}}}getPensionInfo")
     leaf(request, "iin", iin)
     leaf(request, "requestType", DEDUCTIONS)
@@ -52,7 +52,8 @@ def pension_info(*, user_id: str, iin: str, number: str) -> bytes:
     return to_bytes(root)
 
 
-def _envelope(prefixes: dict[str, str], user_id: str) -> tuple[etree._Element, etree._Element]:
+def envelope_of(prefixes: dict[str, str], user_id: str) -> tuple[etree._Element, etree._Element]:
+    """An envelope with their header, and its still empty body."""
     root, header, body = envelope(prefixes)
     leaf(header, "userId", user_id)
     return root, body

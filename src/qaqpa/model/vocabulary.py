@@ -1,3 +1,4 @@
+# long: one vocabulary, read as one list; a field's mark stands beside its type
 """The vocabulary: every field of personal data that the gate knows (policy 2.1), with its clause.
 
 One home for types, clauses, sensitivity and W3C DPV terms: a group is a pydantic model whose leaves carry a
@@ -74,6 +75,10 @@ Money = Annotated[Decimal, Bounds(max_digits=18, decimal_places=2, allow_inf_nan
 Rate = Annotated[Decimal, Bounds(max_digits=12, decimal_places=6, allow_inf_nan=False)]
 """Per cent a year."""
 Count = Annotated[int, Bounds(ge=0, le=10**9, strict=True)]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+"""ISO 3166-1 alpha-2."""
+Kato = Annotated[str, StringConstraints(pattern=r"^[0-9]{9}$")]
+"""A place in the state's classifier of administrative units (КАТО)."""
 Whole = Annotated[int, Bounds(strict=True)]
 """Of either sign; neither true nor "7"."""
 
@@ -92,6 +97,7 @@ _PHONE = _mark("2.1(1)", _CONTACT, "pd:TelephoneNumber")
 _DEBT = _mark("2.1(1)", _FIN, "pd:Credit")
 _HISTORY = _mark("2.1(1)", _FIN, "pd:CreditRecord")
 _CONTRACT = _mark("2.1(4)", _FIN, "pd:Loan")
+_HISTORY_OURS = _mark("2.1(4)", _FIN, "pd:CreditRecord")
 _INCOME = _mark("2.1(1)", _FIN, "pd:Income")
 _JOB = _mark("2.1(1)", _PERS, "pd:CurrentEmployment")
 _BROWSER = _mark("2.1(2)", _TECH, "pd:BrowserFingerprint")
@@ -114,6 +120,13 @@ class Sex(StrEnum):
     MALE = "male"
 
 
+class Residency(StrEnum):
+    """Where the person counts as resident."""
+
+    RESIDENT = "resident"
+    NON_RESIDENT = "non_resident"
+
+
 class Identity(Group):
     """Who the person is."""
 
@@ -123,6 +136,8 @@ class Identity(Group):
     middle_name: Annotated[Text | None, _NAME] = None
     birth_date: Annotated[Day | None, _mark("2.1(1)", _PERS, "pd:BirthDate")] = None
     sex: Annotated[Sex | None, _mark("2.1(1)", _PERS, "pd:Gender")] = None
+    citizenship: Annotated[Country | None, _mark("2.1(4)", _PERS, "pd:Nationality")] = None
+    residency: Annotated[Residency | None, _mark("2.1(4)", _PERS, "pd:Location")] = None
     document: Document | None = None
 
 
@@ -134,7 +149,9 @@ class Contact(Group):
     home_phone: Annotated[Phone | None, _PHONE] = None
     work_phone: Annotated[Phone | None, _PHONE] = None
     registered_address: Annotated[Text | None, _ADDRESS] = None
+    registered_kato: Annotated[Kato | None, _ADDRESS] = None
     residence_address: Annotated[Text | None, _ADDRESS] = None
+    residence_kato: Annotated[Kato | None, _ADDRESS] = None
 
 
 class Bank(Group):
@@ -176,8 +193,22 @@ class Solvency(Group):
     dependants: Annotated[Count | None, _mark("2.1(1)", _PERS, "pd:FamilyStructure")] = None
 
 
+class Phase(StrEnum):
+    """Where a contract stands in its life."""
+
+    OPEN = "open"
+    REPAID = "repaid"
+    REPAID_EARLY = "repaid_early"
+    CREDITOR_CHANGED = "creditor_changed"
+    """The claim went to somebody else (cession)."""
+
+
 class Contract(Group):
-    """The microcredit contract. Sums in its currency; `days_overdue` in days."""
+    """The microcredit contract. Sums in its currency; `days_overdue` in days.
+
+    From `code` on it holds what credit bureaus are told of a contract; words of the operator's own stand there for what
+    each bureau has a dictionary of.
+    """
 
     number: Annotated[Text | None, _CONTRACT] = None
     signed_on: Annotated[Day | None, _CONTRACT] = None
@@ -202,6 +233,29 @@ class Contract(Group):
     """For which the claim is assigned."""
     court_status: Annotated[Text | None, _CONTRACT] = None
     """Suit, writ of a notary, enforcement: how far it came."""
+    collateral_value: Annotated[Money | None, _CONTRACT] = None
+    code: Annotated[Text | None, _CONTRACT] = None
+    """Under which bureaus know the contract, where that is not its number; it never changes."""
+    phase: Annotated[Phase | None, _HISTORY_OURS] = None
+    status: Annotated[Text | None, _HISTORY_OURS] = None
+    funding_type: Annotated[Text | None, _HISTORY_OURS] = None
+    credit_purpose: Annotated[Text | None, _HISTORY_OURS] = None
+    credit_object: Annotated[Text | None, _HISTORY_OURS] = None
+    classification: Annotated[Text | None, _HISTORY_OURS] = None
+    """Of the loan, by how it is served."""
+    real_payment_date: Annotated[Day | None, _HISTORY_OURS] = None
+    """When it was repaid, or the claim assigned; an open contract has none."""
+    payment_method: Annotated[Text | None, _HISTORY_OURS] = None
+    payment_period: Annotated[Text | None, _HISTORY_OURS] = None
+    instalment_amount: Annotated[Money | None, _HISTORY_OURS] = None
+    instalment_count: Annotated[Count | None, _HISTORY_OURS] = None
+    accounting_date: Annotated[Day | None, _HISTORY_OURS] = None
+    """The day that the figures below are of."""
+    outstanding_instalments: Annotated[Count | None, _HISTORY_OURS] = None
+    outstanding_amount: Annotated[Money | None, _HISTORY_OURS] = None
+    overdue_instalments: Annotated[Count | None, _HISTORY_OURS] = None
+    overdue_amount: Annotated[Money | None, _HISTORY_OURS] = None
+    fine: Annotated[Money | None, _HISTORY_OURS] = None
 
 
 class Offer(Group):

@@ -28,6 +28,10 @@ identity.document.number | Номер документа | Құжат нөмір
 identity.document.issued_by | Кем выдан | Құжатты берген орган | Issued by | Орган выдачи, Кем выдан документ
 identity.document.issued_on | Дата выдачи документа | Құжат берілген күні | Issued on | Дата выдачи удостоверения
 identity.document.expires_on | Срок действия документа | Құжаттың жарамдылық мерзімі | Document expires on | Документ до
+identity.citizenship | Гражданство | Азаматтығы | Citizenship | Страна гражданства
+identity.residency | Резидентство | Резиденттігі | Residency | Признак резидентства
+contact.registered_kato | КАТО регистрации | Тіркелген жердің ӘАОЖ коды | Registered KATO |
+contact.residence_kato | КАТО проживания | Тұратын жердің ӘАОЖ коды | Residence KATO |
 contact.email | E-mail | Электрондық пошта | Email | Электронная почта, Эл. почта, Почта, Email address
 contact.mobile | Мобильный телефон | Ұялы телефон | Mobile phone | Телефон, Моб. телефон, Сотовый телефон, Mobile
 contact.home_phone | Домашний телефон | Үй телефоны | Home phone | Дом. телефон
@@ -63,6 +67,25 @@ contract.penalty | Неустойка | Айыппұл | Penalty | Пеня, Ш�
 contract.expenses | Расходы | Шығыстар | Expenses | Судебные расходы, Прочие расходы
 contract.total_due | Общая задолженность | Жалпы берешек | Total due | Итого задолженность, Сумма долга, Всего к оплате
 contract.days_overdue | Дней просрочки | Мерзімі өткен күндер саны | Days overdue | Количество дней просрочки, Просрочка дней
+contract.collateral_value | Стоимость обеспечения | Қамтамасыз ету құны | Collateral value | Оценка залога
+contract.code | Код договора | Шарт коды | Contract code | Код в бюро
+contract.phase | Фаза договора | Шарт кезеңі | Contract phase | Фаза
+contract.status | Статус договора | Шарт мәртебесі | Contract status |
+contract.funding_type | Вид финансирования | Қаржыландыру түрі | Funding type | Тип финансирования
+contract.credit_purpose | Цель займа | Қарыз мақсаты | Credit purpose | Цель кредита
+contract.credit_object | Объект кредитования | Кредит беру нысаны | Credit object |
+contract.classification | Классификация займа | Қарыз жіктелуі | Classification |
+contract.real_payment_date | Дата фактического завершения | Нақты аяқталған күні | Real payment date | Дата фактического погашения
+contract.payment_method | Способ погашения | Өтеу тәсілі | Payment method |
+contract.payment_period | Периодичность платежей | Төлем кезеңділігі | Payment period |
+contract.instalment_amount | Сумма платежа | Төлем сомасы | Instalment amount | Размер взноса
+contract.instalment_count | Количество платежей | Төлемдер саны | Instalment count | Число взносов
+contract.accounting_date | Отчётная дата | Есептік күн | Accounting date | Дата отчёта
+contract.outstanding_instalments | Осталось платежей | Қалған төлемдер | Outstanding instalments |
+contract.outstanding_amount | Остаток по договору | Шарт бойынша қалдық сома | Outstanding amount | Остаток
+contract.overdue_instalments | Просрочено платежей | Мерзімі өткен төлемдер | Overdue instalments |
+contract.overdue_amount | Просрочено по договору | Шарт бойынша мерзімі өткен сома | Overdue amount | Сумма просрочки
+contract.fine | Штраф по договору | Шарт бойынша айыппұл | Contract fine |
 contract.balance_on | Остатки на дату | Қалдықтар күні | Balances on | Дата остатков
 contract.price | Цена уступки | Беру бағасы | Assignment price | Цена требования
 contract.court_status | Судебный статус | Сот мәртебесі | Court status | Статус взыскания

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from qaqpa.model.identifiers import check_bin, check_iban, check_phone, iin_warnings
-from qaqpa.model.vocabulary import VOCABULARY, Sex
+from qaqpa.model.vocabulary import VOCABULARY, Phase, Residency, Sex
 from qaqpa.tables.headings import FACTS
 from qaqpa.tables.problems import Wrong
 from qaqpa.tables.text import EDGES, NOTHING, SUSPECT, bare_of, text
@@ -236,6 +236,42 @@ def flag(cell: str) -> bool | None:
     return _chosen(cell, _FLAGS)
 
 
+_PHASES = {
+    "open": "open", "открыт": "open", "действует": "open", "ашық": "open",
+    "repaid": "repaid", "погашен": "repaid", "өтелген": "repaid",
+    "repaid early": "repaid_early", "repaid_early": "repaid_early", "погашен досрочно": "repaid_early",
+    "мерзімінен бұрын өтелген": "repaid_early",
+    "creditor_changed": "creditor_changed", "creditor changed": "creditor_changed", "смена кредитора": "creditor_changed",
+    "уступлен": "creditor_changed", "кредитор ауысты": "creditor_changed",
+}  # fmt: skip
+_RESIDENCIES = {
+    "resident": "resident", "резидент": "resident", "non_resident": "non_resident", "non-resident": "non_resident",
+    "нерезидент": "non_resident", "бейрезидент": "non_resident",
+}  # fmt: skip
+
+
+def phase(cell: str) -> str | None:
+    """Where a contract stands in its life."""
+    return _chosen(cell, _PHASES)
+
+
+def residency(cell: str) -> str | None:
+    """Where the person counts as resident."""
+    return _chosen(cell, _RESIDENCIES)
+
+
+def _matching(pattern: str) -> Parser:
+    form = re.compile(pattern)
+
+    def matched(cell: str) -> str | None:
+        found = text(cell)
+        if found is not None and not form.fullmatch(found):
+            raise Wrong("choice_unknown")
+        return found
+
+    return matched
+
+
 def _chosen(cell: str, among: Mapping[str, Chosen]) -> Chosen | None:
     bare = bare_of(cell).casefold().rstrip(".")
     if not bare:
@@ -336,18 +372,29 @@ _BY_PATH: Mapping[str, Parser] = {
     "bank.account": account,
     "employment.employer_bin": bin_number,
     "contract.currency": currency,
+    "identity.citizenship": _matching(r"[A-Z]{2}"),
+    "contact.registered_kato": _matching(r"[0-9]{9}"),
+    "contact.residence_kato": _matching(r"[0-9]{9}"),
     "contract.rate": rate,
     "contract.effective_rate": rate,
     "offer.text_sha256": sha256,
 }
-_BY_TYPE: Mapping[type, Parser] = {str: text, int: count, Decimal: money, Sex: sex, bool: flag}
-_FACT_TYPES = {"number": str, "days_overdue": int, "breach_notified_on": date}
+_BY_TYPE: Mapping[type, Parser] = {
+    str: text,
+    int: count,
+    Decimal: money,
+    Sex: sex,
+    Phase: phase,
+    Residency: residency,
+    bool: flag,
+}
+_FACT_TYPES = {"number": str, "days_overdue": int, "breach_notified_on": date, "cession": str}
 TYPES: Mapping[str, type] = {
     **{str(path): field.type for path, field in VOCABULARY.items()},
     **{path: _FACT_TYPES.get(path.rpartition(".")[2], bool) for path in FACTS},
 }
 """Type of every field and fact."""
-_REPEATED = frozenset({date, int, bool, Sex})
+_REPEATED = frozenset({date, int, bool, Sex, Phase, Residency})
 
 
 def parser_of(path: str, today: date) -> tuple[Parser, bool]:

@@ -18,7 +18,7 @@ from qaqpa.errors import NotPossible
 from qaqpa.model.words import Language
 from qaqpa.tables.headings import HEADINGS
 from qaqpa.tables.kind import Kind
-from qaqpa.tables.safety import inert, runs, surely_inert
+from qaqpa.tables.safety import inert, runs, surely_inert, surely_inert_row
 from qaqpa.tables.values import TYPES
 
 XLSX_ROWS = 100_000
@@ -165,9 +165,10 @@ class _Csv:
 
     def write(self, row: Record) -> None:
         cells = [cell if type(cell) is str else plain(cell) for cell in self._columns.in_order(row)]
-        for at, cell in enumerate(cells):
-            if not surely_inert(cell):
-                cells[at] = inert(cell, first=at == 0)
+        if not surely_inert_row(cells):
+            for at, cell in enumerate(cells):
+                if not surely_inert(cell):
+                    cells[at] = inert(cell, first=at == 0)
         for at in self._sums:
             cells[at] = cells[at].replace(".", ",")
         self._add(cells)

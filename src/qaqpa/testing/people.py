@@ -63,6 +63,16 @@ _RUSSIAN_FATHERS = (
     ("Викторович", "Викторовна"),
     ("Павлович", "Павловна"),
 )
+_KATO = {
+    "Астана": "710000000",
+    "Алматы": "750000000",
+    "Шымкент": "790000000",
+    "Караганда": "351010000",
+    "Ақтөбе": "151010000",
+    "Павлодар": "551010000",
+    "Өскемен": "631010000",
+    "Атырау": "231010000",
+}
 _CITIES = (
     ("010000", "Астана", ("пр. Мәңгілік Ел", "ул. Кенесары", "пр. Тұран")),
     ("050000", "Алматы", ("пр. Абая", "ул. Сатпаева", "ул. Гоголя")),
@@ -151,6 +161,8 @@ def _person(rng: random.Random, today: date) -> Person | None:
             "middle_name": middle,
             "birth_date": birth.isoformat(),
             "sex": "male" if male else "female",
+            "citizenship": "KZ",
+            "residency": "resident",
             "document": _document(rng, birth, today),
         },
         "contact": _contact(rng, first, last),
@@ -199,7 +211,7 @@ def _document(rng: random.Random, birth: date, today: date) -> dict[str, str]:
 
 def _contact(rng: random.Random, first: str, last: str) -> dict[str, str]:
     mailbox = "".join(_LATIN[letter] for letter in f"{first}{last}".lower())
-    return {
+    found = {
         "email": f"{mailbox}{rng.randrange(1000)}@example.com",
         "mobile": _mobile(rng),
         "home_phone": f"+7{rng.choice(_LANDLINES)}{rng.randrange(200_000, 1_000_000)}",
@@ -207,6 +219,9 @@ def _contact(rng: random.Random, first: str, last: str) -> dict[str, str]:
         "registered_address": _address(rng),
         "residence_address": _address(rng),
     }
+    for home in ("registered", "residence"):
+        found[f"{home}_kato"] = next(code for city, code in _KATO.items() if city in found[f"{home}_address"])
+    return found
 
 
 def _mobile(rng: random.Random) -> str:
@@ -263,7 +278,7 @@ def _contract(rng: random.Random, today: date) -> dict[str, Any]:
         "penalty": late * min(days_overdue, 90) // 1000,
         "expenses": _tiyn(rng, 0, 5_000) if days_overdue > 90 else 0,
     }
-    return {
+    contract = {
         "number": f"МК-{signed:%y%m}-{rng.randrange(10**6):06d}",
         "signed_on": signed.isoformat(),
         "matures_on": matures.isoformat(),
@@ -279,6 +294,38 @@ def _contract(rng: random.Random, today: date) -> dict[str, Any]:
         "balance_on": (today - timedelta(days=1 + signed.day)).isoformat(),
         "price": _sum(sum(parts.values()) * (10 + signed.day) // 100),
         "court_status": _COURT[signed.day % len(_COURT)],
+    }
+    count = (matures - signed).days // 30
+    return contract | _told_to_bureaus(contract, parts, instalments=count, today=today)
+
+
+def _told_to_bureaus(
+    contract: dict[str, Any], parts: dict[str, int], *, instalments: int, today: date
+) -> dict[str, Any]:
+    """What a bureau is told of the contract. It follows from the rest, so that nobody else's luck changes."""
+    is_late, amount = contract["days_overdue"] > 0, int(contract["amount"].replace(".", ""))
+    owed = parts["principal"] + parts["overdue_principal"]
+    return {
+        "code": f"CC-{contract['number'][3:]}",
+        # A contract that is over has a day on which it was; the claim on this one went to somebody else lately.
+        "phase": "creditor_changed",
+        "real_payment_date": (today - timedelta(days=3)).isoformat(),
+        "status": "in_arrears" if is_late else "performing",
+        "funding_type": "microcredit",
+        "credit_purpose": "consumer",
+        "credit_object": "other",
+        "classification": "doubtful" if is_late else "standard",
+        "payment_method": "transfer",
+        "payment_period": "each_month",
+        "instalment_amount": _sum(amount // instalments),
+        "instalment_count": instalments,
+        "accounting_date": (today - timedelta(days=2)).isoformat(),
+        "outstanding_instalments": min(instalments, -(-owed * instalments // amount)),
+        "outstanding_amount": _sum(owed),
+        "overdue_instalments": min(instalments, -(-parts["overdue_principal"] * instalments // amount)),
+        "overdue_amount": _sum(parts["overdue_principal"]),
+        "fine": _sum(parts["penalty"] // 2),
+        "collateral_value": "0.00" if contract["collateral"] == "none" else contract["amount"],
     }
 
 
