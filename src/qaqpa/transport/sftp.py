@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
+from typing import cast
 
 import asyncssh
 from asyncssh import FXF_READ
@@ -136,7 +137,9 @@ class _Shelf:
         """At most one byte more than the largest; None while it is being written, or is gone."""
         path = str(self._folder / name).encode()
         try:
-            file = await within(self._silence_s, self._session.open(path, FXF_READ, encoding=None))
+            file = await within(
+                self._silence_s, self._session.open(path, FXF_READ, encoding=None, block_size=cast(int, None))
+            )
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
             return None
         content = bytearray()

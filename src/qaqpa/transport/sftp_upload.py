@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import asyncssh
 from asyncssh import FXF_CREAT, FXF_EXCL, FXF_READ, FXF_WRITE
@@ -43,7 +43,7 @@ SAFE_BLOCK = 32 * 1024
 """What every server must take (§3)."""
 _UNDER_WAY = 8 * 2**20
 """Bytes that may be written and not yet confirmed."""
-_CLEAN_UP_S = 5.0
+_CLEAN_UP_S = 3.0
 BROKEN = (
     asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.SFTPBadMessage, asyncssh.DisconnectError,
     asyncssh.ChannelOpenError, OSError, EOFError,
@@ -79,6 +79,17 @@ def _refusing(kind: type[ThirdPartyError], message: str) -> Iterator[None]:
 
 def _block(session: asyncssh.SFTPClient) -> int:
     return min(session.limits.max_write_len or SAFE_BLOCK, session.limits.max_read_len or SAFE_BLOCK, BLOCK)
+
+
+async def _read(file: asyncssh.SFTPClientFile, offset: int, size: int) -> bytes:
+    """So many bytes, or fewer at the end of the file; a server may answer with less than it was asked for."""
+    found = b""
+    while len(found) < size:
+        more: bytes = await file.read(size - len(found), offset + len(found))
+        if not more:
+            break
+        found += more
+    return found
 
 
 async def _drop(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -207,8 +218,9 @@ class Visit:
                 moved(start)
                 await self._send(file, start, digest.copy(), moved)
                 await self._compare(file, start, digest)
-            except BaseException:
-                await uncancelled(self._let_go(file))
+            except BaseException as error:
+                if not isinstance(error, BROKEN):  # then nobody would answer
+                    await uncancelled(self._let_go(file))
                 raise
         except BROKEN:
             raise UploadBroken("the connection broke before the package was whole there; it can be resumed") from None
@@ -270,7 +282,8 @@ class Visit:
         return None
 
     async def _open(self, path: bytes, access: int) -> asyncssh.SFTPClientFile:
-        opening = self._session.open(path, access, encoding=None, block_size=_block(self._session))
+        # Without a block size each call is one request: asyncssh's own splitting leaves tasks behind when cancelled.
+        opening = self._session.open(path, access, encoding=None, block_size=cast(int, None))
         return await within(self._silence_s, opening)
 
     async def _send(self, file: asyncssh.SFTPClientFile, start: int, digest: Digest, moved: Moved) -> None:
@@ -331,7 +344,7 @@ class Visit:
             while True:
                 for offset in islice(offsets, max(1, _UNDER_WAY // block) - len(under_way)):
                     wanted = min(block, end - offset)
-                    under_way.append((asyncio.create_task(file.read(wanted, offset)), wanted))
+                    under_way.append((asyncio.create_task(_read(file, offset, wanted)), wanted))
                 if not under_way:
                     return digest.hexdigest()
                 oldest, wanted = under_way.popleft()

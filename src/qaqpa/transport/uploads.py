@@ -2,7 +2,7 @@
 
 `POST` creates an upload (`Upload-Complete: ?0`, `Upload-Length`, `Repr-Digest`; `Idempotency-Key`: the handover's id,
 so that a creation said twice finds the same upload), `HEAD` tells its `Upload-Offset`, `PATCH` appends, and only the
-last, small `PATCH` says `Upload-Complete: ?1`: nothing counts before it. The recipient then confirms size and `Repr-Digest`.
+last, small `PATCH` says `Upload-Complete: ?1`: nothing counts before it. The recipient then confirms size and digest.
 Through the same line as every message over HTTPS: pinned host, its authorities, our certificate, nothing followed.
 """
 
