@@ -14,6 +14,7 @@ from qaqpa.config.packages import SftpChannel
 from qaqpa.model.handover import PackageIntent, SealedPackage
 from qaqpa.model.identifiers import HandoverId, RecipientId, uuid7
 from qaqpa.model.words import SealKind
+from qaqpa.testing.sftp_recipient import SftpRecipient
 from qaqpa.testing.upload_recipient import UploadRecipient
 from qaqpa.transport.https import Addresses, Https
 from qaqpa.transport.sftp import Sftp
@@ -88,3 +89,19 @@ class Moves(list[int]):
         self.append(total)
         if total >= self.wanted:
             self.came.set()
+
+
+def to(server: Any, **config: Any) -> Sftp:
+    """A channel; the stand-in's folder is `/inbox`, whatever its place on this disk."""
+    folder = "/inbox" if isinstance(server, SftpRecipient) else None
+    return sftp(server, **({"folder": folder} | config))
+
+
+def stands(recipient: Any) -> dict[str, bytes]:
+    """Everything in the recipient's folder, hidden or not."""
+    return {path.name: path.read_bytes() for path in recipient.inbox.iterdir()}
+
+
+def exactly(sent: SealedPackage) -> dict[str, bytes]:
+    """What stands there when it has the package and nothing else."""
+    return {sent.name: sent.path.read_bytes()}

@@ -26,7 +26,8 @@ from qaqpa.transport.packages import (
     is_receipt_name,
     read_mark,
 )
-from qaqpa.transport.sftp_upload import BLOCK, FOREIGN, Visit, is_regular, within
+from qaqpa.transport.sftp_requests import BLOCK, FOREIGN, is_regular, within
+from qaqpa.transport.sftp_upload import Visit
 from qaqpa.transport.ssh import SshAccess, sftp_session
 
 _MOST_NAMES = 100_000
@@ -56,16 +57,13 @@ class Sftp:
 
     async def arrived(self, package: SealedPackage) -> bool | None:
         """As `PackageChannel`."""
-        async with self._visit(package) as visit, _asking():
+        async with alone(package), self._visit(package) as visit, _asking():
             return await visit.arrived()
 
     async def discard(self, package: SealedPackage) -> bool | None:
         """As `PackageChannel`."""
         async with alone(package), self._visit(package) as visit, _asking():
-            stands = await visit.arrived()
-            if stands is not None:  # in doubt, what is there is evidence
-                await visit.remove_part()
-            return stands
+            return await visit.discard()
 
     async def receipts(self, known: Container[str]) -> list[tuple[str, bytes]]:
         """As `PackageChannel`; in `receipts` of the configuration."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Awaitable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, cast
 
 import asyncssh
 from asyncssh import FXF_CREAT, FXF_EXCL, FXF_READ, FXF_WRITE
@@ -27,92 +26,33 @@ from qaqpa.errors import (
     PackageRefused,
     PlacingDoubtful,
     RecipientFull,
-    ThirdPartyError,
     UploadBroken,
 )
 from qaqpa.model.handover import SealedPackage
 from qaqpa.transport.packages import Mark, Moved, Pace, Ready, Stage, read_mark, uncancelled, write_mark
+from qaqpa.transport.sftp_requests import (
+    BROKEN,
+    FOREIGN,
+    block_of,
+    digest_of_beginning,
+    drop,
+    is_regular,
+    opened_at,
+    read_at,
+    refusing,
+    within,
+)
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
 
-Result = TypeVar("Result")
-
-BLOCK = 256 * 1024
-SAFE_BLOCK = 32 * 1024
-"""What every server must take (§3)."""
 _UNDER_WAY = 8 * 2**20
 """Bytes that may be written and not yet confirmed."""
 _CLEAN_UP_S = 3.0
-BROKEN = (
-    asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.SFTPBadMessage, asyncssh.DisconnectError,
-    asyncssh.ChannelOpenError, OSError, EOFError,
-)  # fmt: skip
-"""The way is broken, rather than the server answering no. (TimeoutError is an OSError.)"""
 _FULL = (
     "the recipient could not store the whole package: its disk is full or our quota there is reached; ask it for room. "
     "What was there is removed"
 )
-FOREIGN = (*BROKEN, asyncssh.SFTPError, asyncssh.Error)
-
-
-async def within(seconds: float, answer: Awaitable[Result]) -> Result:
-    """The answer to one request; silence is a TimeoutError."""
-    async with asyncio.timeout(seconds):
-        return await answer
-
-
-def is_regular(attrs: asyncssh.SFTPAttrs) -> bool:
-    return attrs.type in {asyncssh.FILEXFER_TYPE_REGULAR, asyncssh.FILEXFER_TYPE_UNKNOWN}
-
-
-@contextmanager
-def _refusing(kind: type[ThirdPartyError], message: str) -> Iterator[None]:
-    """The server's no, by our name for it; a broken way passes."""
-    try:
-        yield
-    except BROKEN:
-        raise
-    except asyncssh.SFTPError:
-        raise kind(message) from None
-
-
-def _block(session: asyncssh.SFTPClient) -> int:
-    return min(session.limits.max_write_len or SAFE_BLOCK, session.limits.max_read_len or SAFE_BLOCK, BLOCK)
-
-
-async def _read(file: asyncssh.SFTPClientFile, offset: int, size: int) -> bytes:
-    """So many bytes, or fewer at the end of the file; a server may answer with less than it was asked for."""
-    found = b""
-    while len(found) < size:
-        more: bytes = await file.read(size - len(found), offset + len(found))
-        if not more:
-            break
-        found += more
-    return found
-
-
-async def _drop(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Nobody waits for these any more."""
-    dropped = list(tasks)
-    for task in dropped:
-        task.cancel()
-    await asyncio.gather(*dropped, return_exceptions=True)
-
-
-def _opened_at(path: Path, offset: int) -> BinaryIO:
-    file = path.open("rb")
-    file.seek(offset)
-    return file
-
-
-def _digest_of_beginning(path: Path, size: int) -> Digest:
-    digest, left = hashlib.sha256(), size
-    with path.open("rb") as file:
-        while left and (data := file.read(min(left, BLOCK))):
-            digest.update(data)
-            left -= len(data)
-    return digest
 
 
 class Visit:
@@ -189,6 +129,7 @@ class Visit:
             moved(self._package.intent.size)
             await self._clean_up()
             return
+        self._not_placed()
         try:
             await self._bring(moved)
             await ready()
@@ -198,6 +139,21 @@ class Visit:
             await uncancelled(self._clean_up())
             raise
         await uncancelled(self._place())
+
+    async def discard(self) -> bool | None:
+        """As `PackageChannel.discard`."""
+        stands = await self.arrived()
+        if stands is False:
+            self._not_placed()
+        if stands is not None:  # in doubt, what is there is evidence
+            await self.remove_part()
+        return stands
+
+    def _not_placed(self) -> None:
+        """An earlier try that was about to place it surely did not: forget that, before the temporary file may go."""
+        mark = read_mark(self._package)
+        if mark is not None and mark.stage is Stage.PLACING:
+            write_mark(self._package, Mark(Stage.BEGUN))
 
     async def _clean_up(self) -> None:
         """Remove the temporary file, as far as the recipient lets us; what remains is resumed or discarded later."""
@@ -231,7 +187,7 @@ class Visit:
 
     async def _begin(self) -> tuple[asyncssh.SFTPClientFile, int, Digest]:
         """The temporary file, how many bytes of the package it holds, and their digest."""
-        with _refusing(PackageRefused, "the recipient's server does not say what is in its folder; nothing was sent"):
+        with refusing(PackageRefused, "the recipient's server does not say what is in its folder; nothing was sent"):
             there = await self._look(self._part)
         if there is not None and not is_regular(there):
             raise PackageRefused(
@@ -242,7 +198,7 @@ class Visit:
             resumed = await self._resumed(there.size or 0)
             if resumed is not None:
                 return resumed
-            with _refusing(PackageRefused, "what a broken upload left cannot be removed; ask the recipient to do it"):
+            with refusing(PackageRefused, "what a broken upload left cannot be removed; ask the recipient to do it"):
                 await self.remove_part()
         access = FXF_WRITE | FXF_CREAT | FXF_EXCL | (FXF_READ if self._read_back_up_to else 0)
         return await self._made(access), 0, hashlib.sha256()
@@ -269,7 +225,7 @@ class Visit:
         """What a broken upload left, if it is how the package begins. Writes may have come out of order: it is read."""
         if not (self._read_back_up_to and 0 < size <= self._package.intent.size):
             return None
-        ours = await asyncio.to_thread(_digest_of_beginning, self._package.path, size)
+        ours = await asyncio.to_thread(digest_of_beginning, self._package.path, size)
         try:
             file = await self._open(self._part, FXF_READ | FXF_WRITE)
             if await self._hashed(file, 0, size, hashlib.sha256()) == ours.hexdigest():
@@ -288,11 +244,11 @@ class Visit:
 
     async def _send(self, file: asyncssh.SFTPClientFile, start: int, digest: Digest, moved: Moved) -> None:
         """Write the rest of the package, many blocks at once; `digest` is of what is there already."""
-        offset, block = start, self._pace.block(_block(self._session))
+        offset, block = start, self._pace.block(block_of(self._session))
         under_way: deque[tuple[asyncio.Task[int], int]] = deque()
-        source = _opened_at(self._package.path, start)
+        source = opened_at(self._package.path, start)
         try:
-            with _refusing(RecipientFull, _FULL):
+            with refusing(RecipientFull, _FULL):
                 while True:
                     data = source.read(block)
                     if data:
@@ -309,42 +265,42 @@ class Visit:
                         break
         finally:
             source.close()
-            await _drop(task for task, _ in under_way)
+            await drop(task for task, _ in under_way)
         if digest.hexdigest() != self._package.intent.sha256:
             raise PackageChanged("the sealed package changed while it was sent; it was not placed")
 
     async def _compare(self, file: asyncssh.SFTPClientFile, start: int, digest: Digest) -> None:
         """The temporary file is durable and is ours; `digest` is of its first `start` bytes, read already."""
         size = self._package.intent.size
-        with _refusing(RecipientFull, _FULL), suppress(asyncssh.SFTPOpUnsupported):
+        with refusing(RecipientFull, _FULL), suppress(asyncssh.SFTPOpUnsupported):
             await within(self._silence_s, file.fsync())
-        with _refusing(
+        with refusing(
             PackageRefused, "the recipient's server does not tell the size of what it has; it was not placed"
         ):
             there = await within(self._silence_s, file.stat())
         same = there.size == size
         if same and size <= self._read_back_up_to:
-            with _refusing(
+            with refusing(
                 PackageRefused,
                 "the package cannot be read back at the recipient, so it was not placed: ask it for the right to read, "
                 "or set packages.channel.read_back_up_to = 0",
             ):
                 same = await self._hashed(file, start, size, digest) == self._package.intent.sha256
-        with _refusing(RecipientFull, _FULL):
+        with refusing(RecipientFull, _FULL):
             await within(self._silence_s, file.close())
         if not same:
             raise PackageRefused("what the recipient's server says it stored is not what was sent; it was not placed")
 
     async def _hashed(self, file: asyncssh.SFTPClientFile, start: int, end: int, digest: Digest) -> str:
         """The digest, gone on with over bytes `start` to `end` as they are there."""
-        block = _block(self._session)
+        block = block_of(self._session)
         under_way: deque[tuple[asyncio.Task[bytes], int]] = deque()
         offsets = iter(range(start, end, block))
         try:
             while True:
                 for offset in islice(offsets, max(1, _UNDER_WAY // block) - len(under_way)):
                     wanted = min(block, end - offset)
-                    under_way.append((asyncio.create_task(_read(file, offset, wanted)), wanted))
+                    under_way.append((asyncio.create_task(read_at(file, offset, wanted)), wanted))
                 if not under_way:
                     return digest.hexdigest()
                 oldest, wanted = under_way.popleft()
@@ -353,7 +309,7 @@ class Visit:
                     return ""
                 digest.update(data)
         finally:
-            await _drop(task for task, _ in under_way)
+            await drop(task for task, _ in under_way)
 
     # --- placing -----------------------------------------------------------------------------------
 

@@ -111,7 +111,8 @@ class Uploads:
     async def arrived(self, package: SealedPackage) -> bool | None:
         """As `PackageChannel`. Where nothing is remembered of an upload, none was begun from here."""
         check_name(package)
-        return await _Upload(self._wire, package, Pace(None)).arrived()
+        async with alone(package):
+            return await _Upload(self._wire, package, Pace(None)).arrived()
 
     async def discard(self, package: SealedPackage) -> bool | None:
         """As `PackageChannel`."""
