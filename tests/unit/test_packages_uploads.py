@@ -45,6 +45,7 @@ async def recipient(tmp_path: Path) -> AsyncIterator[UploadRecipient]:
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a small file takes several."""
     monkeypatch.setattr("qaqpa.transport.uploads._PIECE", 100_000)
+    monkeypatch.setattr("qaqpa.transport.https._SLOWEST", 200_000)
 
 
 async def deliver(recipient: UploadRecipient, sent: SealedPackage, ready: Any = nothing, **config: Any) -> Moves:
@@ -182,10 +183,10 @@ async def test_a_server_that_hangs_is_given_up_and_resumed(recipient: UploadReci
 
 
 async def test_a_slow_recipient_that_takes_bytes_is_not_given_up(recipient: UploadRecipient, tmp_path: Path) -> None:
-    """The time allowed is for silence, not for the whole."""
-    sent = package(tmp_path, SIZE)
-    recipient.fault, recipient.delay = PackageFault.SLOW, 0.1
-    await deliver(recipient, sent, connect_timeout_s=0.2, answer_timeout_s=0.3)
+    """Each piece takes longer than silence may last; the machine took all of it from us at once."""
+    sent = package(tmp_path, 100_000 + LAST)
+    recipient.fault, recipient.delay = PackageFault.SLOW, 0.3
+    await deliver(recipient, sent, connect_timeout_s=0.2, answer_timeout_s=0.2)
     assert stands(recipient) == exactly(sent)
 
 

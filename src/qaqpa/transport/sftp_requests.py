@@ -52,6 +52,17 @@ def refusing(kind: type[ThirdPartyError], message: str) -> Iterator[None]:
         raise kind(message) from None
 
 
+@contextmanager
+def suppress_status() -> Iterator[None]:
+    """The server's no does not matter; a broken way does."""
+    try:
+        yield
+    except BROKEN:
+        raise
+    except asyncssh.SFTPError:
+        return
+
+
 def block_of(session: asyncssh.SFTPClient) -> int:
     """The size of one request, in bytes, that the server takes."""
     return min(session.limits.max_write_len or SAFE_BLOCK, session.limits.max_read_len or SAFE_BLOCK, BLOCK)

@@ -40,6 +40,7 @@ from qaqpa.transport.sftp_requests import (
     opened_at,
     read_at,
     refusing,
+    suppress_status,
     within,
 )
 
@@ -194,14 +195,18 @@ class Visit:
                 "where the package would come under a temporary name stands no plain file (a link, a folder); have the "
                 "recipient find out who put it there"
             )
-        if there is not None:
-            resumed = await self._resumed(there.size or 0)
-            if resumed is not None:
-                return resumed
-            with refusing(PackageRefused, "what a broken upload left cannot be removed; ask the recipient to do it"):
-                await self.remove_part()
-        access = FXF_WRITE | FXF_CREAT | FXF_EXCL | (FXF_READ if self._read_back_up_to else 0)
-        return await self._made(access), 0, hashlib.sha256()
+        reading = FXF_READ if self._read_back_up_to else 0
+        if there is None:
+            return await self._made(FXF_WRITE | FXF_CREAT | FXF_EXCL | reading), 0, hashlib.sha256()
+        # Never removed to begin anew, but written over: should somebody else be writing the same package at this time,
+        # one file gets the same bytes twice, and what either of us renames is that file, whole.
+        with refusing(PackageRefused, "what a broken upload left cannot be written; have the recipient remove it"):
+            file = await self._open(self._part, FXF_WRITE | reading)
+            size = there.size or 0
+            if size > self._package.intent.size:
+                await within(self._silence_s, file.truncate(self._package.intent.size))
+        begun = await self._begun(file, size)
+        return file, *(begun or (0, hashlib.sha256()))
 
     async def _made(self, access: int) -> asyncssh.SFTPClientFile:
         """The temporary file, new."""
@@ -212,8 +217,9 @@ class Visit:
         except (asyncssh.SFTPNoSpaceOnFilesystem, asyncssh.SFTPQuotaExceeded):
             raise RecipientFull(_FULL) from None
         except asyncssh.SFTPFailure:
-            if await self._look(self._part) is not None:
-                raise UploadBroken("the same package is being uploaded from elsewhere; look again later") from None
+            for name in (self._part, self._final):
+                if await self._look(name) is not None:
+                    raise UploadBroken("the same package is being uploaded from elsewhere; look again later") from None
             raise PackageRefused("the recipient's server lets no file be made in its folder") from None
         except asyncssh.SFTPError:
             raise FolderRefused(
@@ -221,20 +227,17 @@ class Visit:
                 "packages.channel.folder with what was agreed"
             ) from None
 
-    async def _resumed(self, size: int) -> tuple[asyncssh.SFTPClientFile, int, Digest] | None:
-        """What a broken upload left, if it is how the package begins. Writes may have come out of order: it is read."""
+    async def _begun(self, file: asyncssh.SFTPClientFile, size: int) -> tuple[int, Digest] | None:
+        """How much of the package a broken upload left, and its digest; None when what is there is not how it begins.
+
+        Its size proves nothing: writes may have come out of order, so it is read.
+        """
         if not (self._read_back_up_to and 0 < size <= self._package.intent.size):
             return None
         ours = await asyncio.to_thread(digest_of_beginning, self._package.path, size)
-        try:
-            file = await self._open(self._part, FXF_READ | FXF_WRITE)
+        with suppress_status():
             if await self._hashed(file, 0, size, hashlib.sha256()) == ours.hexdigest():
-                return file, size, ours
-            await within(self._silence_s, file.close())
-        except BROKEN:
-            raise
-        except asyncssh.SFTPError:
-            return None
+                return size, ours
         return None
 
     async def _open(self, path: bytes, access: int) -> asyncssh.SFTPClientFile:

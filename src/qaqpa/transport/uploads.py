@@ -54,7 +54,7 @@ PACKAGES = "packages"
 RECEIPTS = "receipts"
 """The endpoint that lists receipts, `{"receipts": [name, ...]}`, and under which each is fetched by its name; may be
 absent."""
-_PIECE = 8 * 2**20
+_PIECE = 2**20
 _LAST = 64 * 1024
 _BLOCK = 256 * 1024
 _TRIES = 3
@@ -304,7 +304,7 @@ class _Upload:
             **headers,
         }
         blocks = _blocks(self._package.path, offset, size, self._pace)
-        return await self._wire.talk("PATCH", PACKAGES, self._where, headers=said, blocks=blocks)
+        return await self._wire.talk("PATCH", PACKAGES, self._where, headers=said, blocks=blocks, size=size)
 
     def _require_good(self, heard: Heard, when_broken: type[ThirdPartyError]) -> None:
         status = heard.status
