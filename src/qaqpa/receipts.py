@@ -199,7 +199,6 @@ def _only_member(data: bytes) -> bytes:
         zipfile.BadZipFile,
         zlib.error,
         EOFError,
-        NotImplementedError,
         RuntimeError,
         ValueError,
         OSError,
@@ -241,7 +240,7 @@ def _verified(plain: bytes, key: ReceiptKey | None) -> tuple[bytes, bool]:
             found = jws.deserialize_compact(
                 plain.strip(), key.key, algorithms=key.algorithms, registry=_Registry(algorithms=key.algorithms)
             )
-    except (JoseError, ValueError, TypeError, KeyError):
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         raise ReceiptSignerUnknown(
             "it is not signed by the recipient's key, or was changed afterwards: ask the recipient, by another way, "
             "who wrote it"

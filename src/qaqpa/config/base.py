@@ -92,6 +92,10 @@ def _pin(text: str) -> str:
     return text
 
 
+NetworkText = Annotated[str, AfterValidator(_network)]
+"""A network, `10.0.0.0/8`, or `env:` of several with commas between."""
+
+
 class HttpsChannel(Section):
     """How the recipient is reached. Host, port and path are pinned; nothing is followed elsewhere."""
 
@@ -103,7 +107,7 @@ class HttpsChannel(Section):
     key_pins: tuple[Annotated[str, AfterValidator(_pin)], ...] = ()
     client_certificate: Value | None = None
     """PEM file: certificate chain and key."""
-    private_networks: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    private_networks: tuple[NetworkText, ...] = ()
     """Networks beside the public ones that its addresses may lie in (a leased line); `env:` when unset adds none."""
     connect_timeout_s: Seconds = 3.0
     answer_timeout_s: Seconds = 10.0

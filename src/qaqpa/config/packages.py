@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from qaqpa.config.base import HttpsChannel, Number, Seconds, Secret, Section, Span, Text, Value, Whole
+from qaqpa.config.base import HttpsChannel, NetworkText, Number, Seconds, Secret, Section, Span, Text, Value, Whole
 from qaqpa.config.seals import PackageSeal
 from qaqpa.model.identifiers import Slug
 
@@ -46,7 +46,7 @@ class SftpChannel(Section):
     """Where packages are put."""
     receipts: Folder | None = None
     """Where the recipient puts receipts; without it none is looked for there."""
-    private_networks: tuple[str, ...] = ()
+    private_networks: tuple[NetworkText, ...] = ()
     """Networks beside the public ones that its addresses may lie in; `env:` when unset adds none."""
     connect_timeout_s: Seconds = 10.0
     answer_timeout_s: Seconds = 60.0

@@ -34,7 +34,7 @@ __all__ = ["PackageCall", "PackageFault", "PackageRecipient", "ReceiptFault"]
 
 OpenPackage = Callable[[Path], object]
 """Opens a sealed package, or raises; what it returns is kept."""
-_BOMB = 200 * 2**20
+_BOMB = 48 * 2**20
 
 
 class PackageFault(StrEnum):
@@ -83,7 +83,7 @@ class ReceiptFault(StrEnum):
     FREE_TEXT = "free_text"
     """A sentence in place of a code."""
     ZIP_BOMB = "zip_bomb"
-    """200 MiB of spaces in a small .zip."""
+    """48 MiB of spaces in a small .zip."""
     GARBAGE = "garbage"
 
 

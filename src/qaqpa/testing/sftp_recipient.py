@@ -160,7 +160,8 @@ class _Files(asyncssh.SFTPServer):
             case PackageFault.SLOW:
                 await asyncio.sleep(recipient.delay)
             case PackageFault.HANGS:
-                await asyncio.sleep(3600)
+                await self.connection.wait_closed()
+                raise ConnectionAbortedError
             case PackageFault.CORRUPTS if offset == 0:
                 data = bytes([data[0] ^ 1]) + data[1:]
         self._written += len(data)

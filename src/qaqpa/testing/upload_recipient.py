@@ -1,4 +1,4 @@
-"""A stand-in of a recipient that takes packages by resumable HTTPS uploads and offers receipts, with faults on demand."""
+"""A stand-in of a recipient that takes packages by resumable HTTPS uploads and offers receipts; faults on demand."""
 
 from __future__ import annotations
 

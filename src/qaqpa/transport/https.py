@@ -39,6 +39,8 @@ _FOREIGN = (
     httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, aiohttp.ClientError, OSError,
     TimeoutError, ValueError,
 )  # fmt: skip
+_SLOWEST = 16 * 1024
+"""Bytes in a second: a way that is slower for long is given up."""
 _KEEPALIVE_S = 4.0  # shorter than servers keep theirs, so that a request is not written into a closing connection
 
 
@@ -219,22 +221,25 @@ class Https:
         *,
         headers: Mapping[str, str],
         blocks: AsyncIterator[bytes] | None = None,
+        size: int = 0,
         largest: int | None = None,
     ) -> Heard:
         """One exchange about a package, at `place` (as `beside` gives it) instead of the endpoint itself.
 
-        `blocks` are the body, streamed; the time allowed begins anew with each. Raises a kind of NotSent or Unsettled,
+        `blocks` are the body, streamed, `size` bytes in all; the time allowed begins anew with each, and is longer for
+        what the machine may have taken from us and not yet sent. Raises a kind of NotSent or Unsettled,
         and ValueError as `beside`.
         """
         url = httpx.URL(self.beside(endpoint, place))
         wire = _Wire()
         token = _wire.set(wire)
-        limit_s = self._config.connect_timeout_s + self._config.answer_timeout_s
+        limit_s = self._config.connect_timeout_s + self._config.answer_timeout_s + size / _SLOWEST
+        times = self._extensions["timeout"] | {"read": limit_s, "write": limit_s}
         try:
             async with asyncio.timeout(limit_s) as deadline:
                 content = b"" if blocks is None else _watched(blocks, deadline, limit_s)
                 request = httpx.Request(
-                    method, url, headers=_HEADERS | dict(headers), content=content, extensions=self._extensions
+                    method, url, headers=_HEADERS | dict(headers), content=content, extensions={"timeout": times}
                 )
                 response = await self._open().handle_async_request(request)
                 try:

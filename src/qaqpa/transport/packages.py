@@ -64,7 +64,8 @@ class PackageChannel(Protocol):
     async def arrived(self, package: SealedPackage) -> bool | None:
         """Whether exactly this file came to stand there under its final name (it may have been collected since).
 
-        None where that cannot be known. Sends nothing. Raises a kind of NotSent when nobody could be asked.
+        None where that cannot be known. Sends nothing, and waits while somebody is sending it. Raises a kind of NotSent
+        when nobody could be asked, and PackageDiffers.
         """
 
     async def discard(self, package: SealedPackage) -> bool | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
+from typing import cast
 
 import asyncssh
 from asyncssh import FXF_READ
@@ -25,7 +26,8 @@ from qaqpa.transport.packages import (
     is_receipt_name,
     read_mark,
 )
-from qaqpa.transport.sftp_upload import BLOCK, FOREIGN, Visit, is_regular, within
+from qaqpa.transport.sftp_requests import BLOCK, FOREIGN, is_regular, within
+from qaqpa.transport.sftp_upload import Visit
 from qaqpa.transport.ssh import SshAccess, sftp_session
 
 _MOST_NAMES = 100_000
@@ -55,16 +57,13 @@ class Sftp:
 
     async def arrived(self, package: SealedPackage) -> bool | None:
         """As `PackageChannel`."""
-        async with self._visit(package) as visit, _asking():
+        async with alone(package), self._visit(package) as visit, _asking():
             return await visit.arrived()
 
     async def discard(self, package: SealedPackage) -> bool | None:
         """As `PackageChannel`."""
         async with alone(package), self._visit(package) as visit, _asking():
-            stands = await visit.arrived()
-            if stands is not None:  # in doubt, what is there is evidence
-                await visit.remove_part()
-            return stands
+            return await visit.discard()
 
     async def receipts(self, known: Container[str]) -> list[tuple[str, bytes]]:
         """As `PackageChannel`; in `receipts` of the configuration."""
@@ -136,7 +135,9 @@ class _Shelf:
         """At most one byte more than the largest; None while it is being written, or is gone."""
         path = str(self._folder / name).encode()
         try:
-            file = await within(self._silence_s, self._session.open(path, FXF_READ, encoding=None))
+            file = await within(
+                self._silence_s, self._session.open(path, FXF_READ, encoding=None, block_size=cast(int, None))
+            )
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
             return None
         content = bytearray()

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Awaitable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, cast
 
 import asyncssh
 from asyncssh import FXF_CREAT, FXF_EXCL, FXF_READ, FXF_WRITE
@@ -27,81 +26,34 @@ from qaqpa.errors import (
     PackageRefused,
     PlacingDoubtful,
     RecipientFull,
-    ThirdPartyError,
     UploadBroken,
 )
 from qaqpa.model.handover import SealedPackage
 from qaqpa.transport.packages import Mark, Moved, Pace, Ready, Stage, read_mark, uncancelled, write_mark
+from qaqpa.transport.sftp_requests import (
+    BROKEN,
+    FOREIGN,
+    block_of,
+    digest_of_beginning,
+    drop,
+    is_regular,
+    opened_at,
+    read_at,
+    refusing,
+    suppress_status,
+    within,
+)
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
 
-Result = TypeVar("Result")
-
-BLOCK = 256 * 1024
-SAFE_BLOCK = 32 * 1024
-"""What every server must take (§3)."""
 _UNDER_WAY = 8 * 2**20
 """Bytes that may be written and not yet confirmed."""
-_CLEAN_UP_S = 5.0
-BROKEN = (
-    asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.SFTPBadMessage, asyncssh.DisconnectError,
-    asyncssh.ChannelOpenError, OSError, EOFError,
-)  # fmt: skip
-"""The way is broken, rather than the server answering no. (TimeoutError is an OSError.)"""
+_CLEAN_UP_S = 3.0
 _FULL = (
     "the recipient could not store the whole package: its disk is full or our quota there is reached; ask it for room. "
     "What was there is removed"
 )
-FOREIGN = (*BROKEN, asyncssh.SFTPError, asyncssh.Error)
-
-
-async def within(seconds: float, answer: Awaitable[Result]) -> Result:
-    """The answer to one request; silence is a TimeoutError."""
-    async with asyncio.timeout(seconds):
-        return await answer
-
-
-def is_regular(attrs: asyncssh.SFTPAttrs) -> bool:
-    return attrs.type in {asyncssh.FILEXFER_TYPE_REGULAR, asyncssh.FILEXFER_TYPE_UNKNOWN}
-
-
-@contextmanager
-def _refusing(kind: type[ThirdPartyError], message: str) -> Iterator[None]:
-    """The server's no, by our name for it; a broken way passes."""
-    try:
-        yield
-    except BROKEN:
-        raise
-    except asyncssh.SFTPError:
-        raise kind(message) from None
-
-
-def _block(session: asyncssh.SFTPClient) -> int:
-    return min(session.limits.max_write_len or SAFE_BLOCK, session.limits.max_read_len or SAFE_BLOCK, BLOCK)
-
-
-async def _drop(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Nobody waits for these any more."""
-    dropped = list(tasks)
-    for task in dropped:
-        task.cancel()
-    await asyncio.gather(*dropped, return_exceptions=True)
-
-
-def _opened_at(path: Path, offset: int) -> BinaryIO:
-    file = path.open("rb")
-    file.seek(offset)
-    return file
-
-
-def _digest_of_beginning(path: Path, size: int) -> Digest:
-    digest, left = hashlib.sha256(), size
-    with path.open("rb") as file:
-        while left and (data := file.read(min(left, BLOCK))):
-            digest.update(data)
-            left -= len(data)
-    return digest
 
 
 class Visit:
@@ -178,6 +130,7 @@ class Visit:
             moved(self._package.intent.size)
             await self._clean_up()
             return
+        self._not_placed()
         try:
             await self._bring(moved)
             await ready()
@@ -187,6 +140,21 @@ class Visit:
             await uncancelled(self._clean_up())
             raise
         await uncancelled(self._place())
+
+    async def discard(self) -> bool | None:
+        """As `PackageChannel.discard`."""
+        stands = await self.arrived()
+        if stands is False:
+            self._not_placed()
+        if stands is not None:  # in doubt, what is there is evidence
+            await self.remove_part()
+        return stands
+
+    def _not_placed(self) -> None:
+        """An earlier try that was about to place it surely did not: forget that, before the temporary file may go."""
+        mark = read_mark(self._package)
+        if mark is not None and mark.stage is Stage.PLACING:
+            write_mark(self._package, Mark(Stage.BEGUN))
 
     async def _clean_up(self) -> None:
         """Remove the temporary file, as far as the recipient lets us; what remains is resumed or discarded later."""
@@ -207,8 +175,9 @@ class Visit:
                 moved(start)
                 await self._send(file, start, digest.copy(), moved)
                 await self._compare(file, start, digest)
-            except BaseException:
-                await uncancelled(self._let_go(file))
+            except BaseException as error:
+                if not isinstance(error, BROKEN):  # then nobody would answer
+                    await uncancelled(self._let_go(file))
                 raise
         except BROKEN:
             raise UploadBroken("the connection broke before the package was whole there; it can be resumed") from None
@@ -219,21 +188,25 @@ class Visit:
 
     async def _begin(self) -> tuple[asyncssh.SFTPClientFile, int, Digest]:
         """The temporary file, how many bytes of the package it holds, and their digest."""
-        with _refusing(PackageRefused, "the recipient's server does not say what is in its folder; nothing was sent"):
+        with refusing(PackageRefused, "the recipient's server does not say what is in its folder; nothing was sent"):
             there = await self._look(self._part)
         if there is not None and not is_regular(there):
             raise PackageRefused(
                 "where the package would come under a temporary name stands no plain file (a link, a folder); have the "
                 "recipient find out who put it there"
             )
-        if there is not None:
-            resumed = await self._resumed(there.size or 0)
-            if resumed is not None:
-                return resumed
-            with _refusing(PackageRefused, "what a broken upload left cannot be removed; ask the recipient to do it"):
-                await self.remove_part()
-        access = FXF_WRITE | FXF_CREAT | FXF_EXCL | (FXF_READ if self._read_back_up_to else 0)
-        return await self._made(access), 0, hashlib.sha256()
+        reading = FXF_READ if self._read_back_up_to else 0
+        if there is None:
+            return await self._made(FXF_WRITE | FXF_CREAT | FXF_EXCL | reading), 0, hashlib.sha256()
+        # Never removed to begin anew, but written over: should somebody else be writing the same package at this time,
+        # one file gets the same bytes twice, and what either of us renames is that file, whole.
+        with refusing(PackageRefused, "what a broken upload left cannot be written; have the recipient remove it"):
+            file = await self._open(self._part, FXF_WRITE | reading)
+            size = there.size or 0
+            if size > self._package.intent.size:
+                await within(self._silence_s, file.truncate(self._package.intent.size))
+        begun = await self._begun(file, size)
+        return file, *(begun or (0, hashlib.sha256()))
 
     async def _made(self, access: int) -> asyncssh.SFTPClientFile:
         """The temporary file, new."""
@@ -244,8 +217,9 @@ class Visit:
         except (asyncssh.SFTPNoSpaceOnFilesystem, asyncssh.SFTPQuotaExceeded):
             raise RecipientFull(_FULL) from None
         except asyncssh.SFTPFailure:
-            if await self._look(self._part) is not None:
-                raise UploadBroken("the same package is being uploaded from elsewhere; look again later") from None
+            for name in (self._part, self._final):
+                if await self._look(name) is not None:
+                    raise UploadBroken("the same package is being uploaded from elsewhere; look again later") from None
             raise PackageRefused("the recipient's server lets no file be made in its folder") from None
         except asyncssh.SFTPError:
             raise FolderRefused(
@@ -253,33 +227,31 @@ class Visit:
                 "packages.channel.folder with what was agreed"
             ) from None
 
-    async def _resumed(self, size: int) -> tuple[asyncssh.SFTPClientFile, int, Digest] | None:
-        """What a broken upload left, if it is how the package begins. Writes may have come out of order: it is read."""
+    async def _begun(self, file: asyncssh.SFTPClientFile, size: int) -> tuple[int, Digest] | None:
+        """How much of the package a broken upload left, and its digest; None when what is there is not how it begins.
+
+        Its size proves nothing: writes may have come out of order, so it is read.
+        """
         if not (self._read_back_up_to and 0 < size <= self._package.intent.size):
             return None
-        ours = await asyncio.to_thread(_digest_of_beginning, self._package.path, size)
-        try:
-            file = await self._open(self._part, FXF_READ | FXF_WRITE)
+        ours = await asyncio.to_thread(digest_of_beginning, self._package.path, size)
+        with suppress_status():
             if await self._hashed(file, 0, size, hashlib.sha256()) == ours.hexdigest():
-                return file, size, ours
-            await within(self._silence_s, file.close())
-        except BROKEN:
-            raise
-        except asyncssh.SFTPError:
-            return None
+                return size, ours
         return None
 
     async def _open(self, path: bytes, access: int) -> asyncssh.SFTPClientFile:
-        opening = self._session.open(path, access, encoding=None, block_size=_block(self._session))
+        # Without a block size each call is one request: asyncssh's own splitting leaves tasks behind when cancelled.
+        opening = self._session.open(path, access, encoding=None, block_size=cast(int, None))
         return await within(self._silence_s, opening)
 
     async def _send(self, file: asyncssh.SFTPClientFile, start: int, digest: Digest, moved: Moved) -> None:
         """Write the rest of the package, many blocks at once; `digest` is of what is there already."""
-        offset, block = start, self._pace.block(_block(self._session))
+        offset, block = start, self._pace.block(block_of(self._session))
         under_way: deque[tuple[asyncio.Task[int], int]] = deque()
-        source = _opened_at(self._package.path, start)
+        source = opened_at(self._package.path, start)
         try:
-            with _refusing(RecipientFull, _FULL):
+            with refusing(RecipientFull, _FULL):
                 while True:
                     data = source.read(block)
                     if data:
@@ -296,42 +268,42 @@ class Visit:
                         break
         finally:
             source.close()
-            await _drop(task for task, _ in under_way)
+            await drop(task for task, _ in under_way)
         if digest.hexdigest() != self._package.intent.sha256:
             raise PackageChanged("the sealed package changed while it was sent; it was not placed")
 
     async def _compare(self, file: asyncssh.SFTPClientFile, start: int, digest: Digest) -> None:
         """The temporary file is durable and is ours; `digest` is of its first `start` bytes, read already."""
         size = self._package.intent.size
-        with _refusing(RecipientFull, _FULL), suppress(asyncssh.SFTPOpUnsupported):
+        with refusing(RecipientFull, _FULL), suppress(asyncssh.SFTPOpUnsupported):
             await within(self._silence_s, file.fsync())
-        with _refusing(
+        with refusing(
             PackageRefused, "the recipient's server does not tell the size of what it has; it was not placed"
         ):
             there = await within(self._silence_s, file.stat())
         same = there.size == size
         if same and size <= self._read_back_up_to:
-            with _refusing(
+            with refusing(
                 PackageRefused,
                 "the package cannot be read back at the recipient, so it was not placed: ask it for the right to read, "
                 "or set packages.channel.read_back_up_to = 0",
             ):
                 same = await self._hashed(file, start, size, digest) == self._package.intent.sha256
-        with _refusing(RecipientFull, _FULL):
+        with refusing(RecipientFull, _FULL):
             await within(self._silence_s, file.close())
         if not same:
             raise PackageRefused("what the recipient's server says it stored is not what was sent; it was not placed")
 
     async def _hashed(self, file: asyncssh.SFTPClientFile, start: int, end: int, digest: Digest) -> str:
         """The digest, gone on with over bytes `start` to `end` as they are there."""
-        block = _block(self._session)
+        block = block_of(self._session)
         under_way: deque[tuple[asyncio.Task[bytes], int]] = deque()
         offsets = iter(range(start, end, block))
         try:
             while True:
                 for offset in islice(offsets, max(1, _UNDER_WAY // block) - len(under_way)):
                     wanted = min(block, end - offset)
-                    under_way.append((asyncio.create_task(file.read(wanted, offset)), wanted))
+                    under_way.append((asyncio.create_task(read_at(file, offset, wanted)), wanted))
                 if not under_way:
                     return digest.hexdigest()
                 oldest, wanted = under_way.popleft()
@@ -340,7 +312,7 @@ class Visit:
                     return ""
                 digest.update(data)
         finally:
-            await _drop(task for task, _ in under_way)
+            await drop(task for task, _ in under_way)
 
     # --- placing -----------------------------------------------------------------------------------
 

@@ -112,9 +112,9 @@ def ssh_access(channel: SftpChannel, networks: tuple[Network, ...], resolve: Res
         password = resolve(channel.key_password, "packages.channel.key_password")
     try:
         key = asyncssh.import_private_key(_text(resolve(channel.key, what), what, home, ("-----BEGIN",)), password)
-    except asyncssh.KeyEncryptionError:
-        raise NotConfigured(f"{what}: it is encrypted, and packages.channel.key_password does not open it") from None
-    except (asyncssh.KeyImportError, ValueError):
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
+        if password is not None or "assphrase" in str(error):
+            raise NotConfigured(f"{what}: packages.channel.key_password does not open it") from None
         raise NotConfigured(f"{what}: not a private key in OpenSSH's format or PEM") from None
     named = resolve(channel.host_key, "packages.channel.host_key")
     pinned = _host_keys(_text(named, "packages.channel.host_key", home, ("ssh-", "ecdsa-")))
@@ -123,13 +123,16 @@ def ssh_access(channel: SftpChannel, networks: tuple[Network, ...], resolve: Res
 
 
 def _options(access: SshAccess, within_s: float) -> asyncssh.SSHClientConnectionOptions:
-    algorithms = [each for key in access.host_keys for each in _SIGNATURES[key.get_algorithm()]]
+    # Of the pinned kinds if the server has one; else of any, so that a host that now has another kind of key is told
+    # from one that hung up.
+    pinned = [each for key in access.host_keys for each in _SIGNATURES[key.get_algorithm()]]
+    known = [each for group in _SIGNATURES.values() for each in group]
     try:
         return asyncssh.SSHClientConnectionOptions(
             config=None,
             username=access.user,
             known_hosts=(list(access.host_keys), [], []),
-            server_host_key_algs=algorithms,
+            server_host_key_algs=list(dict.fromkeys(pinned + known)),
             x509_trusted_certs=None,
             client_keys=[access.key],
             client_certs=[],
@@ -150,7 +153,7 @@ def _options(access: SshAccess, within_s: float) -> asyncssh.SSHClientConnection
             encryption_algs=_CIPHERS,
             mac_algs=_MACS,
             compression_algs=["none"],
-            signature_algs=sorted({each for group in _SIGNATURES.values() for each in group}),
+            signature_algs=known,
             login_timeout=within_s,
             connect_timeout=within_s,
             keepalive_interval=_KEEPALIVE_S,
@@ -218,7 +221,7 @@ async def sftp_session(access: SshAccess, within_s: float) -> AsyncIterator[asyn
             ) from None
         except asyncssh.KeyExchangeFailed:
             raise PeerRefused(
-                "the server offers no key of the pinned kind, or no algorithm that is taken; nothing was sent"
+                "the server offers no algorithm that is taken (see `qaqpa.transport.ssh`); nothing was sent"
             ) from None
         except asyncssh.PermissionDenied:
             raise LoginRefused(

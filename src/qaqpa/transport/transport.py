@@ -13,8 +13,12 @@ from qaqpa.config.recipients import Retry
 from qaqpa.errors import (
     AddressRefused,
     CircuitOpen,
+    FolderRefused,
+    LoginRefused,
     NotConfigured,
     NotSent,
+    PackageChanged,
+    PackageRefused,
     PeerRefused,
     RateLimited,
     RecipientSuspended,
@@ -27,6 +31,11 @@ from qaqpa.transport.limits import Breaker, BreakerState, Limits
 
 _log = log.get("transport")
 _SERVER_ERROR = 500
+_NOT_BY_WAITING = (
+    CircuitOpen, RateLimited, RecipientSuspended, PeerRefused, AddressRefused, LoginRefused, FolderRefused,
+    PackageRefused, PackageChanged,
+)  # fmt: skip
+"""Waiting changes nothing, or is not ours to do."""
 
 
 class Channel(Protocol):
@@ -51,8 +60,8 @@ class Line:
 
 def may_retry(error: BaseException, *, idempotent: bool) -> bool:
     """Whether a message may be tried again: it surely did not leave, or a repeated one counts as one."""
-    if isinstance(error, CircuitOpen | RateLimited | RecipientSuspended | PeerRefused | AddressRefused):
-        return False  # waiting changes nothing, or is not ours to do
+    if isinstance(error, _NOT_BY_WAITING):
+        return False
     return isinstance(error, NotSent) or (idempotent and isinstance(error, Unsettled))
 
 

@@ -2,7 +2,7 @@
 
 `POST` creates an upload (`Upload-Complete: ?0`, `Upload-Length`, `Repr-Digest`; `Idempotency-Key`: the handover's id,
 so that a creation said twice finds the same upload), `HEAD` tells its `Upload-Offset`, `PATCH` appends, and only the
-last, small `PATCH` says `Upload-Complete: ?1`: nothing counts before it. The recipient then confirms size and `Repr-Digest`.
+last, small `PATCH` says `Upload-Complete: ?1`: nothing counts before it. The recipient then confirms size and digest.
 Through the same line as every message over HTTPS: pinned host, its authorities, our certificate, nothing followed.
 """
 
@@ -54,7 +54,7 @@ PACKAGES = "packages"
 RECEIPTS = "receipts"
 """The endpoint that lists receipts, `{"receipts": [name, ...]}`, and under which each is fetched by its name; may be
 absent."""
-_PIECE = 8 * 2**20
+_PIECE = 2**20
 _LAST = 64 * 1024
 _BLOCK = 256 * 1024
 _TRIES = 3
@@ -111,7 +111,8 @@ class Uploads:
     async def arrived(self, package: SealedPackage) -> bool | None:
         """As `PackageChannel`. Where nothing is remembered of an upload, none was begun from here."""
         check_name(package)
-        return await _Upload(self._wire, package, Pace(None)).arrived()
+        async with alone(package):
+            return await _Upload(self._wire, package, Pace(None)).arrived()
 
     async def discard(self, package: SealedPackage) -> bool | None:
         """As `PackageChannel`."""
@@ -303,7 +304,7 @@ class _Upload:
             **headers,
         }
         blocks = _blocks(self._package.path, offset, size, self._pace)
-        return await self._wire.talk("PATCH", PACKAGES, self._where, headers=said, blocks=blocks)
+        return await self._wire.talk("PATCH", PACKAGES, self._where, headers=said, blocks=blocks, size=size)
 
     def _require_good(self, heard: Heard, when_broken: type[ThirdPartyError]) -> None:
         status = heard.status
