@@ -18,7 +18,7 @@ from qaqpa.anonymity import Anonymiser, Settled
 from qaqpa.config.packages import Packages
 from qaqpa.consent.registry import consents_of
 from qaqpa.errors import DecisionOutdated
-from qaqpa.handover.judge import IIN, Judge, Judged, Known
+from qaqpa.handover.judge import IIN, NUMBER, Judge, Judged, Known
 from qaqpa.handover.package import PackageBuilder
 from qaqpa.handover.records import Order
 from qaqpa.ledger import Ledger, StillHolds
@@ -32,7 +32,6 @@ from qaqpa.model.words import Ground
 from qaqpa.policy import Policy, Route
 from qaqpa.tables import Kind, Layout, Register, Row, read
 
-NUMBER = "contract.number"
 CHUNK = 500
 """Rows of one transaction."""
 _TRIES = 5

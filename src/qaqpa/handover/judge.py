@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from qaqpa.anonymity import Settled
 from qaqpa.ledger.handovers import DecidedRow, Finding
 from qaqpa.ledger.subjects import Person
-from qaqpa.minimise import Context, Cut, RowMinimiser
+from qaqpa.minimise import Context, Cut, RowMinimiser, RowShape
 from qaqpa.model.consent import Consent
 from qaqpa.model.decision import Asked, Decision, GuardResult, Result
 from qaqpa.model.disclosure import Json
@@ -29,6 +29,7 @@ from qaqpa.policy import BulkDecider, Checked, Policy, Route, compared
 from qaqpa.tables import Duplicates, Row
 
 IIN = "identity.iin"
+NUMBER = "contract.number"
 _FACT = "facts.contract."
 _ALSO_DATA = tuple(name for name in ContractFacts.model_fields if f"contract.{name}" in VOCABULARY)
 """Facts that are fields of the data too: a register need not give them twice."""
@@ -66,6 +67,18 @@ class Known:
     """By subject."""
 
 
+class _Plan(NamedTuple):
+    """What rows share that have values in the same columns."""
+
+    shape: RowShape
+    facts: Mapping[str, str]
+    """Columns of the facts that they state, by name."""
+    counting: tuple[str, ...]
+    """Facts that they are decided on."""
+    columns: tuple[str, ...]
+    """The column of each."""
+
+
 class Judge:
     """Decides the rows of one register, in their order. Not safe for several threads."""
 
@@ -91,6 +104,9 @@ class Judge:
         self._minimiser = RowMinimiser(route.fields, Context(policy.day(now), pseudonyms))
         # A person may stand once for each contract; one row twice would be sent twice.
         self._duplicates = Duplicates((IIN, "contract.number"))
+        named = {name for guard in route.guards for name in guard.needs}
+        self._numbers_count = self._checks_facts or "contract.number" in named
+        self._plans: dict[tuple[str, ...], _Plan] = {}
         self._known: dict[int, tuple[tuple[GuardResult, ...], bool]] = {}
         self._summed = [
             path
@@ -126,24 +142,25 @@ class Judge:
             else:
                 judged.findings.append(finding)
                 judged.results.append(finding.result)
+        for path in self._summed:
+            amounts = [cut.values[path] for _, cut in judged.going if path in cut.values]
+            if amounts:
+                judged.sums[path] = sum(map(Decimal, amounts))  # type: ignore[assignment]  # of none it would be 0
         return judged
 
     def going(self, rows: Sequence[Row], results: bytes) -> list[tuple[int, Cut]]:
         """What leaves of rows that were decided and entered before, by their `results`."""
-        for row in rows:
-            self.screen(row)  # so that later rows are told of these
         going = [row for row, result in zip(rows, results, strict=True) if result == RowResult.PERMIT]
-        cut = []
-        for row in going:
-            data = _data(row)
-            cut.append((row.number, self._minimiser.shape(data).cut(data, self._instead(data) or _NOTHING)))
-        return cut
+        return [
+            (row.number, self._plan(row.values).shape.cut(row.values, self._instead(row.values) or _NOTHING))
+            for row in going
+        ]
 
-    def _instead(self, data: Mapping[str, Json]) -> Mapping[FieldPath, Json] | None:
+    def _instead(self, row: Mapping[str, Json]) -> Mapping[FieldPath, Json] | None:
         """What the quasi-identifiers of a de-identified row are to be made; None where it is left out."""
         if self._settled is None:
             return _NOTHING
-        values = self._settled.values(data)
+        values = self._settled.values(row)
         return None if values is None else dict(zip(self.route.quasi, values, strict=True))
 
     def _permits(self, decision: Decision) -> bool:
@@ -156,17 +173,38 @@ class Judge:
             known = self._known[id(guards)] = (guards, decision.permits)
         return known[1]
 
+    def _plan(self, values: Mapping[str, Json]) -> _Plan:
+        """What all rows share that have values in the same columns."""
+        columns = tuple(values)
+        found = self._plans.get(columns)
+        if found is None:
+            if len(self._plans) > _SHAPES:
+                self._plans.clear()
+            data = {path: value for path, value in values.items() if not path.startswith(_FACT)}
+            facts = {path[len(_FACT) :]: path for path in columns if path.startswith(_FACT)}
+            for name in _ALSO_DATA:
+                if f"contract.{name}" in data:
+                    facts.setdefault(name, f"contract.{name}")
+            # Facts of many rows are alike but for the number, which hardly ever counts.
+            counting = tuple(name for name in facts if name != "number" or self._numbers_count)
+            found = self._plans[columns] = _Plan(
+                self._minimiser.shape(data), facts, counting, tuple(facts[name] for name in counting)
+            )
+        return found
+
     def _one(self, row: Row, known: Known, judged: Judged) -> None:
-        data = _data(row)
-        stated, contract = _facts(row.values)
-        person = known.people[str(data[IIN])]
+        values = row.values
+        plan = self._plan(values)
+        shape = plan.shape
+        stated = {name: values[path] for name, path in plan.facts.items()}
+        contract = _contract(plan.counting, tuple([values[path] for path in plan.columns]))
+        person = known.people[str(values[IIN])]
         consents: Sequence[Consent] = ()
-        if person.known is not None and known.consents:
+        if known.consents and person.known is not None:
             consents = known.consents.get(person.known.id, ())
-        shape = self._minimiser.shape(data)
         checked: Checked | None = None
         if self._checks_facts:
-            contract, checked = compared(contract, data.get("contract.number"), known.recorded)
+            contract, checked = compared(contract, _text(values.get(NUMBER)), known.recorded)
             stated = contract.model_dump(mode="json", exclude_none=True)
         decision = self._decider.decide(shape.present, contract, tuple(consents), checked)
         facts: dict[str, Json] = {"contract": stated, "consent": None}
@@ -176,46 +214,30 @@ class Judge:
             judged.findings.append(_blocked(row.number, decision))
             judged.results.append(judged.findings[-1].result)
             return
-        instead = self._instead(data)
+        instead = _NOTHING if self._settled is None else self._instead(values)
         if instead is None:
             judged.findings.append(Finding(row.number, RowResult.SUPPRESSED, ({"code": "too_few_alike"},)))
             judged.results.append(RowResult.SUPPRESSED)
             return
-        cut = shape.cut(data, instead)
+        cut = shape.cut(values, instead)
         record = orjson.dumps(cut.values, option=orjson.OPT_SORT_KEYS)
         judged.decided.append(DecidedRow(row.number, person, decision, facts, cut.fields, cut.withheld, record))
         judged.results.append(_PERMIT)
         judged.going.append((row.number, cut))
-        sums = judged.sums
-        for path in self._summed:
-            if path in data:
-                sums[path] = sums.get(path, _ZERO) + Decimal(data[path])
 
 
-_ZERO = Decimal(0)
 _NOTHING: Mapping[FieldPath, Json] = {}
 _PERMIT = int(RowResult.PERMIT)
 
 
-def _data(row: Row) -> dict[str, Json]:
-    """The data of a row, without the facts."""
-    return {path: value for path, value in row.values.items() if not path.startswith(_FACT)}
-
-
-@lru_cache(maxsize=20_000)
-def _day(text: str) -> date:
-    return date.fromisoformat(text)
-
-
-def _facts(values: Mapping[str, Json]) -> tuple[dict[str, Json], ContractFacts]:
-    """The facts of a row, as stated and as they are decided on."""
-    stated = {path[len(_FACT) :]: value for path, value in values.items() if path.startswith(_FACT)}
-    for name in _ALSO_DATA:
-        if name not in stated and (value := values.get(f"contract.{name}")) is not None:
-            stated[name] = value
-    # The values were read and checked by their types already.
-    decided: dict[str, Any] = {name: _day(value) if name in _DAYS else value for name, value in stated.items()}
-    return stated, ContractFacts.model_construct(**decided)
+@lru_cache(maxsize=65_536)
+def _contract(names: tuple[str, ...], said: tuple[Json, ...]) -> ContractFacts:
+    """The facts that a row states, as they are decided on. Its values were read and checked by their types already."""
+    facts = dict(zip(names, said, strict=True))
+    decided: dict[str, Any] = {
+        name: date.fromisoformat(value) if name in _DAYS else value for name, value in facts.items()
+    }
+    return ContractFacts.model_construct(**decided)
 
 
 def _blocked(row: int, decision: Decision) -> Finding:
@@ -234,3 +256,7 @@ def _blocked(row: int, decision: Decision) -> Finding:
             for reason in decision.reasons
         ),
     )
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None

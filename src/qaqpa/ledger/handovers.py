@@ -139,15 +139,14 @@ class _Template:
         slotted = {**public, **{name: mark for name, mark in _SLOTS.items() if public[name] is not None}, "row": _ROW}
         slotted["sealed"] = "@sealed@"
         text = canonical(slotted).decode().replace("%", "%%")
-        text = text.replace('"sealed":"@sealed@",', "%(sealed)s")
-        self._text = _MARK.sub(lambda found: f'"%({found[1]})s"' if found[1] else "%(row)d", text)
+        text = _MARK.sub(lambda found: f'"%({found[1]})s"' if found[1] else "%(row)d", text)
+        self._before, _, self._after = text.partition('"sealed":"@sealed@",')
 
-    def bodies(self, subject: Subject, private: bytes, **values: str | int | None) -> bytes:
+    def body(self, subject: Subject, private: bytes, values: dict[str, str | int | None]) -> bytes:
         """The entry with its sealed part."""
-        values["subject"] = subject.id
-        bound_to = (self._text % {**values, "sealed": ""}).encode()
-        sealed = subject.seal_text(str(values["id"]), private, bound_to)
-        return (self._text % {**values, "sealed": f'"sealed":"{sealed}",'}).encode()
+        before, after = self._before % values, self._after % values
+        sealed = subject.seal_text(str(values["id"]), private, (before + after).encode())
+        return f'{before}"sealed":"{sealed}",{after}'.encode()
 
 
 class RowEntries:
@@ -169,7 +168,10 @@ class RowEntries:
             option=orjson.OPT_SORT_KEYS,
         )
         template = self._template(row)
-        body = template.bodies(subject, private, id=disclosure, row=row.number, time=time, consent=decision.consent)
+        values: dict[str, str | int | None] = {
+            "id": disclosure, "row": row.number, "time": time, "consent": decision.consent, "subject": subject.id,
+        }  # fmt: skip
+        body = template.body(subject, private, values)
         asked = decision.asked
         public = {
             "kind": Kind.INTENT.value, "time": time, "caller": asked.caller, "recipient": asked.recipient,

@@ -24,13 +24,16 @@ surely_inert = re.compile(r"(?:[^\W_][\w ./:()№-]*)?").fullmatch
 """A match says that `inert` would change nothing: most cells need no closer look."""
 
 
-_CELL = r"(?:[^\W_](?:[\w ./:()№-]|, (?=[^\W_]))*)?"
-_ROW = re.compile(rf"{_CELL}(?:\x1f(?:{_CELL}|\+[0-9]{{5,15}}))*")
+_LATER = rf"(?={_BEFORE}{_SIGN})"
+_ASKS = re.compile(rf"\x1f(?![^\W_]|\x1f|\Z|\+[0-9]{{5,15}}(?:\x1f|\Z))|,{_LATER}|;{_LATER}|\|{_LATER}")
+"""In a row, its cells parted by \\x1f: what asks for a closer look. Each alternative begins with a character of its own,
+which is what makes the search quick.
+"""
 
 
 def surely_inert_row(cells: list[str]) -> bool:
     """The same for a whole row, in which a phone may stand but first: one question in place of one for each cell."""
-    return _ROW.fullmatch("\x1f".join(cells)) is not None
+    return not _ASKS.search("\x1f" + "\x1f".join(cells)) and "".join(cells).isprintable() and cells[0][:1] != "+"
 
 
 def runs(text: str) -> bool:

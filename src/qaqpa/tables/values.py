@@ -241,7 +241,8 @@ _PHASES = {
     "repaid": "repaid", "погашен": "repaid", "өтелген": "repaid",
     "repaid early": "repaid_early", "repaid_early": "repaid_early", "погашен досрочно": "repaid_early",
     "мерзімінен бұрын өтелген": "repaid_early",
-    "creditor_changed": "creditor_changed", "creditor changed": "creditor_changed", "смена кредитора": "creditor_changed",
+    "creditor_changed": "creditor_changed", "creditor changed": "creditor_changed",
+    "смена кредитора": "creditor_changed",
     "уступлен": "creditor_changed", "кредитор ауысты": "creditor_changed",
 }  # fmt: skip
 _RESIDENCIES = {
