@@ -26,7 +26,7 @@ surely_inert = re.compile(r"(?:[^\W_][\w ./:()№-]*)?").fullmatch
 
 _LATER = rf"(?={_BEFORE}{_SIGN})"
 _ASKS = re.compile(rf"\x1f(?![^\W_]|\x1f|\Z|\+[0-9]{{5,15}}(?:\x1f|\Z))|,{_LATER}|;{_LATER}|\|{_LATER}")
-"""In a row, its cells parted by \\x1f: what asks for a closer look. Each alternative begins with a character of its own,
+"""In a row, its cells parted by \\x1f: what asks for a closer look. Each alternative begins with one character,
 which is what makes the search quick.
 """
 
