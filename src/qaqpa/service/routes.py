@@ -17,6 +17,7 @@ from qaqpa.gateway.answers import awaiting_answer, consent_answer, decision_answ
 from qaqpa.ledger.read import Entry, Wanted
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest
+from qaqpa.service.addresses import FORWARDED, Addresses
 from qaqpa.service.callers import Callers
 from qaqpa.service.examples import EXAMPLES
 from qaqpa.service.exchange import JSON, KEPT_APART, PROBLEM, document, json_answer, language_of
@@ -52,13 +53,17 @@ class Desk:
 
     gateway: Gateway
     callers: Callers
+    addresses: Addresses
     health: Health
 
     async def caller(self, request: Request) -> str:
-        """Who asks. Raises NotAuthenticated."""
-        address = request.client.host if request.client is not None else "unknown"
+        """Who asks; kept as `request.state.caller`. Raises NotAuthenticated, TooManyAttempts."""
+        peer = None if request.client is None else request.client.host
+        address = self.addresses.of(peer, request.headers.getlist(FORWARDED))
         shown = request.headers.getlist("authorization")  # two are as good as none: which one counts cannot be known
-        return await self.callers.caller(", ".join(shown) if shown else None, address)
+        caller = await self.callers.caller(", ".join(shown) if shown else None, address)
+        request.state.caller = caller
+        return caller
 
     async def reader(self, request: Request) -> str:
         """Who asks, where that one may read the ledger; said before anything of the address is looked at.
