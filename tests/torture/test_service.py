@@ -63,7 +63,8 @@ class Service:
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "qaqpa", "serve", "--config", str(self._house.config), "--home",
             str(self._house.home), "--listen", f"127.0.0.1:{self.port}",
-            env={**os.environ, **self._house.environ, "QAQPA_LOG": "warning"}, stdout=asyncio.subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, **self._house.environ, "QAQPA_LOG": "warning"}, stdout=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
         async with asyncio.timeout(60), httpx.AsyncClient() as client:
             while True:
