@@ -39,7 +39,7 @@ HARMLESS = frozenset(
 )  # fmt: skip
 """Sentences of libraries that hold nothing but themselves; compared whole, before anything is filled in."""
 _OF_A_WORKER = re.compile(
-    r"Unexpected exit from worker-\d{1,3}|Killing worker-\d{1,3} after it refused to gracefully stop"
+    r"Unexpected exit from worker-\d{1,3}|Killing (?:old )?worker-\d{1,3} after it refused to gracefully stop"
 )
 """The same of granian about its processes; it fills in their numbers before it logs."""
 LEVEL = "QAQPA_LOG"
