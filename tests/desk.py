@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import resource
 import secrets
@@ -135,6 +136,11 @@ class Served(Calls):
     @property
     def log(self) -> str:
         return b"".join(self.said).decode()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What it logged; everything that it says on standard error is a line of its log."""
+        return [json.loads(line) for line in self.said]
 
 
 def _of_process(process: int, what: str) -> str:

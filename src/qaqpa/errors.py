@@ -220,7 +220,7 @@ class NotAuthenticated(UsageError):
 
 
 class TooManyAttempts(UsageError):
-    """Refused too often from one address; nobody is asked for a while."""
+    """Not authenticated, as too often before from this address. A good token is never told so, whoever else was."""
 
     code = "too_many_attempts"
     status = 429

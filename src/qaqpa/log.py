@@ -21,7 +21,7 @@ SAFE_KEYS = frozenset(
     {
         "adapter", "attempt", "breaker", "caller", "code", "count", "disclosure", "duration_ms", "event",
         "exit_code", "field_names", "file", "host", "index", "intent", "issuer", "level", "logger", "operation",
-        "outcome", "policy", "port", "recipient", "refusal", "result", "retry_in_s", "size", "stage",
+        "outcome", "path", "policy", "port", "recipient", "refusal", "result", "retry_in_s", "size", "stage",
         "timestamp", "error_type", "witness",
     }
 )  # fmt: skip
@@ -34,9 +34,17 @@ HARMLESS = frozenset(
     {
         "Unclosed client session", "Unclosed connection", "Unclosed connector", "Task was destroyed but it is pending!",
         "Shutting down granian", "Worker exited unexpectedly", "Task exception was never retrieved",
+        "Worker crash loop detected, exiting",
     }
 )  # fmt: skip
 """Sentences of libraries that hold nothing but themselves; compared whole, before anything is filled in."""
+_OF_A_WORKER = re.compile(
+    r"Unexpected exit from worker-\d{1,3}|Killing (?:old )?worker-\d{1,3} after it refused to gracefully stop"
+)
+"""The same of granian about its processes; it fills in their numbers before it logs."""
+LEVEL = "QAQPA_LOG"
+"""The variable of the environment that says from which level on a service logs."""
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 _OUR_CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 _OUR_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -86,12 +94,16 @@ def withhold_unknown(_logger: object, _method: str, event: MutableMapping[str, A
     }
 
 
+def _is_harmless(record: logging.LogRecord) -> bool:
+    return record.msg in HARMLESS or (record.name == "_granian" and _OF_A_WORKER.fullmatch(record.msg) is not None)
+
+
 class _Libraries(logging.Handler):
     """What libraries log, as lines of ours: who, how grave, which exception. Never raises, never says more."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            event = record.msg if isinstance(record.msg, str) and record.msg in HARMLESS else LIBRARY
+            event = record.msg if isinstance(record.msg, str) and _is_harmless(record) else LIBRARY
             more = {"logger": record.name}
             if record.exc_info and record.exc_info[0] is not None:
                 more["error_type"] = record.exc_info[0].__name__

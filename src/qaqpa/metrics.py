@@ -42,7 +42,7 @@ QUEUED = Histogram("qaqpa_queue_seconds", "Wait for the writer", buckets=_FAST, 
 REQUESTS = Histogram(
     "qaqpa_request_seconds", "Requests by path and status", ("path", "status"), buckets=_FAST, registry=REGISTRY
 )
-REFUSED = Counter("qaqpa_refused_callers", "Attempts that did not say who asks", ("why",), registry=REGISTRY)
+REFUSED = Counter("qaqpa_refused_callers", "Requests of whom nobody knows, or who may not", ("why",), registry=REGISTRY)
 BREAKER = Gauge(
     "qaqpa_breaker_open", "1 while a recipient is left alone", ("recipient",), registry=REGISTRY,
     multiprocess_mode="livemax",

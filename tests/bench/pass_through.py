@@ -12,7 +12,7 @@ import aiohttp
 import httpx
 from fastapi import FastAPI, Request, Response
 from granian import Granian
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
 from httpx_aiohttp import AiohttpTransport
 
 
@@ -51,5 +51,6 @@ def app() -> FastAPI:
 if __name__ == "__main__":
     Granian(
         "pass_through:app", address="127.0.0.1", port=int(sys.argv[1]), interface=Interfaces.ASGI, factory=True,
-        loop=Loops.uvloop, workers=int(os.environ["BARE_WORKERS"]), log_enabled=False, websockets=False,
+        http=HTTPModes.http1, loop=Loops.uvloop, workers=int(os.environ["BARE_WORKERS"]), log_enabled=False,
+        websockets=False,
     ).serve()  # fmt: skip

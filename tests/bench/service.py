@@ -75,7 +75,10 @@ def free_port() -> int:
 @asynccontextmanager
 async def running(*command: str, port: int, environ: dict[str, str]) -> AsyncIterator[int]:
     """A server process, once it answers."""
-    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environ})
+    # Its log, a line for each disclosure, is written as in service and read by nobody.
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **environ}, stderr=asyncio.subprocess.DEVNULL
+    )
     try:
         async with asyncio.timeout(60):
             while True:

@@ -51,6 +51,15 @@ async def test_a_defect_has_an_exit_code_of_its_own_and_prints_no_value(
         assert not any(value in ran.err for value in (PERSON.iin, PERSON.data["identity"]["last_name"], "Traceback"))
 
 
+async def test_verbose_is_told_of_and_may_stand_anywhere(house: House) -> None:
+    assert "--verbose" in (await house.cli("--help")).out
+    path = await permitted(house)
+    for arguments in (("--verbose", "disclose"), ("disclose", "--verbose")):
+        ran = await house.cli(*arguments, path, "--caller", "loan-scoring")
+        assert ran.code == 0 and '"event": "disclosed"' in ran.err
+    assert "event" not in (await house.cli("disclose", path, "--caller", "loan-scoring")).err
+
+
 def shell(script: str) -> subprocess.CompletedProcess[str]:
     qaqpa = f"{sys.executable} -m qaqpa"
     return subprocess.run(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -189,6 +192,99 @@ async def test_it_gives_up_after_its_attempts_and_its_time(route: respx.Route) -
         await disclose(route)
     assert told.value.code == "store_unavailable"
     assert route.call_count == 5
+
+
+# --- an answer that comes later --------------------------------------------------------------------
+
+AWAITED = httpx.Response(202, json={"disclosure": "d-1", "status": "awaiting"}, headers={"retry-after": "1"})
+DONE = httpx.Response(200, json=DISCLOSED)
+
+
+@pytest.fixture
+def later(route: respx.Route, respx_mock: respx.MockRouter) -> respx.Route:
+    """Where the answer is asked for, once the disclosure was taken on."""
+    route.side_effect = [AWAITED]
+    return respx_mock.get(f"{URL}/v1/disclosures/d-1")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [httpx.ConnectError("x"), httpx.ReadTimeout("x"), httpx.RemoteProtocolError("x"), said(503, "store_unavailable"),
+     said(503, "store_unavailable", None), said(500, "defect", None), httpx.Response(502, text="<html>"), AWAITED],
+)  # fmt: skip
+async def test_a_gate_that_fails_meanwhile_is_asked_again(route: respx.Route, later: respx.Route, failure: Any) -> None:
+    later.side_effect = [failure] * 10 + [DONE]  # more often than one request is tried
+    assert (await disclose(route)).ledger.outcome == 2
+    assert (route.call_count, later.call_count) == (1, 11)
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "code"),
+    [(httpx.ConnectError("x"), client.Unavailable, "unreachable"), (AWAITED, client.Awaiting, "answer_awaited"),
+     (said(503, "store_unavailable"), client.Unavailable, "store_unavailable"),
+     (said(503, "store_unavailable", "30"), client.Unavailable, "store_unavailable")],
+)  # fmt: skip
+async def test_what_waited_in_vain_says_key_and_disclosure(
+    route: respx.Route, later: respx.Route, failure: Any, kind: type[client.GateError], code: str
+) -> None:
+    later.side_effect = itertools.repeat(failure)
+    started = time.monotonic()
+    with pytest.raises(client.GateError) as failed:
+        await disclose(route, idempotency_key="mine", wait_s=0.2)
+    assert time.monotonic() - started < 1
+    assert (type(failed.value), failed.value.code) == (kind, code)
+    assert (failed.value.idempotency_key, failed.value.disclosure) == ("mine", "d-1")
+    assert route.call_count == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(said(502, "request_refused", their_code="T"), client.Rejected), (said(504, "answer_overdue"), client.Unsettled),
+     (said(401, "not_authenticated", None), client.NotAuthenticated), (said(404, "not_found", None), client.Refused),
+     (said(503, "ledger_rolled_back"), client.Unavailable)],
+)  # fmt: skip
+async def test_what_it_ended_with_is_final_and_says_key_and_disclosure(
+    route: respx.Route, later: respx.Route, answer: httpx.Response, kind: type[client.GateError]
+) -> None:
+    later.side_effect = [AWAITED, answer]
+    with pytest.raises(client.GateError) as failed:
+        await disclose(route, idempotency_key="mine")
+    assert type(failed.value) is kind
+    assert (failed.value.idempotency_key, failed.value.disclosure) == ("mine", "d-1")
+
+
+async def test_a_question_that_hangs_ends_with_the_waiting(route: respx.Route, later: respx.Route) -> None:
+    async def hang(_request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    later.side_effect = hang
+    started = time.monotonic()
+    with pytest.raises(client.Unavailable) as failed:
+        await disclose(route, Patience(first_wait_s=0.001, deadline_s=30), wait_s=0.2)
+    assert time.monotonic() - started < 1
+    assert failed.value.idempotency_key and failed.value.disclosure == "d-1"
+
+
+async def test_a_token_source_that_fails_meanwhile_does_not_take_the_disclosure_along(
+    route: respx.Route, later: respx.Route
+) -> None:
+    given = iter(["t"])
+
+    async def source() -> str:
+        for token in given:
+            return token
+        raise ConnectionError("no issuer")
+
+    async with Client(URL, token_source=source, patience=HASTY) as gate:
+        with pytest.raises(client.Awaiting) as failed:
+            await gate.disclose(recipient="r", operation="o", purpose="p", data={"identity": {}}, idempotency_key="k")
+    assert (failed.value.idempotency_key, failed.value.disclosure) == ("k", "d-1")
+    assert isinstance(failed.value.__cause__, ConnectionError)
+    assert later.call_count == 0
+
+
+# --- what else can be asked ------------------------------------------------------------------------
 
 
 async def test_a_consent_is_not_recorded_twice(respx_mock: respx.MockRouter) -> None:

@@ -22,6 +22,7 @@ from desk import Desk, at_desk
 from harness import House
 from issuer import EC, ED, NEXT, RSA, STRANGER, Issuer, claims, issuing, token
 from qaqpa.service import issuers
+from qaqpa.service.callers import Burst
 
 
 @pytest.fixture
@@ -76,6 +77,17 @@ async def test_a_token_of_the_issuer_says_who_asks_and_the_roles_stay_ours(house
         assert await status(desk, token(aud=["others", "qaqpa"])) == 200
         assert await status(desk, token(client_id=None, azp="scoring-app")) == 200
         assert issuer.asked == 1
+
+
+async def test_a_new_token_is_served_whatever_was_refused_before(
+    house: House, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Burst, "PER_S", 0.0)
+    async with known_to(house, issuer) as desk:
+        desk.app.state.desk.callers.burst.ATTEMPTS = 20
+        told = [await status(desk, token(STRANGER)) for _ in range(30)]
+        assert told == [401] * 20 + [429] * 10
+        assert await status(desk, token()) == 200
 
 
 FORGED: dict[str, Any] = {

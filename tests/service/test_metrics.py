@@ -97,3 +97,5 @@ async def test_a_killed_worker_is_replaced_and_its_gauges_go(house: House, token
         assert f'{line},recipient="first-credit-bureau"}} 1.0' in text, "what it may have counted stays"
         assert 'qaqpa_open_intents{state="open"} 0.0' in text
         assert (await server.disclose(request_document(PERSON))).status_code == 200
+        worse = [(line["event"], line["level"]) for line in server.lines if line["level"] != "info"]
+        assert worse in ([(f"Unexpected exit from worker-{number}", "error")] for number in (1, 2))

@@ -149,6 +149,26 @@ async def test_every_path_of_the_application_is_described(desk: Desk) -> None:
     assert described == served
 
 
+async def test_headers_and_bodies_that_callers_go_by_are_described(desk: Desk) -> None:
+    document = (await desk.ask("GET", "/v1/openapi.json", None)).json()
+
+    def said(method: str, path: str, status: str) -> dict[str, Any]:
+        answer: dict[str, Any] = document["paths"][path][method]["responses"][status]
+        return answer
+
+    later = {"Location", "Retry-After"}  # tests/service/test_later.py looks at them
+    for method, path, status, headers in (
+        ("post", "/v1/disclosures", "202", later), ("get", "/v1/disclosures/{disclosure}", "202", later),
+        ("post", "/v1/consents", "201", {"Location"}), ("post", "/v1/erasures", "202", set()),
+    ):  # fmt: skip
+        described = said(method, path, status).get("headers", {})
+        assert described.keys() == headers, path
+        assert all(header["required"] for header in described.values())
+    shape = said("get", "/healthz", "200")["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert document["components"]["schemas"][shape]["properties"].keys() == {"alive"}
+    assert (await desk.ask("GET", "/healthz", None)).json() == {"alive": True}
+
+
 async def test_the_examples_of_the_document_are_done(desk: Desk) -> None:
     paths = (await desk.ask("GET", "/v1/openapi.json", None)).json()["paths"]
     told = {}

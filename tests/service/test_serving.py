@@ -55,6 +55,7 @@ async def test_slow_callers_and_callers_who_go_away_hold_nobody_up(house: House,
         halves = [await connected(server) for _ in range(20)]
         for number, (_, writer) in enumerate(halves):
             writer.write(head(server, f"Idempotency-Key: slow-{number}") + BODY[: len(BODY) // 2])
+        silent = [await connected(server) for _ in range(20)]
         heads = [await connected(server) for _ in range(20)]
         for _, writer in heads:
             writer.write(b"POST /v1/disclosures HTTP/1.1\r\nHost: gate.test\r\nX-Slow: ")
@@ -68,6 +69,9 @@ async def test_slow_callers_and_callers_who_go_away_hold_nobody_up(house: House,
         for reader, writer in heads:
             said = await answer_of(reader, 5)
             assert b" 200" not in said and reader.at_eof(), "a head that never ends is ended"
+            writer.close()
+        for reader, writer in silent:
+            assert await answer_of(reader, 5) == b"" and reader.at_eof(), "a connection that sends nothing is ended"
             writer.close()
         # Somebody hangs up in the middle of the request: nothing was asked, and it is no defect of ours.
         for _ in range(5):
@@ -170,7 +174,7 @@ async def test_a_stop_finishes_what_is_under_way(house: House, tokens: dict[str,
         done = await under_way
         assert done.status_code == 200, done.text
         assert await stopped == 0
-        assert server.log == ""
+        assert [(line["event"], line["level"]) for line in server.lines] == [("serving", "info"), ("disclosed", "info")]
     async with house.gateway() as gateway:
         assert outcomes(house, gateway) == ["delivered"]
         found = house.verified(gateway)

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from desk import free_port
+from desk import free_port, served
 from harness import ROOT, House
 
 pytestmark = pytest.mark.timeout(180)
@@ -124,3 +124,16 @@ async def test_where_a_port_is_taken_it_says_so_and_starts_nothing(house: House,
 async def test_an_address_that_cannot_be_is_said(house: House, where: str, sentence: str) -> None:
     ran = await house.cli("serve", "--listen", where)
     assert ran.code == 2 and sentence in ran.err, ran
+
+
+async def test_the_environment_says_from_which_level_on_it_logs(
+    house: House, tokens: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QAQPA_LOG", "chatty")
+    ran = await house.cli("serve")
+    assert ran.code == 2 and "QAQPA_LOG" in ran.err and "debug, info, warning, error" in ran.err
+    monkeypatch.setenv("QAQPA_LOG", "warning")
+    async with served(house, tokens) as server:
+        assert (await server.ask("GET", "/v1/ledger/checkpoint", "collections")).status_code == 403
+        assert await server.stop() == 0
+    assert [(line["event"], line["caller"]) for line in server.lines] == [("caller may not", "collections")]

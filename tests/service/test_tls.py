@@ -133,8 +133,8 @@ async def test_only_callers_with_a_good_certificate_and_a_token_are_answered(
             base_url=server.client.base_url, verify=authorities.trusting(department), trust_env=False
         ) as other:
             assert (await other.get("/readyz")).status_code == 200
-        [said] = server.log.splitlines()
-        assert "caller refused" in said, "strangers at the door are no defect of ours, and fill no log"
+        said = [line["event"] for line in server.lines]
+        assert said == ["serving", "caller refused", "disclosed"], "strangers at the door fill no log"
 
 
 def _namesake(authority: trustme.CA) -> trustme.CA:

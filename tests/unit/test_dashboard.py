@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import ROOT
 from qaqpa.metrics import REGISTRY
+from qaqpa.model.words import OutcomeResult
 
 DASHBOARD = json.loads((ROOT / "docs" / "grafana-dashboard.json").read_text())
 OPERATION = (ROOT / "docs" / "operation.md").read_text()
@@ -63,3 +64,14 @@ def test_the_table_of_metrics_is_true() -> None:
     assert rows.keys() == metrics.keys()
     for row, labels in rows.items():
         assert set(re.findall(r"`(\w+)`", labels)) == LABELS[metrics[row]] - {"le"}, row
+
+
+def test_the_values_of_labels_that_the_table_tells_are_true() -> None:
+    told = {
+        name: set(re.findall(r"`(\w+)`", what))
+        for name, what in re.findall(r"^\| `(qaqpa_\w+)` \|[^|]*\| (.*) \|$", OPERATION, re.MULTILINE)
+    }
+    assert told["qaqpa_disclosures_total"] == {*OutcomeResult, "reused"}
+    callers = "".join(file.read_text() for file in (ROOT / "src" / "qaqpa" / "service").glob("*.py"))
+    counted = re.findall(r"REFUSED\.labels\((.*)\)\.inc", callers)
+    assert told["qaqpa_refused_callers_total"] == {each for text in counted for each in re.findall(r'"(\w+)"', text)}

@@ -113,6 +113,24 @@ def test_libraries_speak_as_json_without_their_sentences(stream: io.StringIO) ->
     assert found[-1]["logger"] == log.WITHHELD
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence", "told"),
+    [
+        ("_granian", "Unexpected exit from worker-1", True),
+        ("_granian", "Killing worker-12 after it refused to gracefully stop", True),
+        ("_granian", "Worker crash loop detected, exiting", True),
+        ("_granian", f"Unexpected exit from worker-{PERSON['identity']['iin']}", False),
+        ("_granian", "Unexpected exit from worker-1 of Ерлан", False),
+        ("aiohttp", "Unexpected exit from worker-1", False),
+    ],
+)
+def test_what_the_server_says_of_its_processes_is_told(
+    stream: io.StringIO, name: str, sentence: str, told: bool
+) -> None:
+    logging.getLogger(name).error(sentence)
+    assert [line["event"] for line in lines(stream)] == [sentence if told else log.LIBRARY]
+
+
 def test_warnings_come_the_same_way(stream: io.StringIO) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -33,6 +34,7 @@ from qaqpa.cli import (
     subject,
     token,
 )
+from qaqpa.cli.options import VERBOSE
 from qaqpa.cli.render import failure, print_json
 from qaqpa.errors import QaqpaError
 
@@ -41,8 +43,7 @@ app = typer.Typer(
     help="The one gate through which personal data leaves for third parties: checked against consent and the "
     "policy, cut to what the clause allows, encrypted, and entered in a ledger before a byte leaves.",
     epilog="Exit codes: 0 done, 1 refused, 2 usage, 3 gap (something is missing), 4 third party failed, "
-    "5 ledger or store failed, 6 verification failed, 70 a defect. With --verbose, log lines (JSON, without personal "
-    "data) on standard error.",
+    "5 ledger or store failed, 6 verification failed, 70 a defect.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -59,6 +60,19 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(token.app, name="token")
 
 
+@app.callback()
+def _of_every_command(
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            VERBOSE, help="Log on standard error: JSON lines without personal data. May stand behind the command too."
+        ),
+    ] = False,
+) -> None:
+    if verbose:
+        log.configure(level=logging.INFO)
+
+
 INTERRUPTED = 130
 INTERNAL = 70
 """Exit code of a defect (EX_SOFTWARE): never to be taken for a refusal."""
@@ -67,7 +81,7 @@ INTERNAL = 70
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    log.configure(level=logging.INFO if "--verbose" in arguments else logging.ERROR)
+    log.configure(level=logging.ERROR)
     logging.captureWarnings(True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter shows its code instead
@@ -77,7 +91,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        typer.main.get_command(app).main([each for each in arguments if each != "--verbose"], prog_name="qaqpa")
+        first = [each for each in arguments if each == VERBOSE][:1]
+        others = [each for each in arguments if each != VERBOSE]
+        typer.main.get_command(app).main([*first, *others], prog_name="qaqpa")
         sys.stdout.flush()
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):  # typer ends so when whoever read our output has stopped

@@ -34,6 +34,7 @@ Reason = Annotated[str, typer.Option(help="Why; entered in the ledger, so name n
 Document = Annotated[str, typer.Argument(help="File with the JSON document, or - for standard input.")]
 Archives = Annotated[Path | None, typer.Option(help="Folder of the months that were moved to files.")]
 
+VERBOSE = "--verbose"
 CONFIG = Path("config")
 HOME = Path("var")
 

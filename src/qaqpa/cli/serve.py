@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from qaqpa import metrics
+from qaqpa import log, metrics
 from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, make_private, setup
 from qaqpa.cli.render import err, out
 from qaqpa.cli.trial import prepare
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
+    context: typer.Context,
     config: ConfigFolder = CONFIG,
     home: Home = HOME,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT, in place of service.listen in gateway.toml.")] = None,
@@ -44,19 +45,23 @@ def serve(
 ) -> None:
     """Serve /v1 to internal callers until interrupted; a stop finishes what is under way."""
     make_private(home)
+    level = "info" if context.find_root().params["verbose"] else os.environ.get(log.LEVEL, "info")
+    if level not in log.LEVELS:
+        raise NotConfigured(f"{log.LEVEL} says from which level on the service logs: one of {', '.join(log.LEVELS)}")
+    log.configure(level=log.LEVELS[level])
     with ExitStack() as stack:
         if sandbox:
             host, port = address(listen or setup(config, home).config.gateway.service.listen)
             require_free(host, port)  # before stand-ins run and tokens are made
             os.environ.update(stack.enter_context(stands(config, home)).environment)
             prepare(config, home, f"http://{host}:{port}")
-        _serve(config, home, listen, workers)
+        _serve(config, home, listen, workers, level)
 
 
-def _serve(config: Path, home: Path, listen: str | None, workers: int | None) -> None:
+def _serve(config: Path, home: Path, listen: str | None, workers: int | None, level: str) -> None:
     # Here, because no other command needs a web server, and each waits for what it imports.
     from granian import Granian  # noqa: PLC0415
-    from granian.constants import Interfaces, Loops  # noqa: PLC0415
+    from granian.constants import HTTPModes, Interfaces, Loops  # noqa: PLC0415
     from granian.http import HTTP1Settings  # noqa: PLC0415
 
     from qaqpa.service import worker  # noqa: PLC0415
@@ -72,6 +77,7 @@ def _serve(config: Path, home: Path, listen: str | None, workers: int | None) ->
         err.print("[yellow]plain HTTP on an address that others can reach[/]: give service.certificate", soft_wrap=True)
     Keyring.load(made.keyring_path, made.unlock).close()  # what is wrong with it is said here, once, and not by workers
     os.environ[worker.CONFIG], os.environ[worker.HOME] = str(config.resolve()), str(home.resolve())
+    os.environ[log.LEVEL] = level
     count = workers or service.workers
     _allow_connections()
     with tempfile.TemporaryDirectory(prefix="qaqpa-metrics-") as folder:
@@ -85,6 +91,7 @@ def _serve(config: Path, home: Path, listen: str | None, workers: int | None) ->
             address=host,
             port=port,
             interface=Interfaces.ASGI,
+            http=HTTPModes.http1,  # while it waits to be told which of two, a silent connection has no limit of time
             factory=True,
             workers=count,
             loop=Loops.uvloop,

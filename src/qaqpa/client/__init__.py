@@ -8,7 +8,7 @@ async with Client("https://gate.internal:8480", token=TOKEN, ca="/etc/ssl/intern
     found.report["outstanding"]
 
 Every method raises `GateError` or a kind of it; besides, ValueError for what cannot be asked at all, and whatever the
-token_source raises:
+token_source raises (while a later answer is waited for, Awaiting with that as its cause):
 
     GateError                  code, status, reasons, problems, disclosure, idempotency_key
     ├── Blocked                nothing left; reasons say why

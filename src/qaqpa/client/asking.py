@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from types import TracebackType
 from typing import ClassVar, Literal, TypeVar
@@ -146,31 +146,45 @@ class Client:
         """One person's data to one recipient for one purpose. Without a key one is made; every retry uses the same.
 
         Give a key of your own (the number of the application, say) where the process may be restarted in between.
-        Where the recipient answers later, its answer is waited for, `wait_s` seconds long (the deadline of the
-        patience where None; 0 does not wait), and after that Awaiting is raised.
+        Where the recipient answers later, its answer is waited for until `wait_s` seconds after the call (the deadline
+        of the patience where None; 0 does not wait), also over a gate that does not answer meanwhile. Then the last
+        thing that it said is raised, Awaiting or Unavailable; Awaiting too where the token_source fails meanwhile.
+        Every error of the gate says the key, and once the gate has said it the disclosure.
         """
         key = uuid.uuid4().hex if idempotency_key is None else idempotency_key
         document = _asked(recipient, operation, purpose, data, consent, facts)
         ends = time.monotonic() + (self._patience.deadline_s if wait_s is None else wait_s)
-        waits: Awaiting
         try:
             return await self._ask(Disclosed, "POST", "/v1/disclosures", document, key=key)
         except Awaiting as error:
             waits = error
+        return await self._awaited(waits, ends)
+
+    async def _awaited(self, waits: Awaiting, ends: float) -> Disclosed:
+        """The answer that comes later, asked for until `ends`; while the gate does not answer, too."""
+        path = _place(waits.disclosure or "")
+        last = _Failure(waits, again=True)
         for attempt in itertools.count():
-            rest = self._patience.wait_s(min(attempt, 16), None)
-            if time.monotonic() + rest >= ends:
+            wait = self._patience.wait_s(min(attempt, 16), last.retry_after_s)
+            left = ends - time.monotonic() - wait
+            if not last.again or left <= 0:
                 break
-            await asyncio.sleep(rest)
-            with suppress(Awaiting):
-                return await self.disclosure(waits.disclosure or "")
-        waits.idempotency_key = key
-        raise waits
+            await asyncio.sleep(wait)
+            try:
+                found = await self._attempt(Disclosed, "GET", path, None, self._headers, left, repeatable=True)
+            except Exception as error:  # the token_source's: it must not take along what is known of the disclosure
+                raise waits from error
+            if not isinstance(found, _Failure):
+                return found
+            passes = isinstance(found.error, Awaiting | Unavailable) and found.error.code not in _WAITING_HELPS_NOT
+            last = replace(found, again=passes)
+        last.error.idempotency_key, last.error.disclosure = waits.idempotency_key, waits.disclosure
+        raise last.error
 
     async def disclosure(self, disclosure: str) -> Disclosed:
         """What a disclosure of this caller's was answered. Raises Awaiting while its recipient has not answered, and
         the error that it ended with."""
-        return await self._ask(Disclosed, "GET", f"/v1/disclosures/{quote(disclosure, safe='')}")
+        return await self._ask(Disclosed, "GET", _place(disclosure))
 
     async def decide(
         self,
@@ -264,6 +278,10 @@ class Client:
         else:
             return _read(model, answer, repeatable=repeatable)
         return _Failure(_unreachable(lost), again=repeatable or not arrived)
+
+
+def _place(disclosure: str) -> str:
+    return f"/v1/disclosures/{quote(disclosure, safe='')}"
 
 
 def _asked(

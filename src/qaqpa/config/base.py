@@ -82,6 +82,16 @@ def _network(text: str) -> str:
     return text
 
 
+def _trusted(text: str) -> str:
+    if ipaddress.ip_network(text).prefixlen == 0:
+        raise ValueError("this is every address there is: name those of your proxies")
+    return text
+
+
+TrustedNetwork = Annotated[str, AfterValidator(_trusted)]
+"""Addresses whose word is taken: `10.1.2.3` or `10.1.2.0/24`."""
+
+
 def _pin(text: str) -> str:
     try:
         digest = base64.b64decode(text.removeprefix("sha256/"), validate=True)

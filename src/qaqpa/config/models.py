@@ -26,6 +26,7 @@ from qaqpa.config.base import (
     Sha256,
     Span,
     Text,
+    TrustedNetwork,
     Value,
     Whole,
 )
@@ -140,6 +141,8 @@ class ServiceConfig(Section):
     """PEM file of its private key."""
     client_ca: Value | None = None
     """PEM file of the authorities whose certificates callers must show, where they must."""
+    trusted_proxies: tuple[TrustedNetwork, ...] = ()
+    """Proxies whose X-Forwarded-For says whose address a request comes from."""
     workers: Annotated[Whole, Field(ge=1, le=64)] = 1
     """Processes."""
     largest_request_bytes: Annotated[Whole, Field(ge=1024, le=8 * 2**20)] = 256 * 1024

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import datetime
 from time import perf_counter
 from typing import Any
@@ -16,11 +16,12 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from qaqpa import log, metrics, traces
-from qaqpa.errors import QaqpaError
+from qaqpa.errors import NotAllowed, QaqpaError
 from qaqpa.gateway import Gateway, Setup
 from qaqpa.gateway.gateway import utc_now
 from qaqpa.gateway.setup import make_issuer_line
 from qaqpa.service import routes
+from qaqpa.service.addresses import Addresses
 from qaqpa.service.callers import Callers
 from qaqpa.service.exchange import language_of, plain_problem, problem
 from qaqpa.service.health import Health
@@ -45,15 +46,16 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             gateway = await stack.enter_async_context(Gateway.open(setup, clock=clock))
-            known = setup.config.callers
+            known, service = setup.config.callers, setup.config.gateway.service
             issuers = [
                 Issuer(name, issuer, make_issuer_line(setup, issuer), clients_of(known, name))
-                for name, issuer in setup.config.gateway.service.issuers.items()
+                for name, issuer in service.issuers.items()
             ]
             for issuer in issuers:
                 stack.push_async_callback(issuer.close)
-            health = Health(gateway)
-            app.state.desk = routes.Desk(gateway, Callers(known, Tokens(gateway.store), issuers, clock), health)
+            health, addresses = Health(gateway), Addresses(service.trusted_proxies)
+            tokens = stack.enter_context(closing(Tokens(gateway.store)))
+            app.state.desk = routes.Desk(gateway, Callers(known, tokens, issuers, clock), addresses, health)
             _log.info("serving")
             try:
                 yield
@@ -76,6 +78,14 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
     @app.exception_handler(QaqpaError)
     async def told(request: Request, error: Exception) -> Response:
         assert isinstance(error, QaqpaError)  # noqa: S101 - that is what it is registered for
+        if isinstance(error, NotAllowed):
+            metrics.REFUSED.labels("role").inc()
+            _log.warning(
+                "caller may not",
+                code=error.code,
+                caller=getattr(request.state, "caller", None),
+                path=_template(request.scope),
+            )
         return problem(error, language_of(request, default), shown=request.headers.get("authorization"))
 
     @app.exception_handler(HTTPException)
@@ -104,6 +114,11 @@ def _methods(app: FastAPI, request: Request) -> str:
     return ", ".join(sorted({method for route in here for method in getattr(route, "methods", ())}))
 
 
+def _template(scope: Scope) -> str:
+    """The path as the route has it: never what stands in its place, which may be anything."""
+    return getattr(scope.get("route"), "path", "other")
+
+
 class _Measured:
     """Times each request by its path's template and status."""
 
@@ -126,8 +141,7 @@ class _Measured:
             try:
                 await self._app(scope, receive, noting)
             finally:
-                route = scope.get("route")
-                path = getattr(route, "path", "other")
+                path = _template(scope)
                 metrics.REQUESTS.labels(path, str(status)).observe(perf_counter() - started)
                 traces.answered(span, scope["method"], path, status)
 

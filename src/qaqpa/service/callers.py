@@ -30,9 +30,11 @@ class _Attempts:
 
 
 class Burst:
-    """After a burst of refused attempts an address waits, before anything is looked up for it.
+    """Refused attempts by address. After a burst of them whatever is refused is told to wait.
 
-    Behind a proxy all callers have one address, so a token that was found right before need not wait.
+    Nothing else is kept waiting: behind a proxy all callers may have one address, so a token is looked up whatever was
+    refused before, and a good one is never told to wait for others. That costs little, because a wrong one meets no
+    slow hash (see `qaqpa.service.tokens`).
     """
 
     ATTEMPTS = 20
@@ -43,21 +45,17 @@ class Burst:
         self._clock = clock
         self._seen: OrderedDict[str, _Attempts] = OrderedDict()
 
-    def _level(self, address: str) -> float:
-        seen = self._seen.get(address)
-        return 0.0 if seen is None else max(0.0, seen.level - (self._clock() - seen.at) * self.PER_S)
-
-    def require_few(self, address: str) -> None:
-        """Raises TooManyAttempts."""
-        if self._seen and self._level(address) >= self.ATTEMPTS:
-            raise TooManyAttempts("refused too often: wait a minute, and look at the token")
-
-    def refused(self, address: str) -> None:
-        """One more."""
-        self._seen[address] = _Attempts(self._level(address) + 1, self._clock())
+    def refused(self, address: str) -> bool:
+        """One more; whether it was one too many."""
+        seen, now = self._seen.get(address), self._clock()
+        level = 0.0 if seen is None else max(0.0, seen.level - (now - seen.at) * self.PER_S)
+        if level + 1 > self.ATTEMPTS:
+            return True  # not counted, so that time empties it whoever goes on
+        self._seen[address] = _Attempts(level + 1, now)
         self._seen.move_to_end(address)
         if len(self._seen) > self._REMEMBERED:
             self._seen.popitem(last=False)
+        return False
 
 
 class Callers:
@@ -77,18 +75,17 @@ class Callers:
         self.burst = Burst()
 
     async def caller(self, authorization: str | None, address: str) -> str:
-        """The caller. Raises NotAuthenticated, TooManyAttempts."""
+        """The caller. Raises NotAuthenticated, or TooManyAttempts in its place after a burst."""
         try:
-            if not self._knows(authorization):
-                self.burst.require_few(address)
             return await self._known(authorization)
         except NotAuthenticated as error:
-            self.burst.refused(address)
+            if self.burst.refused(address):
+                metrics.REFUSED.labels("too_many").inc()  # without a line each: whoever floods must not fill the log
+                raise TooManyAttempts(
+                    "this was refused, as too much before it from your address: look at the token, and wait a minute"
+                ) from None
             metrics.REFUSED.labels("none" if authorization is None else "wrong").inc()
             _log.warning("caller refused", code=error.code, host=address)
-            raise
-        except TooManyAttempts:
-            metrics.REFUSED.labels("too_many").inc()
             raise
 
     async def _known(self, authorization: str | None) -> str:
@@ -96,10 +93,6 @@ class Callers:
         if found not in self._callers:
             raise NotAuthenticated("the token's caller does not stand in callers.toml any more")
         return found
-
-    def _knows(self, authorization: str | None) -> bool:
-        text = _token(authorization)
-        return text is not None and (self._tokens.knows(text) or any(each.knows(text) for each in self._issuers))
 
     async def _found(self, authorization: str | None) -> str:
         if authorization is None:

@@ -73,10 +73,6 @@ class Issuer:
             await asyncio.gather(self._refreshing, return_exceptions=True)
         await self.line.close()
 
-    def knows(self, text: str) -> bool:
-        """Whether this token was found good right before."""
-        return _digest(text) in self._hot
-
     async def caller(self, text: str, now: datetime) -> str:
         """Whose token it is. Raises NotAuthenticated."""
         seconds = int(now.timestamp())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,11 +17,13 @@ from qaqpa.gateway.answers import awaiting_answer, consent_answer, decision_answ
 from qaqpa.ledger.read import Entry, Wanted
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest
+from qaqpa.service.addresses import FORWARDED, Addresses
 from qaqpa.service.callers import Callers
 from qaqpa.service.examples import EXAMPLES
 from qaqpa.service.exchange import JSON, KEPT_APART, PROBLEM, document, json_answer, language_of
 from qaqpa.service.health import OK, Health
 from qaqpa.service.schemas import (
+    AliveAnswer,
     AwaitingAnswer,
     ConsentAnswer,
     DecisionAnswer,
@@ -40,7 +42,7 @@ Model = TypeVar("Model", bound=BaseModel)
 REQUESTS = (DisclosureRequest, ConsentRequest, WithdrawalRequest, SearchRequest, ErasureRequest)
 ANSWERS = (
     DecisionAnswer, DisclosureAnswer, AwaitingAnswer, ConsentAnswer, EntryAnswer, EntriesAnswer, ErasureAnswer, Problem,
-    ReadyAnswer,
+    ReadyAnswer, AliveAnswer,
 )  # fmt: skip
 _TEXT = "text/plain; charset=utf-8"
 NOTHING_HERE = "nothing stands at this address"
@@ -52,13 +54,17 @@ class Desk:
 
     gateway: Gateway
     callers: Callers
+    addresses: Addresses
     health: Health
 
     async def caller(self, request: Request) -> str:
-        """Who asks. Raises NotAuthenticated."""
-        address = request.client.host if request.client is not None else "unknown"
+        """Who asks; kept as `request.state.caller`. Raises NotAuthenticated, TooManyAttempts."""
+        peer = None if request.client is None else request.client.host
+        address = self.addresses.of(peer, request.headers.getlist(FORWARDED))
         shown = request.headers.getlist("authorization")  # two are as good as none: which one counts cannot be known
-        return await self.callers.caller(", ".join(shown) if shown else None, address)
+        caller = await self.callers.caller(", ".join(shown) if shown else None, address)
+        request.state.caller = caller
+        return caller
 
     async def reader(self, request: Request) -> str:
         """Who asks, where that one may read the ledger; said before anything of the address is looked at.
@@ -266,28 +272,30 @@ _NUMBER = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,15})$"}
 
 
 def _header(name: str, description: str, pattern: str) -> dict[str, Any]:
-    schema = {"type": "string", "pattern": pattern}
-    return {"headers": {name: {"description": description, "required": True, "schema": schema}}}
+    return {name: {"description": description, "required": True, "schema": {"type": "string", "pattern": pattern}}}
 
 
-_HEADERS: dict[int, dict[str, Any]] = {
-    201: _header("Location", "Where it can be looked at", "^/v1/"),
+_WAIT = _header("Retry-After", "Seconds", "^[0-9]+$")
+_PLACE = _header("Location", "Where it can be looked at", "^/v1/")
+_REFUSALS: dict[int, dict[str, Any]] = {
     401: _header("WWW-Authenticate", "`error` where a token was shown and was wrong (RFC 6750)", "^Bearer realm="),
-    429: _header("Retry-After", "Seconds", "^[0-9]+$"),
+    429: _WAIT,
 }
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     shape = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {
-        status: {"description": "Not done", "content": {PROBLEM: shape}, **_HEADERS.get(status, {})}
+        status: {"description": "Not done", "content": {PROBLEM: shape}, "headers": _REFUSALS.get(status, {})}
         for status in statuses
     }
 
 
-def _answered(status: int, model: type[BaseModel] | None, media_type: str = JSON) -> dict[int | str, dict[str, Any]]:
+def _answered(
+    status: int, model: type[BaseModel] | None, media_type: str = JSON, *, headers: Mapping[str, Any] | None = None
+) -> dict[int | str, dict[str, Any]]:
     shape: dict[str, Any] = {"type": "string"} if model is None else {"$ref": _ref(model)}
-    return {status: {"description": "Done", "content": {media_type: {"schema": shape}}, **_HEADERS.get(status, {})}}
+    return {status: {"description": "Done", "content": {media_type: {"schema": shape}}, "headers": dict(headers or {})}}
 
 
 def _ref(model: type[BaseModel]) -> str:
@@ -329,11 +337,11 @@ def add(app: FastAPI) -> None:
         )  # fmt: skip
 
     sending = _problems(404, 409, 422, 502, 504)
-    done = _answered(200, DisclosureAnswer) | _answered(202, AwaitingAnswer)
+    done = _answered(200, DisclosureAnswer) | _answered(202, AwaitingAnswer, headers=_PLACE | _WAIT)
     path("POST", "/v1/disclosures", disclose, done | sending, takes=DisclosureRequest, parameters=(_KEY,))
     path("GET", "/v1/disclosures/{disclosure}", show_disclosure, done | _problems(404, 409, 502, 504))
     path("POST", "/v1/decisions", decide, _answered(200, DecisionAnswer), takes=DisclosureRequest)
-    path("POST", "/v1/consents", record_consent, _answered(201, ConsentAnswer), takes=ConsentRequest)
+    path("POST", "/v1/consents", record_consent, _answered(201, ConsentAnswer, headers=_PLACE), takes=ConsentRequest)
     path("GET", "/v1/consents/{consent}", show_consent, _answered(200, ConsentAnswer) | _problems(404))
     path("POST", "/v1/consents/{consent}/withdrawal", withdraw_consent, _answered(200, ConsentAnswer) | _problems(404),
          takes=WithdrawalRequest)  # fmt: skip
@@ -343,7 +351,7 @@ def add(app: FastAPI) -> None:
     path("GET", "/v1/ledger/entries/{index}", show_entry, _answered(200, EntryAnswer) | _problems(404))
     path("GET", "/v1/ledger/entries/{index}/proof", prove_entry, _answered(200, None, "text/plain") | _problems(404))
     path("GET", "/v1/ledger/tile/{path:path}", tile, _answered(200, None, "application/octet-stream") | _problems(404))
-    path("GET", "/healthz", alive, {200: {"description": "Alive"}}, is_open=True)
+    path("GET", "/healthz", alive, _answered(200, AliveAnswer), is_open=True)
     path("GET", "/readyz", ready, _answered(200, ReadyAnswer) | _answered(503, ReadyAnswer), is_open=True)
     path("GET", "/metrics", show_metrics, _answered(200, None, "text/plain"), is_open=True)
     # Load balancers ask so; not in the document, where HEAD is GET without its body.

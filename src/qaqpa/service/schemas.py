@@ -161,6 +161,12 @@ class ErasureAnswer(_Shape):
     epoch: int
 
 
+class AliveAnswer(_Shape):
+    """This process answers."""
+
+    alive: Literal[True]
+
+
 class ReadyAnswer(_Shape):
     """Whether this gate can serve, and what is wrong."""
 

@@ -16,8 +16,8 @@ CONFIG, HOME = "QAQPA_CONFIG", "QAQPA_HOME"
 
 
 def app() -> FastAPI:
-    """The application on the configuration that QAQPA_CONFIG and QAQPA_HOME name."""
-    log.configure()
+    """The application on the configuration that QAQPA_CONFIG and QAQPA_HOME name; it logs as QAQPA_LOG says."""
+    log.configure(level=log.LEVELS[os.environ.get(log.LEVEL, "info")])
     logging.captureWarnings(True)
     traces.start()
     metrics.begin()
