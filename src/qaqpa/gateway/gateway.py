@@ -121,7 +121,7 @@ class Gateway:
         handovers, handover_flow = make_handovers(
             setup, ledger,
             is_suspended=self._is_suspended, still_holds=self._recipient_holds, checkpoint=self._checkpointed,
-            facts=self.facts, unready=self.unready,
+            facts=self.facts, equipped=equipped, online=self.transport, unready=self.unready,
         )  # fmt: skip
         self.packages = handover_flow.transport
         self.jobs = make_jobs(ledger, self.dialogues, handover_flow)

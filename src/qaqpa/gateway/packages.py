@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+from qaqpa.adapter import BatchAdapter
 from qaqpa.config.models import Role
 from qaqpa.config.packages import SftpChannel
 from qaqpa.config.recipients import RecipientFile
 from qaqpa.errors import NotAllowed, NotConfigured
-from qaqpa.gateway.setup import Setup, addresses, networks_of
+from qaqpa.gateway.setup import Equipped, Setup, addresses, networks_of
+from qaqpa.handover.batches import Batches, BatchTerms, Bureau
 from qaqpa.handover.deciding import FactsOfRecord, Screened
 from qaqpa.handover.flow import HandoverFlow
 from qaqpa.handover.handovers import Handovers, Standing, spool_key
@@ -23,6 +25,7 @@ from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Finding
 from qaqpa.receipts import ReceiptKey, load_receipt_key
 from qaqpa.seal import load_key, package_key
+from qaqpa.transport import Transport
 from qaqpa.transport.https import Https
 from qaqpa.transport.limits import Breaker
 from qaqpa.transport.packages import PackageChannel, PackageLine, PackageTransport
@@ -84,6 +87,8 @@ def make_handovers(
     still_holds: Callable[[str], StillHolds],
     checkpoint: Callable[[], Awaitable[bytes]],
     facts: FactsOfRecord | None,
+    equipped: Mapping[str, Equipped],
+    online: Transport,
     unready: dict[str, str],
 ) -> tuple[Handovers, HandoverFlow]:
     """Handovers to every recipient that takes packages; why another one takes none is noted in `unready`."""
@@ -96,12 +101,13 @@ def make_handovers(
         else:
             if one is not None:
                 found[recipient.id] = one
+    bureaus = _bureaus(setup, equipped)
     folder = setup.home / FOLDER
     transport = PackageTransport({name: each.line for name, each in found.items()}, is_suspended=is_suspended)
     packer = Packer(
         policy=setup.policy,
         ledger=ledger,
-        partners={name: each.partner for name, each in found.items()},
+        partners={**{name: each.partner for name, each in found.items()}, **bureaus},
         folder=folder,
         origin=setup.config.gateway.ledger.origin,
         config=setup.config.digest,
@@ -112,8 +118,19 @@ def make_handovers(
         spool_key=lambda handover: spool_key(ledger.keyring, handover),
     )
     receipts = Receipts(ledger, transport, folder / "receipts", {name: each.receipts for name, each in found.items()})
-    flow = HandoverFlow(packer, transport, receipts)
+    batches = Batches(bureaus, online, packer.folder_of, packer.spool_key)
+    flow = HandoverFlow(packer, transport, receipts, batches)
     return Handovers(flow, ledger.keyring), flow
+
+
+def _bureaus(setup: Setup, equipped: Mapping[str, Equipped]) -> dict[str, Bureau]:
+    """Recipients whose adapter writes documents of many rows."""
+    found: dict[str, Bureau] = {}
+    for name, each in equipped.items():
+        if isinstance(each.adapter, BatchAdapter):
+            recipient = setup.config.recipients[name]
+            found[name] = Bureau(BatchTerms.of(recipient.seal.kind, recipient.later.give_up), each.adapter, each.key)
+    return found
 
 
 class Handing:

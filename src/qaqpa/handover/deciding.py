@@ -15,9 +15,9 @@ from itertools import islice
 from typing import BinaryIO, Protocol
 
 from qaqpa.anonymity import Anonymiser, Settled
-from qaqpa.config.packages import Packages
 from qaqpa.consent.registry import consents_of
 from qaqpa.errors import DecisionOutdated
+from qaqpa.handover.batches import BatchBuilder
 from qaqpa.handover.judge import IIN, NUMBER, Judge, Judged, Known
 from qaqpa.handover.package import PackageBuilder
 from qaqpa.handover.records import Order
@@ -52,7 +52,10 @@ class Deciding:
     policy: Policy
     route: Route
     order: Order
-    packages: Packages
+    headings: Mapping[str, str]
+    """Further headings of this recipient's registers."""
+    tries: Callable[[int, Cut], object] | None
+    """Raises InvalidRequest for a row that cannot be written in the recipient's format."""
     ledger: Ledger
     is_suspended: Callable[[], Awaitable[bool]]
     facts: FactsOfRecord | None
@@ -63,7 +66,7 @@ class Deciding:
     def register(self, file: BinaryIO) -> Register:
         """Its rows. Raises RegisterRefused."""
         order = self.order
-        layout = Layout(today=self.policy.day(self.ledger.clock()), synonyms=dict(self.packages.headings))
+        layout = Layout(today=self.policy.day(self.ledger.clock()), synonyms=dict(self.headings))
         return read(file, layout, kind=None if order.format is None else Kind(order.format), encoding=order.encoding)
 
     async def judge(self, settled: Settled | None = None) -> Judge:
@@ -72,7 +75,7 @@ class Deciding:
         return Judge(
             self.policy, self.route, self.order.asked,
             now=self.ledger.clock(), suspended=suspended, pseudonyms=self.pseudonyms,
-            checks_facts=self.facts is not None, settled=settled,
+            checks_facts=self.facts is not None, settled=settled, tries=self.tries,
         )  # fmt: skip
 
     async def known(self, rows: Sequence[Row]) -> Known:
@@ -180,7 +183,7 @@ class Packing:
 
     deciding: Deciding
     handover: HandoverId
-    builder: PackageBuilder
+    builder: PackageBuilder | BatchBuilder
     made: RowEntries
     still_holds: StillHolds
     basis: str

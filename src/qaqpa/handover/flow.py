@@ -18,23 +18,29 @@ from datetime import datetime, timedelta
 from qaqpa import log
 from qaqpa.config.packages import Packages
 from qaqpa.errors import (
+    InvalidRequest,
     NotSent,
     PackageChanged,
     QaqpaError,
+    RecipientSuspended,
     RegisterRefused,
+    Rejected,
     ThirdPartyError,
 )
 from qaqpa.handover import records
+from qaqpa.handover.batches import Batches, BatchTerms
 from qaqpa.handover.packer import HeldUp, Packer
 from qaqpa.handover.receiving import Receipts
 from qaqpa.handover.records import Handover
 from qaqpa.jobs import Run
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.handovers import cancel_rows, conclude_package, intend_package, moved
+from qaqpa.model.decision import Decision
 from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import HandoverState, PackageIntent, RowResult, SealedPackage
 from qaqpa.model.identifiers import HandoverId, RecipientId
 from qaqpa.model.words import OutcomeResult, timestamp
+from qaqpa.policy import BulkDecider
 from qaqpa.store import Connection
 from qaqpa.transport.packages import PackageTransport
 
@@ -60,6 +66,7 @@ class HandoverFlow:
     packer: Packer
     transport: PackageTransport
     receipts: Receipts
+    batches: Batches
     seen: Callable[[HandoverId, HandoverState], None] = lambda _id, _state: None
     """Told of each change."""
     failures: dict[str, int] = field(default_factory=dict)
@@ -143,7 +150,8 @@ class HandoverFlow:
         except HeldUp as held:
             return await self.cancel(handover, held.code, **held.figures)
         await self._to(handover, HandoverState.PACKAGED, **packed.figures)
-        await self.ledger.store.write(lambda connection: records.forget_key(connection, handover.id))
+        if handover.order.recipient not in self.batches.bureaus:  # there it is needed until they have answered
+            await self.ledger.store.write(lambda connection: records.forget_key(connection, handover.id))
         self.packer.forget_register(handover)
         return 0
 
@@ -154,7 +162,12 @@ class HandoverFlow:
         rest = await self._turn_comes_in(handover)
         if rest:
             return rest
-        route, config = self.packer.route(handover), self.packer.partners[handover.order.recipient].config
+        route, terms = self.packer.route(handover), self.packer.partners[handover.order.recipient].terms
+        decision = await self._may_leave(handover)
+        if not decision.permits:
+            # It waited for its hour, and the agreement ended meanwhile, or no policy is in force any more.
+            blocking = [each.guard for each in decision.blocking]
+            return await self.cancel(handover, "blocked_meanwhile", blocking=blocking)
         policy: dict[str, Json] = {
             "policy": self.packer.policy.version_on(self.packer.policy.day(self.ledger.clock())),
             "ground": route.ground.value,
@@ -164,15 +177,52 @@ class HandoverFlow:
         after = replace(handover, state=HandoverState.SENDING, figures={**handover.figures, "intended_at": at})
         await intend_package(
             self.ledger, handover.id, handover.order.asked, policy,
-            seal=config.seal.kind, rows=handover.figures["rows"], package=dict(handover.figures["package"]),
+            seal=terms.seal.kind, rows=handover.figures["rows"], package=dict(handover.figures["package"]),
             still_holds=self.packer.still_holds(handover),
             move=lambda connection: self._moved(connection, handover, after),
         )  # fmt: skip
         self.seen(handover.id, HandoverState.SENDING)
         return 0
 
+    async def _may_leave(self, handover: Handover) -> Decision:
+        """What follows from no row, decided at this moment."""
+        order, suspended = handover.order, await self.packer.is_suspended(handover.order.recipient)
+        if suspended:
+            raise RecipientSuspended("the recipient is suspended; the package waits")
+        route, now = self.packer.route(handover), self.ledger.clock()
+        return BulkDecider(self.packer.policy, route, order.asked, now=now, suspended=False).package()
+
+    async def _upload(self, handover: Handover) -> float:
+        """Hand a document to a bureau, once: whether it has one it cannot be asked."""
+        if handover.figures.get("attempted"):  # by a process that was killed before it could say what came of it
+            return await self._ended(handover, OutcomeResult.UNKNOWN, "interrupted", HandoverState.UNKNOWN)
+        handover = await self._to(handover, HandoverState.SENDING, attempted=True)
+        try:
+            batch = await self.batches.upload(handover, await self._may_leave(handover))
+        except (NotSent, InvalidRequest) as error:
+            return await self._ended(handover, OutcomeResult.NOT_SENT, error.code, HandoverState.CANCELLED)
+        except Rejected as error:
+            return await self._ended(handover, OutcomeResult.REJECTED, error.code, HandoverState.REJECTED)
+        except ThirdPartyError as error:
+            return await self._ended(handover, OutcomeResult.UNKNOWN, error.code, HandoverState.UNKNOWN)
+        await self._ended(handover, OutcomeResult.DELIVERED, "ok", HandoverState.SENT, batch=batch)
+        return _LOOK_AGAIN_S
+
+    async def _ask(self, handover: Handover) -> float:
+        """What became of the batch, as the bureau tells it."""
+        answered = await self.batches.ask(handover, await self._may_leave(handover))
+        if answered is None:
+            waited = (self.ledger.clock() - handover.changed).total_seconds()
+            return min(_RECEIPT_S, max(_FIRST_REST_S, waited / 8))
+        await self.receipts.batch(handover, answered)
+        await self.ledger.store.write(lambda connection: records.forget_key(connection, handover.id))
+        self.packer.remove(handover)
+        return OVER
+
     async def _send(self, handover: Handover) -> float:
         """Bring the package there. In doubt nothing is sent again: the recipient's machine is asked first."""
+        if handover.order.recipient in self.batches.bureaus:
+            return await self._upload(handover)
         package = self.sealed(handover)
         sending = asyncio.ensure_future(self.transport.deliver(package, lambda _bytes: None))
         watching = asyncio.ensure_future(self._wanted(handover.id, sending))
@@ -217,14 +267,14 @@ class HandoverFlow:
     def sealed(self, handover: Handover) -> SealedPackage:
         """The package, with the intent to send it that stands in the ledger."""
         figures, recipient = handover.figures["package"], RecipientId(handover.order.recipient)
-        seal = self.packer.partners[recipient].config.seal.kind
+        seal = self.packer.partners[recipient].terms.seal.kind
         intent = PackageIntent(handover.id, -1, recipient, seal, figures["sha256"], figures["bytes"])
         path = self.packer.package_path(handover)
         return SealedPackage(intent, path, path.name)
 
     async def _turn_comes_in(self, handover: Handover) -> float:
         """Seconds until it may be tried: the window is closed, another one goes first, or the day's number is full."""
-        config, now = self.packer.partners[handover.order.recipient].config, self.ledger.clock()
+        config, now = self.packer.partners[handover.order.recipient].terms, self.ledger.clock()
         if wait := until_open(config, now.astimezone(self.packer.policy.operator.time_zone)):
             return min(wait, _LONGEST_REST_S)
         others = await self.ledger.store.read(
@@ -250,8 +300,10 @@ class HandoverFlow:
 
     async def _await_receipt(self, handover: Handover) -> float:
         """Look for receipts; a late one is told of once."""
+        if handover.order.recipient in self.batches.bureaus:
+            return await self._ask(handover)
         await self.receipts.look(handover.order.recipient)
-        due = handover.changed + self.packer.partners[handover.order.recipient].config.receipts.due
+        due = handover.changed + self.packer.partners[handover.order.recipient].terms.receipts.due
         if self.ledger.clock() > due and not handover.figures.get("receipt_late"):
             current = await self._load(handover.id)
             if current.state is HandoverState.SENT:
@@ -301,7 +353,7 @@ def _rank(handover: Handover) -> tuple[int, datetime, str]:
     return -handover.order.priority, handover.since, handover.id
 
 
-def until_open(config: Packages, now: datetime) -> float:
+def until_open(config: Packages | BatchTerms, now: datetime) -> float:
     """Seconds from `now`, by the operator's clock, until a window of the recipient is open; 0 while one is."""
     if not config.windows:
         return 0

@@ -66,11 +66,13 @@ class Handovers:
         if route is None:
             way = f"{order.caller} hand over to {order.recipient} by {order.operation} for {order.purpose}"
             raise NotPossible([f"no route lets {way} (3.4(2)); `qaqpa policy show` lists the routes"])
-        if not route.operation.package:
+        bureau = self.flow.batches.bureaus.get(order.recipient)
+        if not (route.operation.package or route.operation.batch):
             raise NotPossible([f"{order.operation} is asked for one person at a time: `qaqpa disclose`"])
         if order.recipient not in self.flow.packer.partners:
             raise NotPossible([f"{order.recipient}: takes no packages; its [packages] is not configured"])
-        self.flow.transport.require(order.recipient)
+        if bureau is None:
+            self.flow.transport.require(order.recipient)
 
     async def take_in(
         self, order: Order, register: AsyncIterator[bytes], documents: Mapping[str, Path] | None = None
@@ -119,7 +121,7 @@ class Handovers:
         return spool.size
 
     async def _document(self, folder: Path, key: bytes, number: int, kind: str, path: Path, order: Order) -> Document:
-        allowed = self.flow.packer.partners[order.recipient].config.documents
+        allowed = self.flow.packer.partners[order.recipient].terms.documents
         if kind not in allowed:
             known = ", ".join(allowed) or "none"
             raise InvalidRequest([f"documents: {order.recipient} gets no {kind} (packages.documents names: {known})"])

@@ -6,7 +6,7 @@ chunk at once by whoever calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from qaqpa.anonymity import Settled
+from qaqpa.errors import InvalidRequest
 from qaqpa.ledger.handovers import DecidedRow, Finding
 from qaqpa.ledger.subjects import Person
 from qaqpa.minimise import Context, Cut, RowMinimiser, RowShape
@@ -93,10 +94,13 @@ class Judge:
         pseudonyms: bytes,
         checks_facts: bool = False,
         settled: Settled | None = None,
+        tries: Callable[[int, Cut], object] | None = None,
     ) -> None:
         """`pseudonyms` is the random key of this handover's pseudonyms. With `checks_facts` what rows state is held
-        against the system of record. `settled` says what becomes of rows that go de-identified.
+        against the system of record. `settled` says what becomes of rows that go de-identified. `tries` raises
+        InvalidRequest for a row that cannot be written in the recipient's format.
         """
+        self._tries = tries
         self._checks_facts = checks_facts and route.asks_of_contract
         self._settled = settled
         self.route = route
@@ -220,6 +224,14 @@ class Judge:
             judged.results.append(RowResult.SUPPRESSED)
             return
         cut = shape.cut(values, instead)
+        if self._tries is not None:
+            try:
+                self._tries(row.number, cut)
+            except InvalidRequest as error:
+                reasons = tuple({"code": "cannot_be_written", "column": "", "message": each} for each in error.problems)
+                judged.findings.append(Finding(row.number, RowResult.MALFORMED, reasons))
+                judged.results.append(RowResult.MALFORMED)
+                return
         record = orjson.dumps(cut.values, option=orjson.OPT_SORT_KEYS)
         judged.decided.append(DecidedRow(row.number, person, decision, facts, cut.fields, cut.withheld, record))
         judged.results.append(_PERMIT)

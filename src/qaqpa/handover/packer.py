@@ -19,6 +19,7 @@ from qaqpa.anonymity import Settled
 from qaqpa.config.packages import Packages
 from qaqpa.errors import DecisionOutdated, StoreUnavailable
 from qaqpa.handover import records
+from qaqpa.handover.batches import BatchBuilder, Bureau
 from qaqpa.handover.deciding import Deciding, FactsOfRecord, Packing, dry_run, settle
 from qaqpa.handover.manifest import NAME, SIGNATURE, Member, manifest, packages_key, signature
 from qaqpa.handover.package import PackageBuilder, sums_of
@@ -27,7 +28,7 @@ from qaqpa.handover.spool import open_spool
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Entered, RowEntries, entered_chunks
 from qaqpa.model.disclosure import Json
-from qaqpa.model.handover import HandoverIntent, Package, RowResult
+from qaqpa.model.handover import HandoverIntent, RowResult
 from qaqpa.model.identifiers import RecipientId
 from qaqpa.model.words import SealKind, timestamp
 from qaqpa.policy import Policy, Route
@@ -46,14 +47,18 @@ class Partner:
     config: Packages
     key: PackageKey
 
+    @property
+    def terms(self) -> Packages:
+        """What was agreed with it."""
+        return self.config
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
     """What came of a register."""
 
-    package: Package
-    manifest: str
-    """SHA-256 of the manifest, in hexadecimal."""
+    package: Mapping[str, Json]
+    """Digest and size of the sealed file, and digest of its manifest."""
     rows: int
     counts: Mapping[RowResult, int]
     alike: Mapping[str, Json] | None = None
@@ -62,15 +67,12 @@ class Packed:
     @property
     def figures(self) -> dict[str, Json]:
         """As they are noted of the handover."""
-        package = self.package
         return {
             "rows": self.rows,
             **({} if self.alike is None else {"alike": dict(self.alike)}),
             "counts": {result.name.lower(): count for result, count in self.counts.items() if count},
-            "package": {
-                "sha256": package.sha256, "bytes": package.size, "kid": package.kid, "manifest": self.manifest,
-            },
-        }  # fmt: skip
+            "package": dict(self.package),
+        }
 
 
 class HeldUp(Exception):
@@ -88,7 +90,7 @@ class Packer:
 
     policy: Policy
     ledger: Ledger
-    partners: Mapping[str, Partner]
+    partners: Mapping[str, Partner | Bureau]
     """By recipient."""
     folder: Path
     """Where registers wait, encrypted, and packages, sealed: a folder for each handover."""
@@ -111,8 +113,10 @@ class Packer:
         route = self.route(handover)
         key = os.urandom(32) if trial else self.spool_key(handover)
         recipient = handover.order.recipient
+        partner = self.partners[recipient]
+        tries = partner.tried(handover) if isinstance(partner, Bureau) else None
         return Deciding(
-            self.policy, route, handover.order, self.partners[recipient].config, self.ledger,
+            self.policy, route, handover.order, partner.terms.headings, tries, self.ledger,
             lambda: self.is_suspended(recipient), self.facts, _pseudonyms(key),
         )  # fmt: skip
 
@@ -141,14 +145,10 @@ class Packer:
         """
         deciding, partner = self.deciding(handover), self.partners[handover.order.recipient]
         require_valid(partner.key, self.ledger.clock())
-        entered = await self._entered(handover)
-        route, order = deciding.route, handover.order
-        intent = HandoverIntent(handover.id, RecipientId(order.recipient))
+        entered, order = await self._entered(handover), handover.order
         with (
             closing(open_spool(self.register_path(handover), self.spool_key(handover))) as file,
-            PackageBuilder(
-                intent, partner.key, self.package_path(handover), partner.config, route.fields, handover.since
-            ) as builder,
+            self._builder(handover, deciding.route, partner) as builder,
         ):
             settled = await settle(deciding, file)
             basis = _basis(self.config, settled)
@@ -156,7 +156,7 @@ class Packer:
                 # Rows stand in the ledger as they were cut then; what leaves must be just that.
                 raise HeldUp("changed_meanwhile")
             packing = Packing(
-                deciding, handover.id, builder, RowEntries(self.ledger, handover.id, partner.config.seal.kind),
+                deciding, handover.id, builder, RowEntries(self.ledger, handover.id, partner.terms.seal.kind),
                 self.still_holds(handover), basis,
             )  # fmt: skip
             await packing.run(file, entered, settled)
@@ -165,11 +165,21 @@ class Packer:
                 raise HeldUp("nothing_permitted")
             if order.strict and builder.rows < sum(counts.values()):
                 raise HeldUp("strict", held_up_by=sum(counts.values()) - builder.rows)
+            if isinstance(builder, BatchBuilder):
+                digest, size = await asyncio.to_thread(builder.finish)
+                return Packed({"sha256": digest, "bytes": size}, builder.rows, counts)
             entered, checkpoint = await self._entered(handover), await self.checkpoint()
-            head = self._head(handover, route, builder.rows, sum(counts.values()), entered)
-            package, digest = await asyncio.to_thread(self._finish, handover, packing, head, checkpoint)
+            head = self._head(handover, deciding.route, builder.rows, sum(counts.values()), entered)
+            package = await asyncio.to_thread(self._finish, handover, packing, builder, head, checkpoint)
         alike = None if settled is None else asdict(settled.figures)
-        return Packed(package, digest, builder.rows, counts, alike)
+        return Packed(package, builder.rows, counts, alike)
+
+    def _builder(self, handover: Handover, route: Route, partner: Partner | Bureau) -> PackageBuilder | BatchBuilder:
+        if isinstance(partner, Bureau):
+            return BatchBuilder(partner, handover, self.folder_of(handover), self.spool_key(handover))
+        intent = HandoverIntent(handover.id, RecipientId(handover.order.recipient))
+        path = self.package_path(handover)
+        return PackageBuilder(intent, partner.key, path, partner.config, route.fields, handover.since)
 
     async def _entered(self, handover: Handover) -> list[Entered]:
         return await self.ledger.store.read(lambda connection: entered_chunks(connection, handover.id))
@@ -200,8 +210,13 @@ class Packer:
         return packages_key(self.origin, self.ledger.keyring.public)
 
     def _finish(
-        self, handover: Handover, packing: Packing, head: Mapping[str, Json], checkpoint: bytes
-    ) -> tuple[Package, str]:
+        self,
+        handover: Handover,
+        packing: Packing,
+        builder: PackageBuilder,
+        head: Mapping[str, Json],
+        checkpoint: bytes,
+    ) -> dict[str, Json]:
         def made(register: Member, others: Sequence[Member]) -> tuple[bytes, bytes]:
             content = manifest(head, register, others, checkpoint)
             note = signature(handover.id, content, self.key, self.ledger.keyring.sign)
@@ -212,7 +227,8 @@ class Packer:
 
         numbered = enumerate(handover.order.documents, start=1)
         documents = [(each.member(number), self._pieces(handover, number)) for number, each in numbered]
-        return packing.builder.finish(packing.lines, documents, made)
+        package, digest = builder.finish(packing.lines, documents, made)
+        return {"sha256": package.sha256, "bytes": package.size, "kid": package.kid, "manifest": digest}
 
     def _pieces(self, handover: Handover, number: int) -> Iterator[bytes]:
         path = self.folder_of(handover) / f"{REGISTER}-document-{number}"
@@ -238,7 +254,7 @@ class Packer:
 
     def package_path(self, handover: Handover) -> Path:
         """The sealed package."""
-        seal = self.partners[handover.order.recipient].config.seal.kind
+        seal = self.partners[handover.order.recipient].terms.seal.kind
         return self.folder_of(handover) / f"{handover.id}.zip.{ENDINGS[seal]}"
 
     def forget_register(self, handover: Handover) -> None:

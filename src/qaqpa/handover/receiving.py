@@ -19,11 +19,14 @@ import orjson
 from qaqpa import files, log
 from qaqpa.errors import NotFound, ReceiptMalformed, ReceiptRefused, ReceiptRowUnknown, StoreUnavailable
 from qaqpa.handover import records
+from qaqpa.handover.batches import Answered
 from qaqpa.handover.deciding import lines_of
 from qaqpa.handover.records import Handover
 from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.handovers import Entered, enter, entered_chunks, moved, row_id
+from qaqpa.model.batch import BatchState
+from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import HandoverState, RowResult
 from qaqpa.model.words import timestamp
 from qaqpa.receipts import Receipt, ReceiptKey, ReceiptResult, claimed_package, read_receipt
@@ -124,10 +127,52 @@ class Receipts:
                 "destruction_due": None if receipt.destruction_due is None else receipt.destruction_due.isoformat(),
             },
         }
-        after = replace(handover, state=_AFTER[receipt.result], figures=figures)
+        return await self._told(handover, receipt.result, figures, rejected)
+
+    async def batch(self, handover: Handover, answered: Answered) -> Handover:
+        """What a bureau says became of a batch: entered as its receipt, the rows it did not take as findings."""
+        rejected: dict[int, list[str]] = {}
+        for remark in answered.rejections:
+            if remark.row is not None:
+                rejected.setdefault(remark.row, []).append(remark.code)
+        rows = [
+            (
+                handover.id,
+                line,
+                RowResult.REJECTED.name.lower(),
+                orjson.dumps([{"code": code} for code in codes]).decode(),
+            )
+            for line, codes in sorted(rejected.items())
+        ]
+        told = orjson.dumps([answered.state, answered.code, *((each.row, each.code) for each in answered.rejections)])
+        result = ReceiptResult.PARTIAL if answered.rejections else ReceiptResult.ACCEPTED
+        if answered.state is BatchState.REJECTED:
+            result = ReceiptResult.REJECTED
+        figures = {
+            **handover.figures,
+            "receipt": {
+                "sha256": hashlib.sha256(told).hexdigest(),
+                "result": result.value,
+                "code": answered.code,
+                "rejected": len(answered.rejections),
+                "not_found": sum(each.row is None for each in answered.rejections),
+                "warnings": len(answered.warnings),
+                "signed": False,
+            },
+        }
+        return await self._told(handover, result, figures, rows)
+
+    async def _told(
+        self,
+        handover: Handover,
+        result: ReceiptResult,
+        figures: dict[str, Json],
+        rejected: Sequence[tuple[str, int, str, str]],
+    ) -> Handover:
+        after, told = replace(handover, state=_AFTER[result], figures=figures), figures["receipt"]
         public = entries.receipt(
-            handover.id, handover.order.recipient, result=receipt.result.value, rejected=len(rejected),
-            sha256=receipt.digest, signed=receipt.is_signed, at=self.ledger.clock(),
+            handover.id, handover.order.recipient, result=result.value, rejected=told["rejected"],
+            sha256=told["sha256"], signed=told["signed"], at=self.ledger.clock(),
         )  # fmt: skip
 
         def move(connection: Connection) -> None:

@@ -63,7 +63,7 @@ class Subject:
     key: bytes = field(repr=False)
 
     def _derive(self, info: bytes, length: int) -> bytes:
-        # HKDF-Expand (RFC 5869 §2.3) with SHA-256, of at most two blocks: each row of a handover needs several, and so they
+        # HKDF-Expand (RFC 5869 §2.3) with SHA-256, of at most two blocks: each row of a handover needs several, so they
         # take a third of the time. The key is uniformly random, so the extract step may be left out (§3.3).
         first = hmac.digest(self.key, info + b"\x01", "sha256")
         if length <= len(first):

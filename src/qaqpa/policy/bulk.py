@@ -123,6 +123,12 @@ class BulkDecider:
             shared = self._shared[key] = tuple(guards)
         return concluded(self.route, self._facts.asked, self._facts.now, self._version, shared, consent)
 
+    def package(self) -> Decision:
+        """Whether a package may leave now, of rows that were decided before: what follows from no row is asked again,
+        because a package may wait for its recipient's hours.
+        """
+        return concluded(self.route, self._facts.asked, self._facts.now, self._version, self._law, None)
+
     def _row(self, present: frozenset[FieldPath], contract: ContractFacts, consents: tuple[Consent, ...] = ()) -> Facts:
         return replace(self._facts, present=present, contract=contract, consents=consents)
 
