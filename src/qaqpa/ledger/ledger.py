@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from qaqpa import metrics
+from qaqpa import log, metrics
 from qaqpa.errors import (
     ClockSetBack,
     DecisionOutdated,
     KeyringError,
     StoreError,
     StoreUnavailable,
+    Unsettled,
 )
 from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger import answers, awaited, entries
@@ -37,7 +38,10 @@ Clock = Callable[[], datetime]
 StillHolds = Callable[[Connection], bool]
 """Asked in the transaction of an intent: is what the decision rested on as it was?"""
 
+_log = log.get("ledger")
+
 _FREE_KEY = "DELETE FROM idempotency WHERE disclosure = ?"
+_STATE = "SELECT state FROM unsettled WHERE disclosure = ?"
 _KEEP = "INSERT INTO evidence (disclosure, subject, sealed) VALUES (?, ?, ?)"
 _META = "SELECT value FROM meta WHERE name = ?"
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -195,11 +199,19 @@ class Ledger:
     async def conclude(self, intended: Intent, ended: Outcome, kept: Kept | None = None) -> int:
         """Record what came of an intent, and keep what the caller is told; returns the entry's index.
 
-        Raises StoreError: then the intent stays open.
+        Raises StoreError: then the intent stays open. Raises Unsettled where another gateway took this one for dead.
         """
         try:
             return await self.enter_outcome(intended, ended, kept)
         except StoreError as error:
+            if ended.result is not OutcomeResult.UNKNOWN and await self._given_up(intended.id):
+                taken_for_dead = Unsettled(
+                    f"the outcome ({ended.result.value}) came after another gateway had taken this one for dead and "
+                    "entered that nobody knows it, which stands: a person must settle it (`qaqpa ledger open`)"
+                )
+                taken_for_dead.disclosure = intended.id
+                _log.error("taken for dead", disclosure=intended.id, outcome=ended.result.value, code=ended.code)
+                raise taken_for_dead from error
             self.unrecorded[intended.id] = (intended, ended, kept)
             # What the store says of writing is said before sending; here it would not be true.
             unrecorded = StoreUnavailable(
@@ -214,6 +226,14 @@ class Ledger:
         finally:
             if intended.id not in self.unrecorded:
                 self.under_way.pop(intended.id, None)
+
+    async def _given_up(self, disclosure: str) -> bool:
+        """Whether somebody has entered that nobody knows the outcome; False where the database does not say."""
+        try:
+            state = await self.store.read(lambda connection: connection.execute(_STATE, (disclosure,)).scalar())
+        except StoreError:
+            return False
+        return bool(state == "unknown")
 
     async def enter_outcome(
         self,
