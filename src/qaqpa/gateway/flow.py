@@ -5,9 +5,9 @@
 A lawyer should be able to follow `disclose` line by line. It holds no rule of its own: rules stand in
 `policy` and the configuration, and each step's type is made only by the step before.
 
-It raises Denied, Gap, DecisionOutdated, NotSent (nothing left), Unsettled (unknown), Rejected, WrongSubject (it left,
-and the answer serves nobody), AnswerAwaited (it left, and the answer comes later), StoreError (nothing left, unless it
-names a disclosure).
+It raises Denied, Gap, DecisionOutdated, RequestInFlight (another disclosure of the same report is under way), NotSent
+(nothing left), Unsettled (unknown), Rejected, WrongSubject (it left, and the answer serves nobody), AnswerAwaited (it
+left, and the answer comes later), StoreError (nothing left, unless it names a disclosure).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Flow:
         extract = minimised(data, route, decision, self.policy.day(facts.now), await self._kdp_token(route, decision))
         holds = self.still_holds(decision)
         # Paid for once, disclosed once: where the route says so, a fresh report serves the same purpose again.
-        memo = self.remembered.about(route, decision, extract, person, once)
+        memo = self.remembered.about(route, decision, extract, person, once, request.stated)
         if (known := await memo.reuse(holds)) is not None:
             return known
         operation = route.operation
@@ -123,7 +123,7 @@ class Flow:
         # The ledger first. From here on the disclosure exists, whatever happens.
         intent = await self.ledger.intend(
             exchange.id, decision, extract, message, person, seal=route.recipient.seal.kind,
-            stated=request.stated, still_holds=holds, once=once, later=later,
+            stated=request.stated, still_holds=holds, once=once, question=memo.question, later=later,
         )  # fmt: skip
         if later is not None:
             await self.dialogues.begin(intent, later)

@@ -27,6 +27,7 @@ from qaqpa.errors import (
     NotConfigured,
     NotFound,
     QaqpaError,
+    RequestInFlight,
     ThirdPartyError,
 )
 from qaqpa.gateway.compliance import Compliance
@@ -35,9 +36,10 @@ from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_dialogues, make_jobs, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
 from qaqpa.gateway.sidecar import Sidecar
+from qaqpa.gateway.standing import standing
 from qaqpa.gateway.upkeep import Upkeep
 from qaqpa.keys import Keyring
-from qaqpa.ledger import Ledger, StillHolds, entries
+from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.answers import Once
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.subjects import Person
@@ -45,7 +47,7 @@ from qaqpa.minimise import present
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Disclosure
-from qaqpa.model.identifiers import CallerId
+from qaqpa.model.identifiers import CallerId, RecipientId
 from qaqpa.model.open_text import check_open_text
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
@@ -58,10 +60,6 @@ Result = TypeVar("Result")
 _log = log.get("gateway")
 
 _SUSPENDED = "SELECT 1 FROM suspensions WHERE recipient = ?"
-_STILL = (
-    "SELECT (SELECT value FROM meta WHERE name = 'config'), EXISTS (SELECT 1 FROM suspensions WHERE recipient = ?), "
-    "EXISTS (SELECT 1 FROM consents WHERE id = ? AND withdrawn_at IS NULL)"
-)
 _DECISIONS = 3
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
@@ -114,7 +112,7 @@ class Gateway:
             keys={name: each.key for name, each in equipped.items()},
             signers={name: each.signer for name, each in equipped.items() if each.signer is not None},
             remembered=self.remembered,
-            still_holds=self._still_holds,
+            still_holds=standing(setup.config.digest),
             kdp_token=self.consents.kdp_token,
             dialogues=self.dialogues,
             shadow=self.shadow,
@@ -211,15 +209,24 @@ class Gateway:
             return first
 
     async def _decided_anew(self, caller: CallerId, request: DisclosureRequest, once: Once | None) -> Disclosure:
-        """Decide again when a consent was withdrawn or a recipient suspended meanwhile; now that is the reason."""
-        for _ in range(_DECISIONS - 1):
+        """Decide again when a consent was withdrawn or a recipient suspended meanwhile: now that is the reason; and
+        when the same report has come for another request: now it serves this one too.
+        """
+        known = self.policy.recipients.get(RecipientId(request.recipient))
+        until = asyncio.get_running_loop().time() + (0 if known is None else known.longest_s)
+        outdated = 0
+        while True:
             try:
                 return await self._counted(caller, request, once)
             except DecisionOutdated:
+                outdated += 1
+                if outdated == _DECISIONS:
+                    raise
                 _log.info("decided anew", caller=caller)
                 self._policy_entered = False
                 await self._enter_policy()
-        return await self._counted(caller, request, once)
+            except RequestInFlight as twin:
+                await self.remembered.concluded(twin, until)
 
     async def _counted(self, caller: CallerId, request: DisclosureRequest, once: Once | None) -> Disclosure:
         asked = self.policy.known(request_asks(caller, request))  # a made-up name is no label
@@ -239,16 +246,6 @@ class Gateway:
         metrics.DECISIONS.labels(*route, "permit").inc()
         metrics.DISCLOSURES.labels(*route, "reused" if done.reused else "delivered").inc()
         return done
-
-    def _still_holds(self, decision: Decision) -> StillHolds:
-        recipient, consent = decision.asked.recipient, decision.consent
-
-        def holds(connection: Connection) -> bool:
-            config, suspended, consented = connection.execute(_STILL, (recipient, consent or "")).one()
-            # Another gateway may have entered another configuration meanwhile; then ours is entered anew first.
-            return config == self.setup.config.digest and not suspended and (consent is None or bool(consented))
-
-        return holds
 
     async def _unbroken(self, work: Coroutine[Any, Any, Result]) -> Result:
         # An intent that is durable must be concluded: cancelling the caller must not cancel the work.

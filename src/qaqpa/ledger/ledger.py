@@ -20,7 +20,7 @@ from qaqpa.errors import (
 )
 from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger import answers, awaited, entries
-from qaqpa.ledger.answers import Kept, Once
+from qaqpa.ledger.answers import Kept, Once, Question
 from qaqpa.ledger.appending import Appended, Appending
 from qaqpa.ledger.entries import AUTHORISING, Draft, Kind, Public
 from qaqpa.ledger.subjects import Person, Subject, Subjects
@@ -154,14 +154,15 @@ class Ledger:
         stated: Mapping[str, Json],
         still_holds: StillHolds,
         once: Once | None = None,
+        question: Question | None = None,
         later: awaited.Awaited | None = None,
     ) -> Intent:
         """Make the intent durable. `stated` are the caller's facts, kept sealed; `still_holds` asks, in the intent's
-        own transaction, whether what the decision rested on is as it was; `later` is what it takes to fetch an answer
-        that does not come at once.
+        own transaction, whether what the decision rested on is as it was; `question` is what a report answers that may
+        serve again; `later` is what it takes to fetch an answer that does not come at once.
 
         Raises DecisionOutdated when it is not, DuplicateRequest for an Idempotency-Key of this caller's that was used
-        before, StoreError otherwise. In each case nothing was entered and nothing may be sent.
+        before, what `Question.ask` raises, StoreError otherwise: nothing was entered and nothing may be sent.
         """
         if not decision.permits:
             raise TypeError("an intent is made only from a permitting decision")
@@ -177,6 +178,9 @@ class Ledger:
                 raise DecisionOutdated("a consent or a recipient's state changed while this was decided; ask again")
             if once is not None:
                 once.bind(connection, disclosure, subject)
+            if question is not None:
+                beside = set() if self._appending is None else {each.draft.request for each in self._appending.entries}
+                question.ask(connection, disclosure, subject, beside=beside)
             if later is not None:
                 awaited.add(connection, disclosure, subject, later, public["time"])
             return self.append(connection, draft)
@@ -276,37 +280,41 @@ class Ledger:
         subject = await self.subjects.find(iin)
         return await self.store.read(lambda connection: answers.first(connection, once, subject))
 
-    async def reusable_answer(
-        self, route: str, extract: bytes, person: Person, *, since: datetime
-    ) -> tuple[str, bytes] | None:
+    async def reusable_answer(self, question: Question, person: Person) -> tuple[str, bytes] | None:
         """An answer that may serve again (see `answers.reusable`)."""
         subject = person.known
         if subject is None:
             return None
-        return await self.store.read(
-            lambda connection: answers.reusable(connection, subject, route, extract, since=since)
-        )
+        return await self.store.read(lambda connection: answers.reusable(connection, subject, question))
 
     async def reuse(
         self,
         decision: Decision,
+        extract: Extract,
         disclosure: str,
         returned: tuple[FieldPath, ...],
         person: Person,
         *,
+        stated: Mapping[str, Json],
         still_holds: StillHolds,
         once: Once | None,
+        kept: Kept | None,
     ) -> int:
-        """Record that an earlier report serves again; returns the entry's index. Raises as `intend` does."""
+        """Record that the report of an earlier `disclosure` serves again, and keep what the caller is told under the
+        entry's own id; returns the entry's index. Raises as `intend` does.
+        """
         subject = person.known or await self.subjects.ensure(person.iin)
-        public = entries.reused(decision, disclosure, returned, subject.id, at=self.clock())
-        draft = self.draft(Kind.REUSED, str(public["id"]), public, subject)
+        public = entries.reused(decision, extract, disclosure, returned, subject.id, at=self.clock())
+        entry = str(public["id"])
+        draft = self.draft(Kind.REUSED, entry, public, subject, {"iin": person.iin, "stated": stated})
 
         def unit(connection: Connection) -> Appended:
             if not still_holds(connection):
                 raise DecisionOutdated("a consent or a recipient's state changed while this was decided; ask again")
             if once is not None:
-                once.bind(connection, disclosure, subject)
+                once.bind(connection, entry, subject)
+            if kept is not None:
+                kept.add(connection, entry, subject, public["time"])
             return self.append(connection, draft)
 
         return (await self.store.write(unit)).index
