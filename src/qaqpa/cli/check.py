@@ -10,7 +10,7 @@ from qaqpa.cli.render import out, print_json, speech, table
 from qaqpa.gateway import Setup
 from qaqpa.gateway.setup import Drafted
 from qaqpa.policy import Route
-from qaqpa.policy.law import GUARDS, names_for
+from qaqpa.policy.law import GUARDS
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +37,7 @@ def _row(route: Route) -> dict[str, object]:
         "ground": route.ground.value,
         "clauses": list(route.clauses),
         "fields": {path: rule.transform or "as it is" for path, rule in route.fields.items()},
-        "guards": [*names_for(route.ground), *(guard.name for guard in route.guards)],
+        "guards": [*route.by_law, *(guard.name for guard in route.guards)],
         "returns": sorted(route.returns),
     }
 
@@ -85,7 +85,7 @@ def _print_register(made: Setup) -> None:
                     for path, rule in route.fields.items()
                 ),
                 "\n".join(
-                    [f"[dim]{name} {GUARDS[name]}[/]" for name in names_for(route.ground)]
+                    [f"[dim]{name} {GUARDS[name]}[/]" for name in route.by_law]
                     + [f"{guard.name} {guard.config.clause}" for guard in route.guards]
                 ),
             )

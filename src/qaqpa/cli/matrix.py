@@ -15,7 +15,7 @@ from qaqpa.errors import ConfigError
 from qaqpa.gateway.setup import load_drafted
 from qaqpa.model.words import Words
 from qaqpa.policy import Policy, Route
-from qaqpa.policy.law import GUARDS, names_for
+from qaqpa.policy.law import GUARDS
 
 _LAW, _OPERATOR = "law", "operator"
 
@@ -87,7 +87,7 @@ def _row(policy: Policy, route: Route) -> dict[str, Any]:
         "agreement": None if agreement is None else agreement.number,
         "fields": {path: rule.transform or "as it is" for path, rule in route.fields.items()},
         "guards": [
-            *({"guard": name, "by": _LAW, "clause": GUARDS[name]} for name in names_for(route.ground)),
+            *({"guard": name, "by": _LAW, "clause": GUARDS[name]} for name in route.by_law),
             *(
                 {
                     "guard": guard.name,

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from qaqpa import metrics
 from qaqpa.adapter import Adapter, Operation, Signer, SigningAdapter
@@ -49,6 +49,7 @@ from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult
 from qaqpa.policy import Facts, Policy, Route, decide
+from qaqpa.policy.law import token_on_record
 from qaqpa.seal import RecipientKey, seal
 from qaqpa.transport import Transport
 
@@ -102,11 +103,12 @@ class Flow:
         # Every guard of law and of the operator. Not permitted: the refusal is entered and nothing leaves.
         decision = self.shadow(decide(self.policy, route, facts), route, facts)
         if route is None or not decision.permits:
-            return await self._refuse(decision, request, person, facts)
+            await self._refuse(decision, request, person, facts)
         self.transport.require(asked.recipient)
 
         # 3.2: only what the purpose needs, in the recipient's own format.
-        extract = minimised(data, route, decision, self.policy.day(facts.now), await self._kdp_token(route, decision))
+        token = await self._kdp_token(route, decision, request, person, facts)
+        extract = minimised(data, route, decision, self.policy.day(facts.now), token)
         holds = self.still_holds(decision)
         # Paid for once, disclosed once: where the route says so, a fresh report serves the same purpose again.
         memo = self.remembered.about(route, decision, extract, person, once, request.stated)
@@ -149,21 +151,22 @@ class Flow:
         )
         return replace(done, outcome_index=await self.ledger.conclude(intent, outcome, memo.of(done)))
 
-    async def _refuse(self, decision: Decision, request: DisclosureRequest, person: Person, facts: Facts) -> Disclosure:
+    async def _refuse(self, decision: Decision, request: DisclosureRequest, person: Person, facts: Facts) -> NoReturn:
         known = self.policy.known(decision.asked)
         stated = {**request.stated, "handed_in": sorted(facts.present)}
         refusal = await self.ledger.refuse(decision, known, person, stated=stated)
         raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
 
-    async def _kdp_token(self, route: Route, decision: Decision) -> KdpToken | None:
-        """The consent's КДП token, where the route passes it. Raises InvalidRequest where none is on record."""
+    async def _kdp_token(
+        self, route: Route, decision: Decision, request: DisclosureRequest, person: Person, facts: Facts
+    ) -> KdpToken | None:
+        """The consent's КДП token, where the route passes it. A gap where its month was moved to a file."""
         if not route.kdp or decision.consent is None:
             return None
         token = await self.kdp_token(decision.consent)
         if token is None:
-            raise InvalidRequest(
-                ["consent: the route passes its КДП token and none is on record; record the consent with evidence.kdp"]
-            )
+            without = replace(decision, guards=(*decision.guards, token_on_record(on_record=False)))
+            await self._refuse(without, request, person, facts)
         return token
 
     async def _fail(self, intent: Intent, reply: Reply | None, error: ThirdPartyError, memo: Memo) -> None:

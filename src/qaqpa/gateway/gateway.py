@@ -166,9 +166,12 @@ class Gateway:
         return await self._unbroken(self._logged(CallerId(caller), request, idempotency_key))
 
     async def answer(self, caller: str, disclosure: str) -> Disclosure:
-        """What this caller's disclosure was answered, for as long as that is kept (see `Remembered.of_disclosure`)."""
+        """What this caller's disclosure was answered, for as long as that is kept (see `Remembered.of_disclosure`).
+
+        A person's look at it is entered (`answer`).
+        """
         self._require(caller, Role.DISCLOSE)
-        return await self.remembered.of_disclosure(caller, disclosure)
+        return await self.remembered.of_disclosure(caller, disclosure, self.compliance.enter_look)
 
     async def decide(self, caller: str, request: DisclosureRequest) -> Decision:
         """What would be decided; nothing is sent and nothing is entered."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +33,8 @@ from qaqpa.model.disclosure import Disclosure, Extract, Json
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.policy import Route
 
+Look = Callable[[str, str, dict[str, str | int]], Awaitable[None]]
+"""Enters that a caller looked, by an act, at a selection (`Compliance.enter_look`)."""
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.01, 0.1
 _DISCLOSURE: TypeAdapter[Disclosure] = TypeAdapter(Disclosure)
 
@@ -96,8 +98,10 @@ class Remembered:
         question = Question(_name(awaited.decision.asked), awaited.extract.encode(), awaited.at - reuse_for)
         return Kept(answer, now + max(self.keep_for, reuse_for), question)
 
-    async def of_disclosure(self, caller: str, disclosure: str) -> Disclosure:
-        """What was answered to a disclosure of this caller's. Raises the error that it ended with.
+    async def of_disclosure(self, caller: str, disclosure: str, look: Look) -> Disclosure:
+        """What was answered to a disclosure of this caller's, once the `look` is entered, where a person looks.
+
+        Raises the error that it ended with.
 
         Raises AnswerAwaited, RequestInFlight, Unsettled, and NotFound for another's or where it is not kept any more.
         """
@@ -110,6 +114,7 @@ class Remembered:
         answer = await store.read(lambda connection: of_disclosure(connection, disclosure, person))
         if answer is None:
             raise NotFound("the answer to this disclosure is not kept, or not any more")
+        await look(caller, "answer", {"disclosure": disclosure})
         return await self._given(disclosure, answer)
 
     async def _given(self, request: str, answer: bytes) -> Disclosure:

@@ -5,7 +5,7 @@ Every method returns when its entry is durable. If it cannot be, it raises Store
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -63,8 +63,8 @@ class Ledger:
         self._claim: Claim | None = None
         self.under_way: dict[str, Subject] = {}
         """Disclosures of this process that have no outcome yet."""
-        self.unrecorded: dict[str, tuple[Intent, Outcome, Kept | None]] = {}
-        """Outcomes that could not be entered; they are tried again while this process lives."""
+        self.unrecorded: dict[str, Callable[[], Awaitable[object]]] = {}
+        """Outcomes that could not be entered, and how; they are tried again while this process lives."""
         self.unconfirmed: dict[str, Subject] = {}
         """Intents whose commit failed, so that nothing was sent; whether they are in the ledger nobody knows."""
         self.closed_by: StoreError | None = None
@@ -216,20 +216,31 @@ class Ledger:
                 taken_for_dead.disclosure = intended.id
                 _log.error("taken for dead", disclosure=intended.id, outcome=ended.result.value, code=ended.code)
                 raise taken_for_dead from error
-            self.unrecorded[intended.id] = (intended, ended, kept)
-            # What the store says of writing is said before sending; here it would not be true.
-            unrecorded = StoreUnavailable(
-                f"the outcome ({ended.result.value}) of this disclosure could not be entered: its intent stays open. "
-                "It is entered as soon as the database can be written; if this process ends before, a person must "
-                "settle it. Mend the database before asking again"
-            )
-            unrecorded.disclosure = intended.id
-            raise unrecorded from error
+            otherwise = "a person must settle it"
+            raise self.not_entered(
+                intended, ended, lambda: self.enter_outcome(intended, ended, kept), otherwise
+            ) from error
         except (TypeError, ValueError):  # an adapter's reference that no entry can hold
             return await self.enter_outcome(intended, replace(ended, reference=None, their_code=None), kept)
         finally:
             if intended.id not in self.unrecorded:
                 self.under_way.pop(intended.id, None)
+
+    def not_entered(
+        self, intended: Intent, ended: Outcome, again: Callable[[], Awaitable[object]], otherwise: str
+    ) -> StoreUnavailable:
+        """What to raise where an outcome cannot be entered; `again` is how that is tried later, `otherwise` what
+        happens if this process ends before.
+        """
+        self.unrecorded[intended.id] = again
+        # What the store says of writing is said before sending; here it would not be true.
+        unrecorded = StoreUnavailable(
+            f"the outcome ({ended.result.value}) of this disclosure could not be entered: its intent stays open. It is "
+            f"entered as soon as the database can be written; if this process ends before, {otherwise}. Mend the "
+            "database before asking again"
+        )
+        unrecorded.disclosure = intended.id
+        return unrecorded
 
     async def _given_up(self, disclosure: str) -> bool:
         """Whether somebody has entered that nobody knows the outcome; False where the database does not say."""

@@ -21,6 +21,7 @@ from qaqpa.model.identifiers import CallerId, RecipientId
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 from qaqpa.model.words import GROUND_CLAUSE, Ground
 from qaqpa.policy import law
+from qaqpa.policy.facts import TOKEN
 from qaqpa.policy.guards import Guard, compile_guard
 
 ADVERTISING = "1.1(17)"
@@ -47,6 +48,16 @@ class Route:
     """For so long a report serves the same caller and purpose again."""
     kdp: bool = False
     """The consent's КДП token travels in the call."""
+
+    def asks_for_token(self, day: date | None = None) -> bool:
+        """Whether a guard of the configuration sees to it that there is a token: on `day`, or on any."""
+        return any(guard.speaks_of(TOKEN) and (day is None or guard.in_force(day)) for guard in self.guards)
+
+    @property
+    def by_law(self) -> tuple[str, ...]:
+        """Names of law's own guards that it meets, in their order."""
+        token = ("token_on_record",) if self.kdp and not self.asks_for_token() else ()
+        return (*law.names_for(self.ground), *token)
 
 
 @dataclass(frozen=True, slots=True)

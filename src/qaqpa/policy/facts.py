@@ -31,6 +31,8 @@ class Facts:
     """The recipient is suspended."""
 
 
+TOKEN = "consent.kdp_token"  # noqa: S105 - the name of a fact
+"""A КДП token is on record with the consent. Never false: what is not on record is absent."""
 VARIABLES: Mapping[str, cel.Type] = {
     "now": cel.Type.TIMESTAMP,
     "request.caller": cel.Type.STRING,
@@ -46,6 +48,7 @@ VARIABLES: Mapping[str, cel.Type] = {
     "consent.cross_border": cel.Type.BOOL,
     "consent.given_at": cel.Type.TIMESTAMP,
     "consent.evidence": cel.Type.STRING,
+    TOKEN: cel.Type.BOOL,
     "contract.number": cel.Type.STRING,
     "contract.days_overdue": cel.Type.INT,
     "contract.breach_notified_on": cel.Type.TIMESTAMP,
@@ -88,6 +91,8 @@ def variables(
         values["consent.given_at"] = consent.terms.given_at
         if consent.terms.evidence is not None:
             values["consent.evidence"] = consent.terms.evidence.value
+        if consent.terms.kdp_token:  # a token that is missing can be supplied: a gap, and no denial
+            values[TOKEN] = True
     for name in ContractFacts.model_fields:
         value = getattr(facts.contract, name)
         if value is not None:

@@ -13,7 +13,7 @@ from qaqpa.model.decision import GuardResult, Result
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import GROUND_CLAUSE, Ground, Words, joined
 from qaqpa.policy import sentences as say
-from qaqpa.policy.facts import Facts
+from qaqpa.policy.facts import TOKEN, Facts
 
 HOME_COUNTRY = "KZ"
 
@@ -31,6 +31,7 @@ GUARDS = {
     "jurisdiction": "3.4(5)",
     **{guard: GROUND_CLAUSE[ground] for ground, guard in _GROUND_GUARD.items()},
     "fields_present": "3.2",
+    "token_on_record": "2.3(1)",
 }
 """Clause by name. No guard of the configuration may take one of these names."""
 
@@ -40,8 +41,8 @@ CLAUSES = (*GUARDS.values(), "7.1(3)")
 
 def names_for(ground: Ground) -> tuple[str, ...]:
     """Names of the guards here that every route on `ground` meets, in their order."""
-    of_other_grounds = {guard for each, guard in _GROUND_GUARD.items() if each is not ground}
-    return tuple(name for name in GUARDS if name not in of_other_grounds)
+    of_others = {guard for each, guard in _GROUND_GUARD.items() if each is not ground} | {"token_on_record"}
+    return tuple(name for name in GUARDS if name not in of_others)
 
 
 def _permit_if(
@@ -130,3 +131,11 @@ def fields_present(needs: frozenset[FieldPath], present: frozenset[FieldPath]) -
     if missing:
         return GuardResult("fields_present", "3.2", say.lacking_fields(missing), Result.GAP, missing=missing)
     return GuardResult("fields_present", "3.2", say.FIELDS, Result.PERMIT)
+
+
+def token_on_record(*, on_record: bool) -> GuardResult:
+    """94-V art. 8(1): where a call carries the token of the consent's state service, there must be one."""
+    guard, law = "token_on_record", "94-V art. 8(1)"
+    if on_record:
+        return GuardResult(guard, "2.3(1)", say.TOKEN, Result.PERMIT, law)
+    return GuardResult(guard, "2.3(1)", say.NO_TOKEN, Result.GAP, law, missing=(TOKEN,))

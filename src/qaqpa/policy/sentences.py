@@ -77,6 +77,21 @@ FIELDS = Words(
 )
 
 
+TOKEN = Words(
+    en="The token of the state service (KDP) is on record with the consent.",
+    ru="Токен государственного сервиса (КДП) внесён вместе с согласием.",
+    kk="Мемлекеттік сервистің (КДП) токені келісіммен бірге енгізілген.",
+)
+NO_TOKEN = Words(
+    en="The consent is on record without the token of the state service (KDP): record it anew with evidence.kdp and "
+    "name it in the request.",
+    ru="Согласие внесено без токена государственного сервиса (КДП): внесите его заново с evidence.kdp и назовите в "
+    "запросе.",
+    kk="Келісім мемлекеттік сервистің (КДП) токенінсіз енгізілген: оны evidence.kdp дерегімен қайта енгізіп, сұрауда "
+    "көрсетіңіз.",
+)
+
+
 @lru_cache
 def policy(version: str) -> Words:
     """Which version is in force."""
@@ -98,6 +113,8 @@ def service(name: str) -> Words:
 @lru_cache
 def lacking(facts: tuple[str, ...]) -> Words:
     """Which facts a decision waits for."""
+    if facts == ("consent.kdp_token",):
+        return NO_TOKEN
     listed = ", ".join(facts)
     return Words(
         en=f"Cannot be decided without: {listed}. State it and ask again.",
