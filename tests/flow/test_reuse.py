@@ -221,3 +221,15 @@ async def test_an_entry_of_a_version_that_entered_less_cannot_be_told(
     found = await diff(reusing, reusing.config)
     assert (found["same"], found["cannot_be_told"]) == (1, {"facts as stated": 1})
     assert (await reusing.cli("ledger", "verify")).code == 0
+
+
+async def test_people_are_told_that_nothing_was_sent(reusing: House) -> None:
+    async with reusing.gateway() as gateway:
+        await give_consent(reusing, gateway, PERSON)
+        done = await debts(gateway)
+    asked = reusing.write("request.json", request_document(PERSON, operation="debt_burden"))
+    told = await reusing.cli("disclose", asked, "--caller", CALLER)
+    assert told.code == 0, told.err
+    assert "sent: nothing, an earlier report serves again" in told.out and ", reused " in told.out
+    listed = await reusing.cli("ledger", "show", "--caller", "compliance", "--kind", "reused")
+    assert f"…{done.id[-12:]} again" in " ".join(listed.out.split())
