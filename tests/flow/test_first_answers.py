@@ -110,7 +110,7 @@ async def test_the_answer_is_sealed_and_gone_with_the_person(house: House, store
         assert done.id.encode() not in bytes(sealed) and b"report" not in bytes(sealed)
         await gateway.compliance.erase("compliance", PERSON.iin, person="A", reason="asked", duties_met=True)
         assert intruder.rows("SELECT sealed FROM answers") == []
-        with pytest.raises(KeyReused):
+        with pytest.raises(KeyReused, match="erased since"):
             await ask(gateway, "k")
         house.verified(gateway)
 

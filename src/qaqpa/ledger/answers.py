@@ -51,6 +51,10 @@ _REUSABLE = (
     "SELECT disclosure, sealed FROM answers WHERE subject = ? AND route = ? AND extract = ? AND time >= ? "
     "ORDER BY time DESC LIMIT 1"
 )
+_ANOTHER = (
+    "this Idempotency-Key stands for another request, or for one about a person who was erased since, of which nobody "
+    "can tell any more what it was; nothing was sent: a new request takes a new key"
+)
 _EXPIRED = "DELETE FROM answers WHERE kept_until < ?"
 
 
@@ -140,7 +144,7 @@ def first(connection: Connection, once: Once, subject: Subject | None) -> tuple[
         return None
     disclosure, request, sealed, state, awaited = row
     if subject is None or request is None or not hmac.compare_digest(subject.digest(once.request), request):
-        raise KeyReused("this Idempotency-Key stands for another request: a new request takes a new key")
+        raise KeyReused(_ANOTHER)
     answer = _as_it_stands(subject, disclosure, sealed, state, awaited)
     if answer is None:
         raise _used(
