@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_answers_later import answer, begin, consented, over
+from test_answers_later import begin, consented
 
 from harness import PEOPLE, House, answering_later, both_engines, give_consent, pension_document, request
 from harness import request_document as bureau_document
@@ -55,7 +55,6 @@ async def ask(gateway: Gateway, key: str) -> None:
     await gateway.disclose("loan-scoring", request(pension_document(PERSON)), idempotency_key=key)
 
 
-@both_engines
 async def test_what_is_awaited_is_not_listed_as_open(later: House) -> None:
     later.ppc.async_channel.answers_after_s = 60
     look = ("ledger", "open", "--caller", "compliance")
@@ -87,12 +86,7 @@ async def test_a_persons_look_at_an_answer_is_an_entry(later: House) -> None:
         assert review["selection"] == {"disclosure": done.id}
         with pytest.raises(NotFound):
             await gateway.answer("compliance", "0" * 36)
-        assert len(later.entries(gateway, "review")) == 1, "what was typed is not entered"
-
-
-async def test_a_services_look_is_none(later: House) -> None:
+        later.edit("callers.toml", ('kind = "person"', 'kind = "service"'))
     async with later.gateway() as gateway:
-        await consented(later, gateway)
-        await answer(gateway, await begin(gateway))
-        await over(gateway)
-        assert later.entries(gateway, "review") == []
+        assert await gateway.answer("compliance", done.id) == done
+        assert len(later.entries(gateway, "review")) == 1, "neither what was typed nor a service's look"

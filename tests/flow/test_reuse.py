@@ -171,9 +171,9 @@ async def test_waiting_for_another_request_ends(reusing: House) -> None:
             ("[limits]\n", "[limits]\nwait_s = 0\n"),
         )
         reusing.fcb.fault, reusing.fcb.delay = Fault.SLOW, 1.0
-        first = asyncio.create_task(debts(gateway))
-        await reusing.reached(reusing.fcb)
         async with reusing.gateway() as hasty:
+            first = asyncio.create_task(debts(gateway))
+            await reusing.reached(reusing.fcb)
             with pytest.raises(RequestInFlight, match="on its way") as told:
                 await debts(hasty, "k")
             done = await first
@@ -183,7 +183,6 @@ async def test_waiting_for_another_request_ends(reusing: House) -> None:
         assert len(reusing.fcb.calls) == 1
 
 
-@both_engines
 async def test_a_draft_is_tried_on_reports_that_serve_again_too(reusing: House) -> None:
     folder = drafted(reusing, ("policy/guards.toml", "duration('4320h')", "duration('1h')"))
     reusing.edit("gateway.toml", ("[store]", '[policy]\ndraft = "draft"\n\n[store]'))
