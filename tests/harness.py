@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from qaqpa.cli import main
+from qaqpa.demo import KDP_TOKEN
 from qaqpa.gateway import Gateway, load_setup
 from qaqpa.keys import Keyring
 from qaqpa.keys.keyring import Unlock
@@ -202,7 +203,7 @@ def kdp_consent(**changes: Any) -> dict[str, Any]:
     """What makes a consent of `give_consent` one for the pension centre."""
     return {
         "third_parties": ["pension_center"],
-        "evidence": {"method": "kdp", "reference": "kdp-token-1"},
+        "evidence": {"method": "kdp", "reference": "kdp-1", "kdp": KDP_TOKEN},
     } | changes
 
 

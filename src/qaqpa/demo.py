@@ -86,6 +86,10 @@ class Summary:
     seconds: float = 0.0
 
 
+KDP_TOKEN = {"token": "token-of-the-state-service", "public_key": "its-public-key"}
+"""What the state service for access control gives with a consent; opaque to everybody but the centre."""
+
+
 def consents_for(person: Person, kind: str, *, operator: Mapping[str, str], now: datetime) -> Iterator[dict[str, Any]]:
     """The consents that an applicant of this kind has given, as a caller hands them in."""
     if kind == "none":
@@ -121,7 +125,7 @@ def consents_for(person: Person, kind: str, *, operator: Mapping[str, str], now:
             **consent,
             "given_at": (given + timedelta(minutes=1)).isoformat(),
             "third_parties": ["pension_center", "state-credit-bureau"],
-            "evidence": {"method": "kdp", "reference": f"kdp-{person.iin[:6]}"},
+            "evidence": {"method": "kdp", "reference": f"kdp-{person.iin[:6]}", "kdp": KDP_TOKEN},
         }
 
 

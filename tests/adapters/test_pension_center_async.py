@@ -153,3 +153,10 @@ def test_a_refusal_of_the_request_is_final_and_one_of_a_question_is_not() -> Non
     other = replace(EXCHANGE, id=DisclosureId(OTHERS))
     ready = Reply(200, said("getMessages", message("r")), XML)
     assert ADAPTER.hear("contributions", Step.FETCH, ready, other) == Heard()
+
+
+async def test_ids_that_come_back_in_capitals_are_ours_on_this_channel_too() -> None:
+    loud = heard(Step.FETCH, said("getMessages", message("r-1", EXCHANGE.id.upper(), statement()))).answer
+    assert loud is not None
+    await ADAPTER.check("contributions", loud, OURS, EXCHANGE)
+    assert ADAPTER.decode("contributions", loud, EXCHANGE).about == IIN

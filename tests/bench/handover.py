@@ -166,7 +166,7 @@ def handover_rows(sizes: tuple[int, ...] = (10_000, 100_000)) -> list[dict[str, 
         name = "handover_rows_per_s" if last else f"handover_rows_per_s_{size}"
         rows += [
             {"name": name, "value": round(found["rows_per_s"]), "unit": f"rows/s at {size}", "goal": GOAL_ROWS,
-             "baseline": f"bare {found['bare_rows_per_s']:.0f}/s, ratio {found['rows_per_s'] / found['bare_rows_per_s']:.3f}"},
+             "baseline": f"bare {found['bare_rows_per_s']:.0f}/s ({found['rows_per_s'] / found['bare_rows_per_s']:.3f})"},
             {"name": "handover_peak_mib" if last else f"handover_peak_mib_{size}", "value": round(found["peak_mib"]),
              "unit": f"MiB at {size}", "goal": GOAL_MIB, "baseline": None},
         ]  # fmt: skip
@@ -174,4 +174,4 @@ def handover_rows(sizes: tuple[int, ...] = (10_000, 100_000)) -> list[dict[str, 
 
 
 if __name__ == "__main__":
-    print(orjson.dumps(measure(Path(sys.argv[1]), Path(sys.argv[2]))).decode())
+    sys.stdout.write(orjson.dumps(measure(Path(sys.argv[1]), Path(sys.argv[2]))).decode())

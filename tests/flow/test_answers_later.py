@@ -369,3 +369,19 @@ async def test_killed_at_any_instant_it_is_sent_once_and_its_answer_is_here(late
         for disclosure in delivered:
             assert b"deductionsDetailed" in await answer_of(gateway.ledger, disclosure)
         later.verified(gateway)
+
+
+@both_engines
+async def test_while_an_answer_is_awaited_the_same_question_is_not_sent_again(later: House) -> None:
+    later.edit("recipients/pension-center.toml", ('ground = "consent"', 'reuse_for = "24h"\nground = "consent"'))
+    later.ppc.async_channel.answers_after_s = 0.3
+    async with later.gateway() as gateway:
+        await consented(later, gateway)
+        one = await begin(gateway, idempotency_key="k-1")
+        assert await begin(gateway, idempotency_key="k-2") == one, "the other's answer serves"
+        first = await answer(gateway, one)
+        again = await gateway.disclose("loan-scoring", request(pension_document(PERSON)), idempotency_key="k-2")
+        assert again.reused and (again.id, again.report) == (one, first.report)
+        await over(gateway)
+        later.verified(gateway)
+    assert asked(later, "sendMessage") == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from books import Intruder
 from harness import PEOPLE, House, both_engines, give_consent, kdp_consent, pension_document, request, request_document
 from qaqpa import errors
 from qaqpa.adapter import SignedPart
-from qaqpa.errors import Denied, KeyringError, NotFound, QaqpaError, SignatureRefused, SigningFailed
+from qaqpa.errors import KeyringError, NotFound, QaqpaError, SignatureRefused, SigningFailed
 from qaqpa.gateway import Gateway
 from qaqpa.gateway.flow import result_of
 from qaqpa.ledger.evidence import answer_of
@@ -91,80 +90,6 @@ async def test_what_left_is_what_the_intent_was_entered_over(house: House) -> No
         assert [each for each in personal if each.encode() in sent[0]] == []
         info = etree.fromstring(sent[0]).find(".//requestInfo")
         assert info is not None and info.findtext("messageId") == done.id
-
-
-@pytest.mark.promise(3)
-@pytest.mark.parametrize("method", ["otp", "offer", "paper"])
-async def test_state_data_take_a_consent_through_the_states_own_service(house: House, method: str) -> None:
-    async with house.gateway() as gateway:
-        evidence = {"evidence": {"method": method, "reference": "r-1"}}
-        await give_consent(house, gateway, PERSON, **kdp_consent(**evidence))
-        with pytest.raises(Denied) as denied:
-            await ask(gateway)
-        [reason] = denied.value.decision.reasons
-        assert (reason.guard, reason.instrument) == ("consent_by_kdp", "94-V art. 8(1)")
-        assert house.entries(gateway, "intent") == []
-        # The newest covering consent decides, unless the request names one.
-        by_kdp = await give_consent(house, gateway, PERSON, **kdp_consent(given_at=_days_ago(house, 3)))
-        with pytest.raises(Denied):
-            await ask(gateway)
-        assert (await ask(gateway, consent=by_kdp.id)).report["contributions"]
-    assert len(house.ppc.calls) == 1
-
-
-def _days_ago(house: House, days: int) -> str:
-    return (house.clock() - timedelta(days=days)).isoformat()
-
-
-TOKEN = {"token": "header.canary-token-5520.signature", "public_key": "-----BEGIN\ncanary-key-5521\n-----END"}
-WITH_TOKEN = kdp_consent(evidence={"method": "kdp", "reference": "no. 17", "kdp": TOKEN})
-ROUTE_PASSES = ('purpose = "application_review"', 'purpose = "application_review"\nkdp = true')
-
-
-async def test_the_consents_token_travels_where_the_route_passes_it_and_stays_sealed_with_us(house: House) -> None:
-    house.edit(PPC, ROUTE_PASSES, ("[settings]", '[settings]\nproperties = { CONNECTOR_CLIENT = "env:CONNECTOR" }'))
-    house.environ["CONNECTOR"] = "true"
-    house.ppc.wants_token = True
-    with listening(house) as sent:
-        async with house.gateway() as gateway:
-            await give_consent(house, gateway, PERSON, **WITH_TOKEN)
-            assert (await ask(gateway)).report["contributions"]
-            [intent], [consent] = house.entries(gateway, "intent"), house.entries(gateway, "consent")
-            assert (intent["kdp"], intent["fields"]) == (True, ["identity.iin"])
-            assert "canary" not in f"{intent}{consent}"
-    [request] = etree.fromstring(sent[0]).findall(".//request")
-    data, info = request.find("requestData/data"), request.find("requestInfo")
-    assert data is not None and info is not None
-    assert (data.findtext("kdpToken"), data.findtext("publicKey")) == (TOKEN["token"], TOKEN["public_key"])
-    assert (info.findtext("properties/key"), info.findtext("properties/value")) == ("CONNECTOR_CLIENT", "true")
-    kept = [path.name for path in house.home.rglob("*") if path.is_file() and b"canary-token" in path.read_bytes()]
-    assert kept == [], "it stands nowhere in the clear"
-
-
-@pytest.mark.promise(3)
-async def test_a_route_that_passes_the_token_sends_nothing_without_one(house: House) -> None:
-    house.edit(PPC, ROUTE_PASSES)
-    async with house.gateway() as gateway:
-        await consented(house, gateway)  # by KDP, and only the word by which the operator finds it again
-        error = await fails(gateway)
-        assert type(error) is errors.InvalidRequest and "evidence.kdp" in str(error)
-        assert house.entries(gateway, "intent") == []
-        otp = {"method": "otp", "reference": "17", "kdp": TOKEN}
-        with pytest.raises(errors.InvalidRequest, match="goes with method kdp") as refused:
-            await give_consent(house, gateway, PERSON, **kdp_consent(evidence=otp))
-        assert "canary" not in str(refused.value)
-    assert house.ppc.connections == 0
-
-
-async def test_a_route_that_does_not_say_so_passes_no_token(house: House) -> None:
-    with listening(house) as sent:
-        async with house.gateway() as gateway:
-            await give_consent(house, gateway, PERSON, **WITH_TOKEN)
-            await ask(gateway)
-            assert "kdp" not in house.entries(gateway, "intent")[0]
-            house.ppc.wants_token = True
-            assert type(await fails(gateway)) is errors.RequestRefused
-    assert b"canary" not in b"".join(sent) and b"kdpToken" not in b"".join(sent)
 
 
 # --- signing ---------------------------------------------------------------------------------------

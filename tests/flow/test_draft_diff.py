@@ -230,3 +230,18 @@ async def test_decisions_are_read_in_batches(house: House, monkeypatch: pytest.M
 
 def as_draft(policy: Policy) -> Drafted:
     return Drafted(Path("in-force"), "digest", policy, ())
+
+
+async def test_where_nothing_could_be_judged_it_is_not_said_that_nothing_changes(house: House) -> None:
+    look = ("policy", "diff", str(house.config), "--caller", "compliance")
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, PERSON)
+        await gateway.disclose("loan-scoring", request(request_document(PERSON)))
+        await gateway.compliance.erase("compliance", PERSON.iin, person="A. C.", reason="asked", duties_met=True)
+    told = await house.cli(*look)
+    assert told.code == 0 and "nothing changes" not in told.out
+    assert "cannot be told  1 decisions replayed" in told.out
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, OTHER)
+        await gateway.disclose("loan-scoring", request(request_document(OTHER)))
+    assert "nothing changes  2 decisions replayed, 1 as they were" in (await house.cli(*look)).out

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from books import Intruder
 from harness import PEOPLE, House, both_engines, give_consent, request, request_document
 from qaqpa.errors import (
-    Denied,
     DuplicateRequest,
     KeyReused,
     KeyringError,
@@ -26,7 +24,6 @@ from qaqpa.testing.faults import Fault
 
 PERSON, OTHER = PEOPLE[:2]
 CALLER = "loan-scoring"
-DEBTS = 'operation = "debt_burden"\npurpose = "application_review"'
 
 
 async def ask(gateway: Gateway, key: str | None = None, **changes: object) -> Disclosure:
@@ -113,7 +110,7 @@ async def test_the_answer_is_sealed_and_gone_with_the_person(house: House, store
         assert done.id.encode() not in bytes(sealed) and b"report" not in bytes(sealed)
         await gateway.compliance.erase("compliance", PERSON.iin, person="A", reason="asked", duties_met=True)
         assert intruder.rows("SELECT sealed FROM answers") == []
-        with pytest.raises(KeyReused):
+        with pytest.raises(KeyReused, match="erased since"):
             await ask(gateway, "k")
         house.verified(gateway)
 
@@ -151,79 +148,3 @@ async def forgotten(gateway: Gateway) -> None:
     """What upkeep does from time to time."""
     now = gateway.ledger.clock()
     await gateway.store.write(lambda connection: forget_expired(connection, now))
-
-
-# --- reports that serve again ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def reusing(house: House) -> House:
-    path = house.config / "recipients/first-credit-bureau.toml"
-    text = path.read_text()
-    assert DEBTS in text
-    path.write_text(text.replace(DEBTS, f'{DEBTS}\nreuse_for = "24h"'))
-    return house
-
-
-async def debts(gateway: Gateway, key: str | None = None, **changes: object) -> Disclosure:
-    return await ask(gateway, key, operation="debt_burden", **changes)
-
-
-@both_engines
-async def test_a_fresh_report_serves_again_without_a_disclosure(reusing: House) -> None:
-    async with reusing.gateway() as gateway:
-        await give_consent(reusing, gateway, PERSON)
-        first = await debts(gateway)
-        again = await debts(gateway, "k")
-        assert again.reused and not first.reused
-        assert (again.id, again.report, again.returned) == (first.id, first.report, first.returned)
-        assert (again.intent_index, again.outcome_index) == (first.intent_index, first.outcome_index + 1)
-        [entry] = reusing.entries(gateway, "reused")
-        assert entry["disclosure"] == first.id and entry["clauses"] == list(first.decision.clauses)
-        assert (await debts(gateway, "k")).id == first.id
-        assert len(reusing.fcb.calls) == len(reusing.entries(gateway, "intent")) == 1
-        assert len(reusing.entries(gateway, "reused")) == 1, "the same key is answered, not served again"
-        reusing.verified(gateway)
-
-
-@both_engines
-async def test_it_serves_only_the_same_question_while_it_is_fresh_and_allowed(reusing: House) -> None:
-    async with reusing.gateway() as gateway:
-        consent = await give_consent(reusing, gateway, PERSON)
-        await debts(gateway)
-        other_name = request_document(PERSON, operation="debt_burden")
-        other_name["data"]["identity"]["last_name"] = "Другая"
-        assert not (await gateway.disclose(CALLER, request(other_name))).reused
-        assert not (await ask(gateway, operation="score")).reused
-        assert not (await ask(gateway, operation="score")).reused, "a route that does not say so"
-        reusing.clock.offset += timedelta(hours=23)
-        assert (await debts(gateway)).reused
-        reusing.clock.offset += timedelta(hours=2)
-        assert not (await debts(gateway)).reused
-        assert (await debts(gateway)).reused
-        await gateway.withdraw_consent(CALLER, consent.id, duties_met=True)
-        with pytest.raises(Denied):
-            await debts(gateway)
-        reusing.verified(gateway)
-
-
-async def test_a_route_that_became_narrower_cuts_the_old_report_too(reusing: House) -> None:
-    async with reusing.gateway() as gateway:
-        await give_consent(reusing, gateway, PERSON)
-        assert "monthly_income" in (await debts(gateway)).report
-    path = reusing.config / "recipients/first-credit-bureau.toml"
-    path.write_text(path.read_text().replace('"report.monthly_income", ', ""))
-    async with reusing.gateway() as gateway:
-        again = await debts(gateway)
-        assert again.reused and "monthly_income" not in again.report and "report.monthly_income" in again.cut
-
-
-@pytest.mark.promise(5)
-async def test_after_erasure_a_report_serves_nobody(reusing: House, tmp_path: Path) -> None:
-    async with reusing.gateway() as gateway:
-        await give_consent(reusing, gateway, PERSON)
-        first = await debts(gateway)
-        await gateway.compliance.erase("compliance", PERSON.iin, person="A", reason="asked", duties_met=True)
-        await give_consent(reusing, gateway, PERSON)
-        again = await debts(gateway)
-        assert not again.reused and again.id != first.id

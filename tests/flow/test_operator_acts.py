@@ -49,7 +49,7 @@ async def test_only_who_operates_may_suspend_or_accept_a_clock(house: House, cal
             with pytest.raises(NotAllowed):
                 await act(caller, "first-credit-bureau", person="A. C.", reason="x")
         with pytest.raises(NotAllowed):
-            await gateway.accept_clock(caller, person="A. C.", reason="x")
+            await gateway.compliance.accept_clock(caller, person="A. C.", reason="x")
         assert house.entries(gateway) == []
 
 
@@ -148,7 +148,7 @@ async def test_a_clock_that_is_not_behind_is_not_accepted(house: House) -> None:
     async with house.gateway() as gateway:
         await give_consent(house, gateway, PERSON)
         with pytest.raises(InvalidRequest, match="nothing to accept"):
-            await gateway.accept_clock("compliance", person="A. C.", reason="x")
+            await gateway.compliance.accept_clock("compliance", person="A. C.", reason="x")
 
 
 @pytest.mark.promise(3)

@@ -269,3 +269,40 @@ async def test_an_intent_whose_commit_was_not_confirmed_was_surely_not_sent(hous
         await gateway.disclose("loan-scoring", ASKED, idempotency_key="k")
         assert house.verified(gateway).open_intents == ()
     assert len(house.fcb.calls) == 1
+
+
+@both_engines
+async def test_a_gateway_that_was_taken_for_dead_says_what_the_ledger_says(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet(house)
+    house.fcb.fault = Fault.SLOW
+    async with house.gateway() as gateway, house.gateway() as elsewhere:
+        await give_consent(house, gateway, PERSON)
+        under_way = asyncio.create_task(gateway.disclose("loan-scoring", ASKED, idempotency_key="k"))
+        await house.reached(house.fcb)
+        monkeypatch.setattr(elsewhere.store.engine, "lives", lambda _number: False)
+        assert await recover(elsewhere.ledger) == 1
+        with pytest.raises(Unsettled, match=r"\(delivered\) came after another gateway") as told:
+            await under_way
+        [outcome] = house.entries(gateway, "outcome")
+        assert (outcome["intent"], outcome["result"]) == (told.value.disclosure, "unknown")
+        assert not gateway.ledger.has_unfinished and not gateway.ledger.under_way
+        with pytest.raises(Unsettled):
+            await gateway.disclose("loan-scoring", ASKED, idempotency_key="k")
+        await gateway.compliance.settle("compliance", str(told.value.disclosure), OutcomeResult.DELIVERED, **SAID)
+        house.verified(gateway)
+
+
+async def test_a_gateways_file_that_was_deleted_is_made_again_before_anything_is_sent(house: House) -> None:
+    quiet(house)
+    house.fcb.fault = Fault.SLOW
+    async with house.gateway() as gateway, house.gateway() as elsewhere:
+        await give_consent(house, gateway, PERSON)
+        for file in house.home.glob(f"*-gateway-{gateway.ledger.gateway}"):
+            file.unlink()
+        under_way = asyncio.create_task(gateway.disclose("loan-scoring", ASKED))
+        await house.reached(house.fcb)
+        assert await recover(elsewhere.ledger) == 0
+        assert (await under_way).report
+    assert not list(house.home.glob("*-gateway-*")), "nothing is left behind"

@@ -195,7 +195,7 @@ CASES = {
     "purpose that the policy lacks": in_route('"debt_collection"', '"fun"', '"fun"', ".purpose", "no purpose fun"),
     "token of a consent that has no place": in_route("ground =", "kdp = true\nground =", "kdp = true", ".kdp",
         "no place for the token"),
-    "token of a consent on another ground": Case(PENSION, swap(('"consent"', '"legal_protection"\nkdp = true'),
+    "token of a consent on another ground": Case(PENSION, swap(('"consent"', '"legal_protection"'),
         ('"2.3(1)"', '"2.3(3)"')), "kdp = true", "routes.0.kdp", "goes with the ground consent"),
     "advertising": in_purpose("1.1(17)", "service_advertising", "service_adv", "purpose", "no personal data leaves"),
     "other purposes without an instrument": in_purpose("1.1(24)", "other_purposes", "[[ro", "instrument", "1.1(24)"),

@@ -111,7 +111,11 @@ MATRIX: dict[str, tuple[Facts, set[tuple[str, str]]]] = {
     ),
     "report: consent of 180 days ago": (facts(consents=(consent(given_at=NOW - 180 * DAY),)), set()),
     "pension: a consent through the state's service": (
-        facts(PENSION, consents=(consent(third_parties=["pension_center"], evidence="kdp"),)), set()
+        facts(PENSION, consents=(consent(third_parties=["pension_center"], evidence="kdp", kdp_token=True),)), set()
+    ),
+    "pension: such a consent, and its token is not on record": (
+        facts(PENSION, consents=(consent(third_parties=["pension_center"], evidence="kdp"),)),
+        {("consent_by_kdp", "gap")},
     ),
     "pension: a consent of another kind": (
         facts(PENSION, consents=(consent(third_parties=["pension_center"], evidence="otp"),)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from qaqpa.keys import Keyring
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.identifiers import uuid7
 from qaqpa.store import Connection, Store, store_at
+from qaqpa.store.connection import Claim
+from qaqpa.store.sqlite import SqliteEngine
 
 
 @contextmanager
@@ -181,3 +184,21 @@ async def test_the_log_does_not_grow_though_the_loop_commits(
                 await store.write(_writers_thread, long=True)  # comes after the tidying, in the same thread
         size = path.with_name("s.db-wal").stat().st_size
     assert (size < 2 * 2**20) == (every == 50), size
+
+
+def test_who_looks_for_the_dead_never_takes_the_living_for_dead(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, lock, looked = SqliteEngine(f"sqlite:///{path.name}", path.parent), fcntl.flock, list[Claim]()
+
+    def after_somebody_looked(descriptor: int, how: int) -> None:
+        if not looked:  # between making the file and locking it
+            monkeypatch.undo()
+            looked.append(engine.claim())
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", after_somebody_looked)
+    claims = [engine.claim(), *looked]
+    assert len(claims) == 2 and all(engine.lives(claim.number) for claim in claims)
+    for claim in claims:
+        claim.release()
+        assert not engine.lives(claim.number)
+    assert list(path.parent.iterdir()) == []

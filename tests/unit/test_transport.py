@@ -47,13 +47,16 @@ URL = "https://bureau.kz/report?v=1"
 OK = Reply(200, b"ok")
 
 
-def sealed(*, idempotent: bool = False, body: bytes = b"\x00body\xff", **headers: str) -> Sealed:
+def sealed(
+    *, idempotent: bool = False, follow_up: bool = False, body: bytes = b"\x00body\xff", **headers: str
+) -> Sealed:
     asked = Asked(CallerId("c"), RecipientId("bureau"), "o", "p")
     permit = GuardResult("g", "1.1", Words(ru="р", kk="к", en="e"), Result.PERMIT)
     intent = Intent(
         DisclosureId("0198-1"), 0, SubjectId("s"), Decision(asked, datetime.now(UTC), (permit,)),
         Message(b"", "text/plain", "report"),
     )  # fmt: skip
+    intent = intent.following(intent.message) if follow_up else intent
     return Sealed(intent, SealKind.TLS_ONLY, body, "text/xml; charset=utf-8", headers, idempotent=idempotent)
 
 
@@ -96,12 +99,14 @@ async def test_what_was_sealed_is_sent_as_it_is(router: respx.MockRouter, channe
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("idempotent", "key"), [(True, "0198-1"), (False, None)])
-async def test_only_an_idempotent_message_carries_its_key(
-    router: respx.MockRouter, channel: Https, idempotent: bool, key: str | None
+@pytest.mark.parametrize(
+    ("idempotent", "follow_up", "key"), [(True, False, "0198-1"), (False, False, None), (True, True, None)]
+)
+async def test_only_an_idempotent_message_carries_its_key_and_no_later_one_of_its_dialogue(
+    router: respx.MockRouter, channel: Https, idempotent: bool, follow_up: bool, key: str | None
 ) -> None:
     route = router.post(URL).respond(200)
-    await channel.send(sealed(idempotent=idempotent))
+    await channel.send(sealed(idempotent=idempotent, follow_up=follow_up))
     assert route.calls.last.request.headers.get("idempotency-key") == key
 
 

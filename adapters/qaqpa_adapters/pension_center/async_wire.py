@@ -155,7 +155,8 @@ def answered(answer: bytes) -> etree._Element:
     """
     message = CENTER.parse(answer)
     data = CENTER.need(message, "messageData", "data")
-    if CENTER.needed_value(data, "requestNumber") != CENTER.needed_value(message, "messageInfo", "correlationId"):
+    said = CENTER.needed_value(message, "messageInfo", "correlationId")
+    if CENTER.needed_value(data, "requestNumber").lower() != said.lower():
         raise CENTER.unreadable("the data in it answers another request")
     return data
 
@@ -175,7 +176,7 @@ def _messages(response: etree._Element) -> Iterator[etree._Element]:
 def _answers(message: etree._Element, exchange: str) -> bool:
     """Whether it answers ours; one that cannot be read is somebody else's trouble."""
     with suppress(Exception):
-        return CENTER.value(message, "messageInfo", "correlationId") == exchange
+        return (CENTER.value(message, "messageInfo", "correlationId") or "").lower() == exchange
     return False
 
 

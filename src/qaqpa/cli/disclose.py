@@ -102,10 +102,14 @@ def _show(done: Disclosure | AnswerAwaited, *, as_json: bool) -> None:
         print_json(disclosure_answer(done, speech.language))
         return
     render.decision(done.decision)
-    out.print(f"  sent: {', '.join(done.sent)}")
+    if done.reused:
+        out.print("  sent: nothing, an earlier report serves again; then: " + ", ".join(done.sent), soft_wrap=True)
+    else:
+        out.print(f"  sent: {', '.join(done.sent)}")
     out.print(f"  withheld: {', '.join(done.withheld) or 'nothing was handed in that the route does not pass'}")
     out.print(f"  cut from the answer: {', '.join(done.cut) or 'nothing'}")
-    out.print(f"  ledger: intent {done.intent_index}, outcome {done.outcome_index}; disclosure {done.id}")
+    ended = "reused" if done.reused else "outcome"
+    out.print(f"  ledger: intent {done.intent_index}, {ended} {done.outcome_index}; disclosure {done.id}")
     print_json(done.report)
 
 

@@ -112,6 +112,8 @@ def _said(content: dict[str, Any]) -> str:
     if kind == Kind.INTENT:
         count = len(content["fields"])
         return f"{content['operation']}, {count} field{'s' if count != 1 else ''}, {content['seal']}"
+    if kind == Kind.REUSED:
+        return f"{content['operation']}, the report of …{content['disclosure'][-12:]} again"
     if kind == Kind.OUTCOME:
         return f"{content['result']} ({content['code']}) of …{content['intent'][-12:]}"
     if kind == Kind.REFUSAL:

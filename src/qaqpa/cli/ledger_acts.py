@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_open(caller: Caller, config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = False) -> None:
-    """List disclosures of which nobody knows what came of them. Their data may have left."""
+    """List disclosures without an outcome that is known: their data may have left, or their answer is awaited."""
 
     async def work() -> list[Unsettled]:
         async with opened(config, home) as gateway:
@@ -82,9 +82,17 @@ def list_open(caller: Caller, config: ConfigFolder = CONFIG, home: Home = HOME, 
             each.state,
         )
     out.print(shown)
-    out.print(
-        "\nAsk the recipient what it has received, then: qaqpa ledger settle DISCLOSURE --result ...", soft_wrap=True
-    )
+    states = {each.state for each in found}
+    out.print()
+    if "unknown" in states:
+        out.print(
+            "unknown: ask the recipient what it has received, then: qaqpa ledger settle DISCLOSURE --result ...",
+            soft_wrap=True,
+        )
+    if "open" in states:
+        out.print("open: under way, or cut off; then it becomes unknown when a gateway opens", soft_wrap=True)
+    if "awaited" in states:
+        out.print("awaited: the recipient answers later, and a running gateway asks for it", soft_wrap=True)
 
 
 class Found(StrEnum):
@@ -172,7 +180,7 @@ def accept_clock(
 
     async def work() -> None:
         async with opened(config, home) as gateway:
-            await gateway.accept_clock(caller, person=person, reason=reason)
+            await gateway.compliance.accept_clock(caller, person=person, reason=reason)
 
     run(work)
     out.print("[green]accepted[/]: the ledger goes on from the clock as it is now; that is entered, too")

@@ -9,7 +9,7 @@ from qaqpa.cli.findings import SOON, Finding, look, ok, wrong
 from qaqpa.errors import LedgerRolledBack, QaqpaError, StoreUnavailable, VerificationFailed
 from qaqpa.gateway import Setup
 from qaqpa.keys import Keyring
-from qaqpa.ledger.awaited import standing
+from qaqpa.ledger.awaited import standing, waiting
 from qaqpa.ledger.checkpoints import Outside, latest_note
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.integrate import integrated, tree_of
@@ -137,7 +137,8 @@ def _unsettled(connection: Connection, now: datetime) -> Iterator[Finding]:
             clean = False
             yield look(about, f"{count} without an outcome since {since}: a gateway that opens settles them")
     if clean:
-        yield ok(about, "all have their outcome")
+        waits = waiting(connection)
+        yield ok(about, "all have their outcome" + (" but those whose answer is awaited" if waits else ""))
 
 
 def _jobs(connection: Connection, now: datetime) -> Finding:

@@ -163,8 +163,7 @@ def _print(_digest: str, tally: Tally, counts: Counter[tuple[str, ...]], listed:
         _print_item(orjson.loads(line))
     if counts:
         out.print()
-    word = "[green]nothing changes[/]" if not tally.changed else f"[yellow]{tally.changed} change[/]"
-    out.print(f"{word}  {tally.decisions} decisions replayed, {tally.same} as they were")
+    out.print(f"{_word(tally)}  {tally.decisions} decisions replayed, {tally.same} as they were")
     for what, count in sorted(tally.untold.items()):
         out.print(f"[yellow]{count} cannot be told[/]: the ledger does not keep: {escape(what)}", soft_wrap=True)
     if tally.erased:
@@ -178,6 +177,14 @@ def _print(_digest: str, tally: Tally, counts: Counter[tuple[str, ...]], listed:
             soft_wrap=True,
         )
     out.print("[dim]Whether a recipient was suspended is taken as it was found then.[/]")
+
+
+def _word(tally: Tally) -> str:
+    if tally.changed:
+        return f"[yellow]{tally.changed} change[/]"
+    if tally.same or not (tally.decisions or tally.in_files):
+        return "[green]nothing changes[/]"
+    return "[yellow]cannot be told[/]"
 
 
 def _print_item(item: dict[str, Any]) -> None:

@@ -195,3 +195,8 @@ class RecipientFile(File):
     settings: Mapping[str, str | int | bool | Mapping[str, str]] = {}
     """What the adapter asks for."""
     routes: tuple[RouteConfig, ...] = ()
+
+    @property
+    def longest_s(self) -> float:
+        """Seconds that one try takes at most, the wait for its turn included."""
+        return self.limits.wait_s + self.channel.connect_timeout_s + self.channel.answer_timeout_s

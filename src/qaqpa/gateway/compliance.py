@@ -234,3 +234,14 @@ class Compliance:
         return await self._prepared(
             lambda: rotate(self._ledger, caller=caller, person=person, reason=reason, progress=progress)
         )
+
+    async def accept_clock(self, caller: str, *, person: str, reason: str) -> None:
+        """Go on from the clock as it is now, though the ledger's last entry is later (a clock that had run ahead)."""
+        self._require(caller, Role.OPERATE)
+        check_open_text(person=person, reason=reason)
+        last = await self._store.read(lambda c: c.execute("SELECT last_time FROM tree WHERE id = 1").scalar())
+        now = self._ledger.clock()
+        if timestamp(now) >= str(last):
+            raise InvalidRequest(["clock: is not behind the ledger's last entry, so there is nothing to accept"])
+        public = entries.control(entries.ACCEPT_CLOCK, "", caller, person, reason, at=now)
+        await self._prepared(lambda: self._ledger.record(Kind.CONTROL, public))

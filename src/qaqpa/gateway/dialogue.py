@@ -27,6 +27,7 @@ from qaqpa.errors import (
     QaqpaError,
     Rejected,
     SignatureRefused,
+    StoreError,
     ThirdPartyError,
     WrongSubject,
 )
@@ -103,7 +104,7 @@ class Dialogues:
         """Send the disclosure itself, once and never again.
 
         Raises AnswerAwaited, also where nobody knows whether it was taken: its job will find out. Raises NotSent and
-        Rejected, concluded.
+        Rejected, concluded; StoreUnavailable where that could not be entered.
         """
         asked = awaited.decision.asked
         speaker = self._speaker(asked.recipient, asked.operation)
@@ -126,7 +127,14 @@ class Dialogues:
             if refused is None:
                 raise waits
             refused.disclosure = intent.id
-            await self._enter(intent, awaited, failed(refused, None), refused, ())
+            outcome, told = failed(refused, None), refused
+            try:
+                await self._enter(intent, awaited, outcome, told, ())
+            except StoreError as error:
+                otherwise = "its job asks for an answer until it gives up"
+                raise self.ledger.not_entered(
+                    intent, outcome, lambda: self._enter(intent, awaited, outcome, told, ()), otherwise
+                ) from error
             raise refused
         finally:
             self.ledger.under_way.pop(intent.id, None)

@@ -5,9 +5,9 @@
 A lawyer should be able to follow `disclose` line by line. It holds no rule of its own: rules stand in
 `policy` and the configuration, and each step's type is made only by the step before.
 
-It raises Denied, Gap, DecisionOutdated, NotSent (nothing left), Unsettled (unknown), Rejected, WrongSubject (it left,
-and the answer serves nobody), AnswerAwaited (it left, and the answer comes later), StoreError (nothing left, unless it
-names a disclosure).
+It raises Denied, Gap, DecisionOutdated, RequestInFlight (another disclosure of the same report is under way), NotSent
+(nothing left), Unsettled (unknown), Rejected, WrongSubject (it left, and the answer serves nobody), AnswerAwaited (it
+left, and the answer comes later), StoreError (nothing left, unless it names a disclosure).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from qaqpa import metrics
 from qaqpa.adapter import Adapter, Operation, Signer, SigningAdapter
@@ -49,6 +49,7 @@ from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult
 from qaqpa.policy import Facts, Policy, Route, decide
+from qaqpa.policy.law import token_on_record
 from qaqpa.seal import RecipientKey, require_valid, seal
 from qaqpa.transport import Transport
 
@@ -102,15 +103,16 @@ class Flow:
         # Every guard of law and of the operator. Not permitted: the refusal is entered and nothing leaves.
         decision = self.shadow(decide(self.policy, route, facts), route, facts)
         if route is None or not decision.permits:
-            return await self._refuse(decision, request, person, facts)
+            await self._refuse(decision, request, person, facts)
         self.transport.require(asked.recipient)
         require_valid(self.keys[asked.recipient], facts.now)
 
         # 3.2: only what the purpose needs, in the recipient's own format.
-        extract = minimised(data, route, decision, self.policy.day(facts.now), await self._kdp_token(route, decision))
+        token = await self._kdp_token(route, decision, request, person, facts)
+        extract = minimised(data, route, decision, self.policy.day(facts.now), token)
         holds = self.still_holds(decision)
         # Paid for once, disclosed once: where the route says so, a fresh report serves the same purpose again.
-        memo = self.remembered.about(route, decision, extract, person, once)
+        memo = self.remembered.about(route, decision, extract, person, once, request.stated)
         if (known := await memo.reuse(holds)) is not None:
             return known
         operation = route.operation
@@ -124,7 +126,7 @@ class Flow:
         # The ledger first. From here on the disclosure exists, whatever happens.
         intent = await self.ledger.intend(
             exchange.id, decision, extract, message, person, seal=route.recipient.seal.kind,
-            stated=stated(request, facts), still_holds=holds, once=once, later=later,
+            stated=stated(request, facts), still_holds=holds, once=once, question=memo.question, later=later,
         )  # fmt: skip
         if later is not None:
             await self.dialogues.begin(intent, later)
@@ -150,21 +152,22 @@ class Flow:
         )
         return replace(done, outcome_index=await self.ledger.conclude(intent, outcome, memo.of(done)))
 
-    async def _refuse(self, decision: Decision, request: DisclosureRequest, person: Person, facts: Facts) -> Disclosure:
+    async def _refuse(self, decision: Decision, request: DisclosureRequest, person: Person, facts: Facts) -> NoReturn:
         known = self.policy.known(decision.asked)
         said = {**stated(request, facts), "handed_in": sorted(facts.present)}
         refusal = await self.ledger.refuse(decision, known, person, stated=said)
         raise (Gap if decision.result is Result.GAP else Denied)(decision, refusal=refusal)
 
-    async def _kdp_token(self, route: Route, decision: Decision) -> KdpToken | None:
-        """The consent's КДП token, where the route passes it. Raises InvalidRequest where none is on record."""
+    async def _kdp_token(
+        self, route: Route, decision: Decision, request: DisclosureRequest, person: Person, facts: Facts
+    ) -> KdpToken | None:
+        """The consent's КДП token, where the route passes it. A gap where its month was moved to a file."""
         if not route.kdp or decision.consent is None:
             return None
         token = await self.kdp_token(decision.consent)
         if token is None:
-            raise InvalidRequest(
-                ["consent: the route passes its КДП token and none is on record; record the consent with evidence.kdp"]
-            )
+            without = replace(decision, guards=(*decision.guards, token_on_record(on_record=False)))
+            await self._refuse(without, request, person, facts)
         return token
 
     async def _fail(self, intent: Intent, reply: Reply | None, error: ThirdPartyError, memo: Memo) -> None:

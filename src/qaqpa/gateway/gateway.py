@@ -26,7 +26,7 @@ from qaqpa.errors import (
     NotConfigured,
     NotFound,
     QaqpaError,
-    StoreUnavailable,
+    RequestInFlight,
     ThirdPartyError,
 )
 from qaqpa.gateway.compliance import Compliance, Suspension
@@ -37,9 +37,10 @@ from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_dialogues, make_facts, make_jobs, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
 from qaqpa.gateway.sidecar import Sidecar
-from qaqpa.gateway.upkeep import Upkeep
+from qaqpa.gateway.standing import standing, standing_recipient
+from qaqpa.gateway.upkeep import Upkeep, checkpointed
 from qaqpa.keys import Keyring
-from qaqpa.ledger import Ledger, StillHolds, entries
+from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.answers import Once
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.subjects import Person
@@ -47,7 +48,7 @@ from qaqpa.minimise import present
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Disclosure
-from qaqpa.model.identifiers import CallerId
+from qaqpa.model.identifiers import CallerId, RecipientId
 from qaqpa.model.open_text import check_open_text
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
@@ -60,10 +61,6 @@ Result = TypeVar("Result")
 _log = log.get("gateway")
 
 _SUSPENDED = "SELECT 1 FROM suspensions WHERE recipient = ?"
-_STILL = (
-    "SELECT (SELECT value FROM meta WHERE name = 'config'), EXISTS (SELECT 1 FROM suspensions WHERE recipient = ?), "
-    "EXISTS (SELECT 1 FROM consents WHERE id = ? AND withdrawn_at IS NULL)"
-)
 _DECISIONS = 3
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
@@ -106,7 +103,7 @@ class Gateway:
             keys={name: each.key for name, each in equipped.items()},
             signers={name: each.signer for name, each in equipped.items() if each.signer is not None},
             remembered=self.remembered,
-            still_holds=self._still_holds,
+            still_holds=standing(setup.config.digest),
             kdp_token=self.consents.kdp_token,
             dialogues=self.dialogues,
             shadow=self.shadow,
@@ -120,8 +117,8 @@ class Gateway:
         """What keeps the ledger beside the flow, once this gateway is open."""
         handovers, handover_flow = make_handovers(
             setup, ledger,
-            is_suspended=self._is_suspended, still_holds=self._recipient_holds, checkpoint=self._checkpointed,
-            facts=self.facts, equipped=equipped, online=self.transport, unready=self.unready,
+            is_suspended=self._is_suspended, still_holds=standing_recipient(setup.config.digest),
+            checkpoint=lambda: checkpointed(self.upkeep), facts=self.facts, equipped=equipped, online=self.transport, unready=self.unready,
         )  # fmt: skip
         self.packages = handover_flow.transport
         self.jobs = make_jobs(ledger, self.dialogues, handover_flow)
@@ -172,9 +169,12 @@ class Gateway:
         return await self._unbroken(self._logged(CallerId(caller), request, idempotency_key))
 
     async def answer(self, caller: str, disclosure: str) -> Disclosure:
-        """What this caller's disclosure was answered, for as long as that is kept (see `Remembered.of_disclosure`)."""
+        """What this caller's disclosure was answered, for as long as that is kept (see `Remembered.of_disclosure`).
+
+        A person's look at it is entered (`answer`).
+        """
         self._require(caller, Role.DISCLOSE)
-        return await self.remembered.of_disclosure(caller, disclosure)
+        return await self.remembered.of_disclosure(caller, disclosure, self.compliance.enter_look)
 
     async def decide(self, caller: str, request: DisclosureRequest) -> Decision:
         """What would be decided; nothing is sent and nothing is entered."""
@@ -215,15 +215,24 @@ class Gateway:
             return first
 
     async def _decided_anew(self, caller: CallerId, request: DisclosureRequest, once: Once | None) -> Disclosure:
-        """Decide again when a consent was withdrawn or a recipient suspended meanwhile; now that is the reason."""
-        for _ in range(_DECISIONS - 1):
+        """Decide again when a consent was withdrawn or a recipient suspended meanwhile: now that is the reason; and
+        when the same report has come for another request: now it serves this one too.
+        """
+        known = self.policy.recipients.get(RecipientId(request.recipient))
+        until = asyncio.get_running_loop().time() + (0 if known is None else known.longest_s)
+        outdated = 0
+        while True:
             try:
                 return await self._counted(caller, request, once)
             except DecisionOutdated:
+                outdated += 1
+                if outdated == _DECISIONS:
+                    raise
                 _log.info("decided anew", caller=caller)
                 self._policy_entered = False
                 await self._enter_policy()
-        return await self._counted(caller, request, once)
+            except RequestInFlight as twin:
+                await self.remembered.concluded(twin, until)
 
     async def _counted(self, caller: CallerId, request: DisclosureRequest, once: Once | None) -> Disclosure:
         asked = self.policy.known(request_asks(caller, request))  # a made-up name is no label
@@ -243,29 +252,6 @@ class Gateway:
         metrics.DECISIONS.labels(*route, "permit").inc()
         metrics.DISCLOSURES.labels(*route, "reused" if done.reused else "delivered").inc()
         return done
-
-    def _still_holds(self, decision: Decision) -> StillHolds:
-        recipient, consent = decision.asked.recipient, decision.consent
-
-        def holds(connection: Connection) -> bool:
-            config, suspended, consented = connection.execute(_STILL, (recipient, consent or "")).one()
-            # Another gateway may have entered another configuration meanwhile; then ours is entered anew first.
-            return config == self.setup.config.digest and not suspended and (consent is None or bool(consented))
-
-        return holds
-
-    def _recipient_holds(self, recipient: str) -> StillHolds:
-        def holds(connection: Connection) -> bool:
-            config, suspended, _ = connection.execute(_STILL, (recipient, "")).one()
-            return config == self.setup.config.digest and not suspended
-
-        return holds
-
-    async def _checkpointed(self) -> bytes:
-        """A signed checkpoint over every entry that stands now."""
-        if self.upkeep is None:
-            raise StoreUnavailable("the gateway is not open")
-        return await self.upkeep.checkpointed()
 
     async def _unbroken(self, work: Coroutine[Any, Any, Result]) -> Result:
         # An intent that is durable must be concluded: cancelling the caller must not cancel the work.
@@ -368,17 +354,6 @@ class Gateway:
     async def resume(self, caller: str, recipient: str, *, person: str, reason: str) -> None:
         """Send to `recipient` again. Raises NotAllowed, NotFound, InvalidRequest."""
         await self._control(caller, "resume", recipient, person, reason)
-
-    async def accept_clock(self, caller: str, *, person: str, reason: str) -> None:
-        """Go on from the clock as it is now, though the ledger's last entry is later (a clock that had run ahead)."""
-        self._require(caller, Role.OPERATE)
-        check_open_text(person=person, reason=reason)
-        await self._enter_policy()
-        last = await self.store.read(lambda c: c.execute("SELECT last_time FROM tree WHERE id = 1").scalar())
-        if timestamp(self._clock()) >= str(last):
-            raise InvalidRequest(["clock: is not behind the ledger's last entry, so there is nothing to accept"])
-        public = entries.control("accept_clock", "", caller, person, reason, at=self._clock())
-        await self._unbroken(self.ledger.record(Kind.CONTROL, public))
 
     async def control(
         self,

@@ -12,7 +12,8 @@ from qaqpa.config.models import Role
 from qaqpa.config.packages import SftpChannel
 from qaqpa.config.recipients import RecipientFile
 from qaqpa.errors import NotAllowed, NotConfigured
-from qaqpa.gateway.setup import Equipped, Setup, addresses, networks_of
+from qaqpa.gateway.addresses import addresses, networks_of
+from qaqpa.gateway.setup import Equipped, Setup
 from qaqpa.handover.batches import Batches, BatchTerms, Bureau
 from qaqpa.handover.deciding import FactsOfRecord, Screened
 from qaqpa.handover.flow import HandoverFlow

@@ -1,4 +1,4 @@
-"""Recorded decisions under a draft of the policy: read the ledger's intents and refusals, and decide each once more.
+"""Recorded decisions under a draft of the policy: read the decisions in the ledger, and make each once more.
 
 Reads one snapshot in bounded memory, opens sealed parts with the subjects' keys, and enters nothing.
 """
@@ -45,8 +45,8 @@ _NEVER = "9999-99"
 """Later than any time."""
 _FIRST_MONTH, _LAST_MONTH = 0, 999912
 _DECISIONS = (
-    "SELECT idx, subject, time, body FROM entries WHERE kind IN ('intent', 'refusal') AND month >= ? AND month <= ? "
-    "ORDER BY idx"
+    "SELECT idx, subject, time, body FROM entries WHERE kind IN ('intent', 'reused', 'refusal') "
+    "AND month >= ? AND month <= ? ORDER BY idx"
 )
 
 
@@ -127,7 +127,7 @@ def replay_ledger(
         apart = [each for each in archives(connection) if months[0] <= each.month <= months[1]]
         rows = iter(connection.stream(_DECISIONS, months))
         if archived is not None:
-            kinds = {Kind.INTENT.value, Kind.REFUSAL.value}
+            kinds = {Kind.INTENT.value, Kind.REUSED.value, Kind.REFUSAL.value}
             files = (_of_file(connection, archived, each, kinds) for each in apart)
             rows = heapq.merge(rows, *files, key=itemgetter(0))
         while batch := list(islice(rows, BATCH)):
@@ -190,6 +190,9 @@ class _Replay:
             if subject not in subjects:
                 self.tally.erased += 1
                 continue
+            if entry["kind"] == Kind.REUSED and "sealed" not in entry:  # by a version that entered less of these
+                self.tally.untold["facts as stated"] += 1
+                continue
             try:
                 recorded = self._recorded(index, entry, subjects[subject], consents.get(subject, []))
             except KeyringError:
@@ -208,12 +211,12 @@ class _Replay:
 
     def _recorded(self, index: int, entry: dict[str, Any], subject: Subject, consents: list[Consent]) -> Recorded:
         stated = subject.open(entry)["stated"]
-        intent = entry["kind"] == Kind.INTENT
+        permitted = entry["kind"] != Kind.REFUSAL
         reasons = frozenset(
             Reason(each["guard"], each["clause"], Result(each["result"])) for each in entry.get("reasons", [])
         )
         left = frozenset(FieldPath(path) for path in entry.get("fields", []))
-        handed_in = [*left, *entry["withheld"]] if intent else stated.get("handed_in", [])
+        handed_in = [*left, *entry["withheld"]] if permitted else stated.get("handed_in", [])
         moment = datetime.fromisoformat(entry["time"])
         on_record = tuple(_as_it_stood(consents, entry, moment))
         if (named := stated.get("consent")) is not None:
@@ -231,11 +234,11 @@ class _Replay:
             checked=_checked(stated),
         )
         return Recorded(
-            result=Result.PERMIT if intent else Result(entry["result"]),
+            result=Result.PERMIT if permitted else Result(entry["result"]),
             reasons=reasons,
             facts=facts,
             fields=left,
-            names_kept=intent or "handed_in" in stated,
+            names_kept=permitted or "handed_in" in stated,
             consents_told="consent" in stated or not on_record,
             in_force=self._policy_at(index),
         )

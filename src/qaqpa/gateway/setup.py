@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from qaqpa.config.recipients import RecipientFile, RsaSigner
 from qaqpa.config.references import is_reference, missing, resolve
 from qaqpa.config.seals import TlsOnlySeal
 from qaqpa.errors import ConfigError, NotConfigured, Problem, VerificationFailed
+from qaqpa.gateway.addresses import addresses
 from qaqpa.gateway.dialogue import KIND, Dialogues
 from qaqpa.gateway.facts import FactsSource, HttpFacts
 from qaqpa.gateway.remembered import Remembered
@@ -41,9 +41,8 @@ from qaqpa.seal import RecipientKey, load_key
 from qaqpa.seal.rsa_signer import load_certificates, load_rsa
 from qaqpa.tlog.notes import VerifierKey
 from qaqpa.transport import Transport
-from qaqpa.transport.https import Addresses, Https
+from qaqpa.transport.https import Https
 from qaqpa.transport.limits import Breaker, Limits
-from qaqpa.transport.peer import Network
 from qaqpa.transport.transport import Line
 
 
@@ -381,33 +380,3 @@ def make_facts(setup: Setup) -> FactsSource | None:
 def make_issuer_line(setup: Setup, issuer: IssuerConfig) -> Https:
     """The way to an issuer's keys. Raises NotConfigured."""
     return Https(issuer.channel, addresses(setup, issuer.channel))
-
-
-def networks_of(setup: Setup, values: Iterable[str], what: str) -> tuple[Network, ...]:
-    """Networks beside the public ones that a recipient's addresses may lie in. Raises NotConfigured."""
-    networks: list[str] = []
-    for value in values:
-        # Unset adds no network: the narrow reading.
-        if missing(value, home=setup.home, environ=setup.environ) is None:
-            networks += setup.resolve(value, what).split(",")
-    try:
-        return tuple(ipaddress.ip_network(text.strip()) for text in networks)
-    except ValueError:
-        raise NotConfigured(f"{what}: a network is written as 10.0.0.0/8") from None
-
-
-def addresses(setup: Setup, channel: HttpsChannel) -> Addresses:
-    """Where a channel leads, its references read. Raises NotConfigured."""
-
-    def path(value: str, what: str) -> str:
-        return str(setup.home / setup.resolve(value, what))
-
-    return Addresses(
-        endpoints={
-            name: setup.resolve(value, f"channel.endpoints.{name}") for name, value in channel.endpoints.items()
-        },
-        networks=networks_of(setup, channel.private_networks, "channel.private_networks"),
-        ca=path(channel.ca, "channel.ca"),
-        client_certificate=channel.client_certificate
-        and path(channel.client_certificate, "channel.client_certificate"),
-    )

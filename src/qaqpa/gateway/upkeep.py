@@ -135,3 +135,10 @@ class Upkeep:
             now = self._ledger.clock()
             await self._ledger.store.write(lambda connection: forget_expired(connection, now), long=True)
             self._recovered_at = time.monotonic()
+
+
+async def checkpointed(upkeep: Upkeep | None) -> bytes:
+    """A signed checkpoint over every entry that stands now. Raises StoreError."""
+    if upkeep is None:
+        raise StoreUnavailable("the gateway is not open")
+    return await upkeep.checkpointed()

@@ -226,15 +226,31 @@ def outcome(intended: Intent, ended: Outcome, *, at: datetime) -> Public:
     }
 
 
-def reused(decision: Decision, disclosure: str, returned: Sequence[str], subject: SubjectId, *, at: datetime) -> Public:
-    """A report of an earlier disclosure, given to the same caller for the same purpose again."""
+def reused(
+    decision: Decision,
+    extract: Extract,
+    disclosure: str,
+    returned: Sequence[str],
+    subject: SubjectId,
+    *,
+    at: datetime,
+) -> Public:
+    """A report of an earlier disclosure, given to the same caller for the same purpose again.
+
+    It is decided like an intent and says what that says; `fields` are those that the earlier disclosure sent.
+    """
     return {
         **_head(Kind.REUSED, at),
         **_asked(decision.asked),
         **_policy(decision),
+        "guards": [guard.guard for guard in decision.guards],
+        "notes": [guard.clause for guard in decision.notes],
         "consent": decision.consent,
+        "fields": list(extract.fields),
+        "withheld": list(extract.withheld),
         "disclosure": disclosure,
         "returned": list(returned),
+        **_shadow(decision),
         "subject": subject,
     }
 

@@ -5,21 +5,22 @@ Every method returns when its entry is durable. If it cannot be, it raises Store
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from qaqpa import metrics
+from qaqpa import log, metrics
 from qaqpa.errors import (
     ClockSetBack,
     DecisionOutdated,
     KeyringError,
     StoreError,
     StoreUnavailable,
+    Unsettled,
 )
 from qaqpa.keys.keyring import Keyring
 from qaqpa.ledger import answers, awaited, entries
-from qaqpa.ledger.answers import Kept, Once
+from qaqpa.ledger.answers import Kept, Once, Question
 from qaqpa.ledger.appending import Appended, Appending
 from qaqpa.ledger.entries import AUTHORISING, Draft, Kind, Public
 from qaqpa.ledger.subjects import Person, Subject, Subjects
@@ -37,7 +38,10 @@ Clock = Callable[[], datetime]
 StillHolds = Callable[[Connection], bool]
 """Asked in the transaction of an intent: is what the decision rested on as it was?"""
 
+_log = log.get("ledger")
+
 _FREE_KEY = "DELETE FROM idempotency WHERE disclosure = ?"
+_STATE = "SELECT state FROM unsettled WHERE disclosure = ?"
 _KEEP = "INSERT INTO evidence (disclosure, subject, sealed) VALUES (?, ?, ?)"
 _META = "SELECT value FROM meta WHERE name = ?"
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -59,8 +63,8 @@ class Ledger:
         self._claim: Claim | None = None
         self.under_way: dict[str, Subject] = {}
         """Disclosures of this process that have no outcome yet."""
-        self.unrecorded: dict[str, tuple[Intent, Outcome, Kept | None]] = {}
-        """Outcomes that could not be entered; they are tried again while this process lives."""
+        self.unrecorded: dict[str, Callable[[], Awaitable[object]]] = {}
+        """Outcomes that could not be entered, and how; they are tried again while this process lives."""
         self.unconfirmed: dict[str, Subject] = {}
         """Intents whose commit failed, so that nothing was sent; whether they are in the ledger nobody knows."""
         self.closed_by: StoreError | None = None
@@ -150,14 +154,15 @@ class Ledger:
         stated: Mapping[str, Json],
         still_holds: StillHolds,
         once: Once | None = None,
+        question: Question | None = None,
         later: awaited.Awaited | None = None,
     ) -> Intent:
         """Make the intent durable. `stated` are the caller's facts, kept sealed; `still_holds` asks, in the intent's
-        own transaction, whether what the decision rested on is as it was; `later` is what it takes to fetch an answer
-        that does not come at once.
+        own transaction, whether what the decision rested on is as it was; `question` is what a report answers that may
+        serve again; `later` is what it takes to fetch an answer that does not come at once.
 
         Raises DecisionOutdated when it is not, DuplicateRequest for an Idempotency-Key of this caller's that was used
-        before, StoreError otherwise. In each case nothing was entered and nothing may be sent.
+        before, what `Question.ask` raises, StoreError otherwise: nothing was entered and nothing may be sent.
         """
         if not decision.permits:
             raise TypeError("an intent is made only from a permitting decision")
@@ -173,6 +178,9 @@ class Ledger:
                 raise DecisionOutdated("a consent or a recipient's state changed while this was decided; ask again")
             if once is not None:
                 once.bind(connection, disclosure, subject)
+            if question is not None:
+                beside = set() if self._appending is None else {each.draft.request for each in self._appending.entries}
+                question.ask(connection, disclosure, subject, beside=beside)
             if later is not None:
                 awaited.add(connection, disclosure, subject, later, public["time"])
             return self.append(connection, draft)
@@ -195,25 +203,52 @@ class Ledger:
     async def conclude(self, intended: Intent, ended: Outcome, kept: Kept | None = None) -> int:
         """Record what came of an intent, and keep what the caller is told; returns the entry's index.
 
-        Raises StoreError: then the intent stays open.
+        Raises StoreError: then the intent stays open. Raises Unsettled where another gateway took this one for dead.
         """
         try:
             return await self.enter_outcome(intended, ended, kept)
         except StoreError as error:
-            self.unrecorded[intended.id] = (intended, ended, kept)
-            # What the store says of writing is said before sending; here it would not be true.
-            unrecorded = StoreUnavailable(
-                f"the outcome ({ended.result.value}) of this disclosure could not be entered: its intent stays open. "
-                "It is entered as soon as the database can be written; if this process ends before, a person must "
-                "settle it. Mend the database before asking again"
-            )
-            unrecorded.disclosure = intended.id
-            raise unrecorded from error
+            if ended.result is not OutcomeResult.UNKNOWN and await self._given_up(intended.id):
+                taken_for_dead = Unsettled(
+                    f"the outcome ({ended.result.value}) came after another gateway had taken this one for dead and "
+                    "entered that nobody knows it, which stands: a person must settle it (`qaqpa ledger open`)"
+                )
+                taken_for_dead.disclosure = intended.id
+                _log.error("taken for dead", disclosure=intended.id, outcome=ended.result.value, code=ended.code)
+                raise taken_for_dead from error
+            otherwise = "a person must settle it"
+            raise self.not_entered(
+                intended, ended, lambda: self.enter_outcome(intended, ended, kept), otherwise
+            ) from error
         except (TypeError, ValueError):  # an adapter's reference that no entry can hold
             return await self.enter_outcome(intended, replace(ended, reference=None, their_code=None), kept)
         finally:
             if intended.id not in self.unrecorded:
                 self.under_way.pop(intended.id, None)
+
+    def not_entered(
+        self, intended: Intent, ended: Outcome, again: Callable[[], Awaitable[object]], otherwise: str
+    ) -> StoreUnavailable:
+        """What to raise where an outcome cannot be entered; `again` is how that is tried later, `otherwise` what
+        happens if this process ends before.
+        """
+        self.unrecorded[intended.id] = again
+        # What the store says of writing is said before sending; here it would not be true.
+        unrecorded = StoreUnavailable(
+            f"the outcome ({ended.result.value}) of this disclosure could not be entered: its intent stays open. It is "
+            f"entered as soon as the database can be written; if this process ends before, {otherwise}. Mend the "
+            "database before asking again"
+        )
+        unrecorded.disclosure = intended.id
+        return unrecorded
+
+    async def _given_up(self, disclosure: str) -> bool:
+        """Whether somebody has entered that nobody knows the outcome; False where the database does not say."""
+        try:
+            state = await self.store.read(lambda connection: connection.execute(_STATE, (disclosure,)).scalar())
+        except StoreError:
+            return False
+        return bool(state == "unknown")
 
     async def enter_outcome(
         self,
@@ -256,37 +291,41 @@ class Ledger:
         subject = await self.subjects.find(iin)
         return await self.store.read(lambda connection: answers.first(connection, once, subject))
 
-    async def reusable_answer(
-        self, route: str, extract: bytes, person: Person, *, since: datetime
-    ) -> tuple[str, bytes] | None:
+    async def reusable_answer(self, question: Question, person: Person) -> tuple[str, bytes] | None:
         """An answer that may serve again (see `answers.reusable`)."""
         subject = person.known
         if subject is None:
             return None
-        return await self.store.read(
-            lambda connection: answers.reusable(connection, subject, route, extract, since=since)
-        )
+        return await self.store.read(lambda connection: answers.reusable(connection, subject, question))
 
     async def reuse(
         self,
         decision: Decision,
+        extract: Extract,
         disclosure: str,
         returned: tuple[FieldPath, ...],
         person: Person,
         *,
+        stated: Mapping[str, Json],
         still_holds: StillHolds,
         once: Once | None,
+        kept: Kept | None,
     ) -> int:
-        """Record that an earlier report serves again; returns the entry's index. Raises as `intend` does."""
+        """Record that the report of an earlier `disclosure` serves again, and keep what the caller is told under the
+        entry's own id; returns the entry's index. Raises as `intend` does.
+        """
         subject = person.known or await self.subjects.ensure(person.iin)
-        public = entries.reused(decision, disclosure, returned, subject.id, at=self.clock())
-        draft = self.draft(Kind.REUSED, str(public["id"]), public, subject)
+        public = entries.reused(decision, extract, disclosure, returned, subject.id, at=self.clock())
+        entry = str(public["id"])
+        draft = self.draft(Kind.REUSED, entry, public, subject, {"iin": person.iin, "stated": stated})
 
         def unit(connection: Connection) -> Appended:
             if not still_holds(connection):
                 raise DecisionOutdated("a consent or a recipient's state changed while this was decided; ask again")
             if once is not None:
-                once.bind(connection, disclosure, subject)
+                once.bind(connection, entry, subject)
+            if kept is not None:
+                kept.add(connection, entry, subject, public["time"])
             return self.append(connection, draft)
 
         return (await self.store.write(unit)).index

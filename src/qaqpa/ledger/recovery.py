@@ -33,7 +33,9 @@ class Unsettled:
     recipient: str
     gateway: int
     state: str
-    """`open`: no outcome yet; `unknown`: nobody knows, and a person must settle it."""
+    """`open`: no outcome yet; `unknown`: nobody knows, and a person must settle it; `awaited`, where it was looked up:
+    open, and its answer comes later.
+    """
     since: str
     intent: int | None = None
     """Index of its intent, where it was looked up; None where that lies in a file."""
@@ -45,9 +47,14 @@ def unsettled(connection: Connection) -> list[Unsettled]:
 
 
 def located(connection: Connection) -> list[Unsettled]:
-    """Every one, oldest first, each with the index of its intent."""
+    """Every one, oldest first, each with the index of its intent, and whether its answer is awaited."""
+    awaited = waiting(connection)
     return [
-        replace(each, intent=next((entry.index for entry in entries_of(connection, request=each.disclosure)), None))
+        replace(
+            each,
+            intent=next((entry.index for entry in entries_of(connection, request=each.disclosure)), None),
+            state="awaited" if each.state == "open" and each.disclosure in awaited else each.state,
+        )
         for each in unsettled(connection)
     ]
 
@@ -72,10 +79,10 @@ async def recover(ledger: Ledger) -> int:
 
 async def _finish_own(ledger: Ledger) -> None:
     """What this process knows and could not enter."""
-    for disclosure, (intent, outcome, kept) in list(ledger.unrecorded.items()):
+    for disclosure, enter in list(ledger.unrecorded.items()):
         try:
-            await ledger.enter_outcome(intent, outcome, kept)
-        except StoreError:
+            await enter()
+        except (StoreError, NotFound):
             if await _state(ledger, disclosure) == "open":
                 raise
         ledger.unrecorded.pop(disclosure, None)

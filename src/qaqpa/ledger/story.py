@@ -21,6 +21,7 @@ from qaqpa.store import Row
 # the id (of an outcome, the intent) stands right before the kind, and the subject right before the time; inside a JSON
 # string a quotation mark never stands bare, so finding `","kind":"` in a body is finding that key.
 _KIND, _TIME, _RECIPIENT, _CALLER = '","kind":"', '","time":"', ',"recipient":"', '\x00{"caller":"'
+_KIND_AFTER_KDP = '","kdp":true,"kind":"'
 _HANDOVER = ',"handover":"'
 _UUID, _SUBJECT, _MOMENT = 36, 32, len("2026-11-23T10:00:00.000Z")
 _UNKNOWN = f'"result":"{OutcomeResult.UNKNOWN}"'
@@ -58,9 +59,13 @@ class Story:
                     continue
                 body = hashed.decode()
                 at, end = body.find(_KIND), body.rfind(_TIME)
+                named = at + len(_KIND)
+                if at < 0:  # an intent with which the token of its consent left
+                    at = body.find(_KIND_AFTER_KDP)
+                    named = at + len(_KIND_AFTER_KDP)
                 if not (
                     body[at - _UUID : at] == request
-                    and body.startswith(_FAST[kind], at + 10)
+                    and body.startswith(_FAST[kind], named)
                     and body[end - _SUBJECT : end] == subject
                     and body[end + 10 : end + 10 + _MOMENT] == time
                 ):

@@ -63,8 +63,8 @@ class Subject:
     key: bytes = field(repr=False)
 
     def _derive(self, info: bytes, length: int) -> bytes:
-        # HKDF-Expand (RFC 5869 §2.3) with SHA-256, of at most two blocks: each row of a handover needs several, so they
-        # take a third of the time. The key is uniformly random, so the extract step may be left out (§3.3).
+        # HKDF-Expand (RFC 5869 §2.3), two blocks at most, in a third of the library's time: a row of a handover needs four.
+        # The key is uniformly random, so the extract step may be left out (§3.3).
         first = hmac.digest(self.key, info + b"\x01", "sha256")
         if length <= len(first):
             return first[:length]

@@ -98,6 +98,8 @@ class ConsentTerms(_Agreed):
     operator_bin: Bin
     evidence: EvidenceMethod | None = None
     """How it was given; None in records made before this was part of the terms."""
+    kdp_token: Flag | None = None
+    """The token of the state service is on record, sealed; None where none is, and in records made before this."""
 
     @property
     def paths(self) -> frozenset[FieldPath]:
@@ -120,6 +122,7 @@ class ConsentRequest(_Agreed):
         return ConsentTerms(
             operator_bin=self.operator.bin,
             evidence=self.evidence.method,
+            kdp_token=True if self.evidence.kdp is not None else None,
             **{name: getattr(self, name) for name in _Agreed.model_fields},
         )
 

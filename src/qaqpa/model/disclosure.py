@@ -77,6 +77,8 @@ class Intent:
     subject: SubjectId
     decision: Decision
     message: Message
+    is_follow_up: bool = False
+    """The message is a later one of the dialogue, which no message before it stands for."""
 
     def __post_init__(self) -> None:
         if not self.decision.permits:
@@ -84,7 +86,7 @@ class Intent:
 
     def following(self, message: Message) -> Intent:
         """This intent with a later message of the same dialogue: a question for the answer, which holds no data."""
-        return replace(self, message=message)
+        return replace(self, message=message, is_follow_up=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ class BulkDecider:
         self._jurisdiction: dict[bool, GuardResult] = {}
         self._breach: dict[bool | None, GuardResult] = {}
         self._service = law.service_named(route.service)
+        self._wants_token = route.kdp and not route.asks_for_token(self._day)
+        self._tokens = {held: law.token_on_record(on_record=held) for held in (False, True)}
         self._present: dict[frozenset[FieldPath], GuardResult] = {}
         self._unchecked = unchecked(policy, route)
         self._checked: dict[Checked | None, tuple[GuardResult, ...]] = {}
@@ -111,6 +113,7 @@ class BulkDecider:
             self._jurisdiction_of(consent),
             ground,
             self._present.get(present) or self._present_of(present),
+            *self._token_of(consent),
             *self._agreeing(checked or self._unchecked),
             *self._configured(present, contract, consent),
         ]
@@ -138,6 +141,11 @@ class BulkDecider:
         if found is None:
             found = self._jurisdiction[abroad_allowed] = law.jurisdiction(self.route.recipient.country, consent)
         return found
+
+    def _token_of(self, consent: Consent | None) -> tuple[GuardResult, ...]:
+        if not self._wants_token or consent is None:
+            return ()
+        return (self._tokens[consent.terms.kdp_token is True],)
 
     def _breach_of(self, contract: ContractFacts) -> GuardResult:
         # Of the days it matters whether there are any; all else that the guard says is the same.

@@ -21,7 +21,7 @@ from qaqpa.model.identifiers import CallerId, RecipientId
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath, Sensitivity
 from qaqpa.model.words import GROUND_CLAUSE, Ground
 from qaqpa.policy import law
-from qaqpa.policy.facts import STATED_OF_RECIPIENT
+from qaqpa.policy.facts import STATED_OF_RECIPIENT, TOKEN
 from qaqpa.policy.guards import Guard, compile_guard
 
 ADVERTISING = "1.1(17)"
@@ -63,6 +63,16 @@ class Route:
         """What it passes, in the order of the configuration."""
         return tuple(self.fields)
 
+    def asks_for_token(self, day: date | None = None) -> bool:
+        """Whether a guard of the configuration sees to it that there is a token: on `day`, or on any."""
+        return any(guard.speaks_of(TOKEN) and (day is None or guard.in_force(day)) for guard in self.guards)
+
+    @property
+    def by_law(self) -> tuple[str, ...]:
+        """Names of law's own guards that it meets, in their order."""
+        token = ("token_on_record",) if self.kdp and not self.asks_for_token() else ()
+        return (*law.names_for(self.ground), *token)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -85,7 +95,7 @@ class Policy:
 
     def guards_of_law(self, route: Route) -> tuple[str, ...]:
         """Names of law's own guards that `route` meets, in their order."""
-        return law.names_for(route.ground) + (("facts_agree",) if self.checks_facts(route) else ())
+        return route.by_law + (("facts_agree",) if self.checks_facts(route) else ())
 
     def find(self, asked: Asked) -> Route | None:
         """The route for exactly what is asked; None means denied (3.4(2))."""

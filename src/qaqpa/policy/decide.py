@@ -38,6 +38,8 @@ def decide(policy: Policy, route: Route | None, facts: Facts) -> Decision:
         ground,
         law.fields_present(route.operation.needs, facts.present),
     )
+    if route.kdp and consent is not None and not route.asks_for_token(day):
+        by_law += (law.token_on_record(on_record=consent.terms.kdp_token is True),)
     checked = facts.checked or unchecked(policy, route)
     if checked is not None:
         by_law += (law.facts_agree(checked),)

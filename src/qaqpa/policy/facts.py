@@ -92,6 +92,8 @@ class Facts:
     """Of holding the contract's facts against the system of record; None where none was to be asked."""
 
 
+TOKEN = "consent.kdp_token"  # noqa: S105 - the name of a fact
+"""A КДП token is on record with the consent. Never false: what is not on record is absent."""
 VARIABLES: Mapping[str, cel.Type] = {
     "now": cel.Type.TIMESTAMP,
     "request.caller": cel.Type.STRING,
@@ -111,6 +113,7 @@ VARIABLES: Mapping[str, cel.Type] = {
     "consent.cross_border": cel.Type.BOOL,
     "consent.given_at": cel.Type.TIMESTAMP,
     "consent.evidence": cel.Type.STRING,
+    TOKEN: cel.Type.BOOL,
     "contract.number": cel.Type.STRING,
     "contract.days_overdue": cel.Type.INT,
     "contract.breach_notified_on": cel.Type.TIMESTAMP,
@@ -161,6 +164,8 @@ def variables(
         values["consent.given_at"] = consent.terms.given_at
         if consent.terms.evidence is not None:
             values["consent.evidence"] = consent.terms.evidence.value
+        if consent.terms.kdp_token:  # a token that is missing can be supplied: a gap, and no denial
+            values[TOKEN] = True
     for name in ContractFacts.model_fields:
         value = getattr(facts.contract, name)
         if value is not None:

@@ -13,7 +13,7 @@ from qaqpa.model.decision import GuardResult, Result
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import GROUND_CLAUSE, Ground, Words, joined
 from qaqpa.policy import sentences as say
-from qaqpa.policy.facts import Checked, Facts, OnRecord
+from qaqpa.policy.facts import TOKEN, Checked, Facts, OnRecord
 
 HOME_COUNTRY = "KZ"
 
@@ -32,6 +32,7 @@ GUARDS = {
     **{guard: GROUND_CLAUSE[ground] for ground, guard in _GROUND_GUARD.items()},
     "fields_present": "3.2",
     "facts_agree": "2.2",
+    "token_on_record": "2.3(1)",
 }
 """Clause by name. No guard of the configuration may take one of these names."""
 
@@ -42,9 +43,10 @@ CLAUSES = (*GUARDS.values(), "7.1(3)")
 def names_for(ground: Ground) -> tuple[str, ...]:
     """Names of the guards here that every route on `ground` meets, in their order.
 
-    `facts_agree` is not among them: it is met where there is a system of record, and the route asks of a contract.
+    `facts_agree` and `token_on_record` are not among them: the first is met where there is a system of record and the
+    route asks of a contract, the second where the call carries the consent's token.
     """
-    others = {guard for each, guard in _GROUND_GUARD.items() if each is not ground} | {"facts_agree"}
+    others = {guard for each, guard in _GROUND_GUARD.items() if each is not ground} | {"facts_agree", "token_on_record"}
     return tuple(name for name in GUARDS if name not in others)
 
 
@@ -139,6 +141,14 @@ def fields_present(needs: frozenset[FieldPath], present: frozenset[FieldPath]) -
     if missing:
         return GuardResult("fields_present", "3.2", say.lacking_fields(missing), Result.GAP, missing=missing)
     return GuardResult("fields_present", "3.2", say.FIELDS, Result.PERMIT)
+
+
+def token_on_record(*, on_record: bool) -> GuardResult:
+    """94-V art. 8(1): where a call carries the token of the consent's state service, there must be one."""
+    guard, law = "token_on_record", "94-V art. 8(1)"
+    if on_record:
+        return GuardResult(guard, "2.3(1)", say.TOKEN, Result.PERMIT, law)
+    return GuardResult(guard, "2.3(1)", say.NO_TOKEN, Result.GAP, law, missing=(TOKEN,))
 
 
 _ASK_AGAIN = {

@@ -39,6 +39,7 @@ TOLD = frozenset(
         "consent.cross_border",
         "consent.given_at",
         "consent.evidence",
+        "consent.kdp_token",
         "contract.number",
         "contract.days_overdue",
         "contract.breach_notified_on",

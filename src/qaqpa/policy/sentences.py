@@ -82,6 +82,21 @@ FIELDS = Words(
 )
 
 
+TOKEN = Words(
+    en="The token of the state service (KDP) is on record with the consent.",
+    ru="Токен государственного сервиса (КДП) внесён вместе с согласием.",
+    kk="Мемлекеттік сервистің (КДП) токені келісіммен бірге енгізілген.",
+)
+NO_TOKEN = Words(
+    en="The consent is on record without the token of the state service (KDP): record it anew with evidence.kdp and "
+    "name it in the request.",
+    ru="Согласие внесено без токена государственного сервиса (КДП): внесите его заново с evidence.kdp и назовите в "
+    "запросе.",
+    kk="Келісім мемлекеттік сервистің (КДП) токенінсіз енгізілген: оны evidence.kdp дерегімен қайта енгізіп, сұрауда "
+    "көрсетіңіз.",
+)
+
+
 RECORD_AGREES = Words(
     en="The loan system has the contract, and its facts are not stated otherwise.",
     ru="Договор есть в учётной системе, и сведения о нём с ней не расходятся.",
@@ -131,6 +146,8 @@ def service(name: str) -> Words:
 @lru_cache
 def lacking(facts: tuple[str, ...]) -> Words:
     """Which facts a decision waits for."""
+    if facts == ("consent.kdp_token",):
+        return NO_TOKEN
     listed = ", ".join(facts)
     return Words(
         en=f"Cannot be decided without: {listed}. State it and ask again.",

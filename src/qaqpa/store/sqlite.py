@@ -38,6 +38,10 @@ _ENTRIES = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
+_BEGUN = ".begun"
+"""Of the name of a gateway's file until it is held."""
+_TRIES = 100
+
 _DAMAGE = {
     sqlite3.SQLITE_ERROR,  # a statement that does not fit the tables
     sqlite3.SQLITE_CONSTRAINT,
@@ -142,18 +146,63 @@ class SqliteConnection(Connection):
 class _Lock:
     """A file beside the database that a living gateway holds a lock on."""
 
-    def __init__(self, path: Path, number: int, descriptor: int) -> None:
+    def __init__(self, path: Path, number: int) -> None:
         self.number = number
         self._path = path
-        self._descriptor = descriptor
+        self._held = [_locked(path)]
 
     def keep(self) -> None:
-        """The operating system keeps it."""
+        # The operating system keeps the lock, and who tidies the folder may delete the file. The old one stays locked
+        # too: whoever has just opened it must find it held.
+        if not self._path.exists():
+            self._held.append(_locked(self._path))
 
     def release(self) -> None:
         with suppress(OSError):
             self._path.unlink()
-        os.close(self._descriptor)
+        for descriptor in self._held:
+            os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    """Make the file; its descriptor, which holds a lock on it. Raises StoreUnavailable."""
+    # Whoever looks for killed gateways locks what it finds and deletes it, so the file gets its name only when it is
+    # held. One that is deleted before (its maker may have been killed, too) is made again.
+    begun = path.with_name(f"{path.name}{_BEGUN}")
+    for _ in range(_TRIES):
+        try:
+            descriptor = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"{path} cannot be made: {error.strerror}; nothing is sent") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            begun.rename(path)
+        except (BlockingIOError, FileNotFoundError):
+            os.close(descriptor)
+            begun.unlink(missing_ok=True)
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreUnavailable(f"{path} cannot be made: {error.strerror}; nothing is sent") from None
+        else:
+            return descriptor
+    raise StoreUnavailable(f"{path} cannot be made: others delete it; nothing is sent")
+
+
+def _is_held(path: Path) -> bool:
+    """Whether somebody holds the file; one that nobody holds is deleted."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        path.unlink(missing_ok=True)
+        return False
+    finally:
+        os.close(descriptor)
 
 
 class SqliteEngine(Engine):
@@ -260,31 +309,12 @@ class SqliteEngine(Engine):
 
     def claim(self) -> Claim:
         for left in self.path.parent.glob(f"{glob.escape(self.path.name)}-gateway-*"):
-            self.lives(int(left.name.rpartition("-")[2]))  # those of killed processes go
+            _is_held(left)  # those of killed processes go
         number = secrets.randbits(31)
-        path = self._lock_path(number)
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreUnavailable(f"{path} cannot be made: {error.strerror}; nothing is sent") from None
-        return _Lock(path, number, descriptor)
+        return _Lock(self._lock_path(number), number)
 
     def lives(self, number: int) -> bool:
-        path = self._lock_path(number)
-        try:
-            descriptor = os.open(path, os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        else:
-            path.unlink(missing_ok=True)
-            return False
-        finally:
-            os.close(descriptor)
+        return _is_held(self._lock_path(number))
 
     def shrink(self) -> None:
         raw = self._raw()

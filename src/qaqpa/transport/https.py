@@ -179,7 +179,9 @@ class Https:
     async def send(self, sealed: Sealed) -> Reply:
         """Send once and return the whole answer. Raises a kind of NotSent or Unsettled."""
         headers = {name.lower(): value for name, value in sealed.headers.items()}
-        if sealed.idempotent:
+        # A follow-up may be repeated too, but is not the same message as the one before it: who answers a key with the
+        # first answer would tell for ever that nothing is there yet.
+        if sealed.idempotent and not sealed.intent.is_follow_up:
             headers["idempotency-key"] = sealed.intent.id
         return await self._post(sealed.intent.message.endpoint, sealed.body, sealed.content_type, headers)
 
