@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from qaqpa.config.models import Role
-from qaqpa.errors import NotAllowed, NotFound
+from qaqpa.errors import InvalidRequest, NotAllowed, NotFound
 from qaqpa.gateway.replay import Found, Span, Tally, replay_ledger
 from qaqpa.gateway.setup import Drafted, Setup
 from qaqpa.ledger import Ledger, entries
@@ -25,7 +25,7 @@ from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, latest
 from qaqpa.ledger.recovery import Unsettled, located, settle
 from qaqpa.ledger.rotation import Progress, Rotated, rotate
 from qaqpa.model.open_text import check_open_text
-from qaqpa.model.words import OutcomeResult
+from qaqpa.model.words import OutcomeResult, timestamp
 from qaqpa.store import Connection
 from qaqpa.tlog.merkle import HASH_SIZE
 from qaqpa.tlog.tiles import TILE, parse_tile_path

@@ -118,7 +118,8 @@ class Gateway:
         handovers, handover_flow = make_handovers(
             setup, ledger,
             is_suspended=self._is_suspended, still_holds=standing_recipient(setup.config.digest),
-            checkpoint=lambda: checkpointed(self.upkeep), facts=self.facts, equipped=equipped, online=self.transport, unready=self.unready,
+            checkpoint=lambda: checkpointed(self.upkeep), facts=self.facts,
+            equipped=equipped, online=self.transport, unready=self.unready,
         )  # fmt: skip
         self.packages = handover_flow.transport
         self.jobs = make_jobs(ledger, self.dialogues, handover_flow)

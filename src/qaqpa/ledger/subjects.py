@@ -63,8 +63,8 @@ class Subject:
     key: bytes = field(repr=False)
 
     def _derive(self, info: bytes, length: int) -> bytes:
-        # HKDF-Expand (RFC 5869 §2.3), two blocks at most, in a third of the library's time: a row of a handover needs four.
-        # The key is uniformly random, so the extract step may be left out (§3.3).
+        # HKDF-Expand (RFC 5869 §2.3) of two blocks at most, in a third of the library's time: a row of a handover needs
+        # four. The key is uniformly random, so the extract step may be left out (§3.3).
         first = hmac.digest(self.key, info + b"\x01", "sha256")
         if length <= len(first):
             return first[:length]
@@ -282,8 +282,7 @@ class Subjects:
         if not new:
             return
         self._advance(connection)
-        epoch = _epoch(connection)
-        if any(each.epoch != epoch for each in new):
+        if {each.epoch for each in new} != {_epoch(connection)}:
             raise DecisionOutdated("the keys were rotated meanwhile")
         blinds = [(each.blind, each.subject.id, each.iin) for each in new]
         if connection.execute_many(_ADD_SUBJECT, blinds) != len(new):
