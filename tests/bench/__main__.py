@@ -9,6 +9,7 @@ import asyncio
 from pathlib import Path
 
 import orjson
+from handover import handover_rows
 from ledger import ledger_rows
 from online import online_added
 from rich.console import Console
@@ -21,7 +22,9 @@ BUILD = Path("build")
 
 def main() -> None:
     """Run every benchmark."""
-    rows = [*asyncio.run(service_rows()), *asyncio.run(online_added()), *asyncio.run(ledger_rows())]
+    rows = [
+        *asyncio.run(service_rows()), *asyncio.run(online_added()), *asyncio.run(ledger_rows()), *handover_rows(),
+    ]  # fmt: skip
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
     table = Table("name", "value", "unit", "goal", "baseline", box=None, header_style="bold")
