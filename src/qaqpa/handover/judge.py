@@ -242,7 +242,7 @@ _NOTHING: Mapping[FieldPath, Json] = {}
 _PERMIT = int(RowResult.PERMIT)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def _contract(names: tuple[str, ...], said: tuple[Json, ...]) -> ContractFacts:
     """The facts that a row states, as they are decided on. Its values were read and checked by their types already."""
     facts = dict(zip(names, said, strict=True))
