@@ -9,12 +9,12 @@ import asyncio
 from pathlib import Path
 
 import orjson
-from handover import handover_rows
 from ledger import ledger_rows
 from online import online_added
 from rich.console import Console
 from rich.table import Table
 
+from handover import handover_rows
 from service import service_rows
 
 BUILD = Path("build")

@@ -61,3 +61,5 @@ async def test_a_register_goes_as_one_package_and_each_row_stands_in_the_ledger(
         with gateway.store.snapshot() as connection:
             verify(connection)
         assert sent.figures["rows"] == 3
+        kept = sorted(path.name for path in (house.home / "handovers" / taken.id).iterdir())
+        assert kept == ["manifest.json", "manifest.sig"]

@@ -149,7 +149,7 @@ class Load:
             await self.ask(client, caller, document, again)
             self.paid_by[again] = key
             for answer in self.answers.pop(again, []):
-                assert answer["report"] == self.answers[key][0]["report"]
+                assert answer["reused"] and answer["report"] == self.answers[key][0]["report"]
                 self.reused += answer["reused"]
 
     def key(self) -> str:

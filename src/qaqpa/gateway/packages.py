@@ -118,7 +118,13 @@ def make_handovers(
         facts=facts,
         spool_key=lambda handover: spool_key(ledger.keyring, handover),
     )
-    receipts = Receipts(ledger, transport, folder / "receipts", {name: each.receipts for name, each in found.items()})
+
+    def ended(handover: HandoverId, state: HandoverState) -> None:
+        if state in FINAL:
+            packer.forget_package(handover)
+
+    keys = {name: each.receipts for name, each in found.items()}
+    receipts = Receipts(ledger, transport, folder / "receipts", keys, ended)
     batches = Batches(bureaus, online, packer.folder_of, packer.spool_key)
     flow = HandoverFlow(packer, transport, receipts, batches)
     return Handovers(flow, ledger.keyring), flow

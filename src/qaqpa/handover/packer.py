@@ -29,7 +29,7 @@ from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Entered, RowEntries, entered_chunks
 from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import HandoverIntent, RowResult
-from qaqpa.model.identifiers import RecipientId
+from qaqpa.model.identifiers import HandoverId, RecipientId
 from qaqpa.model.words import SealKind, timestamp
 from qaqpa.policy import Policy, Route
 from qaqpa.seal import PackageKey, require_valid
@@ -260,6 +260,11 @@ class Packer:
     def forget_register(self, handover: Handover) -> None:
         """The package is whole: nobody needs to read the register again."""
         for path in self.folder_of(handover).glob(f"{REGISTER}*"):
+            path.unlink(missing_ok=True)
+
+    def forget_package(self, handover: HandoverId) -> None:
+        """The recipient has acknowledged it: what is left of it here is the manifest."""
+        for path in (self.folder / handover).glob(f"{handover}.*"):
             path.unlink(missing_ok=True)
 
     def remove(self, handover: Handover) -> None:

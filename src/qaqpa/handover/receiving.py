@@ -28,6 +28,7 @@ from qaqpa.ledger.handovers import Entered, enter, entered_chunks, moved, row_id
 from qaqpa.model.batch import BatchState
 from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import HandoverState, RowResult
+from qaqpa.model.identifiers import HandoverId
 from qaqpa.model.words import timestamp
 from qaqpa.receipts import Receipt, ReceiptKey, ReceiptResult, claimed_package, read_receipt
 from qaqpa.store import Connection
@@ -56,7 +57,8 @@ class Receipts:
     """Where they are kept, in a folder for each recipient."""
     keys: Mapping[str, ReceiptKey | None]
     """By recipient; None where its configuration says why receipts are not signed."""
-    seen: Callable[[str, HandoverState], None] = lambda _id, _state: None
+    seen: Callable[[HandoverId, HandoverState], None] = lambda _id, _state: None
+    """Told of each change."""
 
     async def look(self, recipient: str) -> int:
         """Fetch what is new; returns how many were believed. Raises ThirdPartyError."""
