@@ -24,6 +24,8 @@ from qaqpa.handover.receiving import Receipts
 from qaqpa.handover.records import Handover, Order
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Finding
+from qaqpa.model.handover import FINAL, HandoverState
+from qaqpa.model.identifiers import HandoverId
 from qaqpa.receipts import ReceiptKey, load_receipt_key
 from qaqpa.seal import load_key, package_key
 from qaqpa.transport import Transport
