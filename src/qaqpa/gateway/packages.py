@@ -19,6 +19,7 @@ from qaqpa.handover.judge import Judged
 from qaqpa.handover.packer import Packer, Partner
 from qaqpa.handover.receiving import Receipts
 from qaqpa.handover.records import Handover, Order
+from qaqpa.handover.sweep import Sweep
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Finding
 from qaqpa.receipts import ReceiptKey, load_receipt_key
@@ -112,7 +113,7 @@ def make_handovers(
         spool_key=lambda handover: spool_key(ledger.keyring, handover),
     )
     receipts = Receipts(ledger, transport, folder / "receipts", {name: each.receipts for name, each in found.items()})
-    flow = HandoverFlow(packer, transport, receipts)
+    flow = HandoverFlow(packer, transport, receipts, Sweep(packer))
     return Handovers(flow, ledger.keyring), flow
 
 

@@ -18,25 +18,31 @@ from datetime import datetime, timedelta
 from qaqpa import log
 from qaqpa.config.packages import Packages
 from qaqpa.errors import (
+    NotPossible,
     NotSent,
     PackageChanged,
     QaqpaError,
     RegisterRefused,
+    StoreError,
+    StoreUnavailable,
     ThirdPartyError,
 )
 from qaqpa.handover import records
-from qaqpa.handover.packer import HeldUp, Packer
+from qaqpa.handover.deciding import HeldUp
+from qaqpa.handover.packer import Packer
 from qaqpa.handover.receiving import Receipts
 from qaqpa.handover.records import Handover
+from qaqpa.handover.standing import consents_in, consents_stand, outdated
+from qaqpa.handover.sweep import Sweep
 from qaqpa.jobs import Run
 from qaqpa.ledger import Ledger
-from qaqpa.ledger.handovers import cancel_rows, conclude_package, intend_package, moved
+from qaqpa.ledger.handovers import cancel_rows, conclude_package, entered_chunks, intend_package, moved
 from qaqpa.model.disclosure import Json
-from qaqpa.model.handover import HandoverState, PackageIntent, RowResult, SealedPackage
+from qaqpa.model.handover import FINAL, HandoverState, PackageIntent, SealedPackage
 from qaqpa.model.identifiers import HandoverId, RecipientId
 from qaqpa.model.words import OutcomeResult, timestamp
 from qaqpa.store import Connection
-from qaqpa.transport.packages import PackageTransport
+from qaqpa.transport.packages import PackageTransport, Stage, read_mark
 
 _log = log.get("handover")
 KIND = "handover"
@@ -47,6 +53,10 @@ REGISTER = "register"
 _LOOK_AGAIN_S = 5.0
 _RECEIPT_S = 60.0
 """Between two looks for a receipt, at most."""
+_PART_OF_AGE = 0.02
+"""Of the time for which a receipt is awaited: so long is the next rest."""
+TURNS = 500
+"""After which a job ends and is begun anew, so that its books stay short however long a receipt is awaited."""
 _FIRST_REST_S, _LONGEST_REST_S = 2.0, 600.0
 """After a failure; twice as long after each."""
 GIVE_UP = timedelta(days=2)
@@ -60,6 +70,7 @@ class HandoverFlow:
     packer: Packer
     transport: PackageTransport
     receipts: Receipts
+    sweep: Sweep
     seen: Callable[[HandoverId, HandoverState], None] = lambda _id, _state: None
     """Told of each change."""
     failures: dict[str, int] = field(default_factory=dict)
@@ -72,6 +83,7 @@ class HandoverFlow:
 
     async def outbox(self) -> list[str]:
         """Handovers that a job has something to do for, and whose files are on this machine."""
+        await self.sweep.if_due()
         found = await self.ledger.store.read(records.worked_on)
         return [each for each in found if (self.packer.folder / each).is_dir()]
 
@@ -79,7 +91,10 @@ class HandoverFlow:
 
     async def work(self, run: Run, handover: str) -> None:
         """The job of one handover: turns, and rests between them."""
-        while (rest := await run.step("turn", lambda: self._turn(HandoverId(handover)))) >= 0:
+        for _ in range(TURNS):
+            rest = await run.step("turn", lambda: self._turn(HandoverId(handover)))
+            if rest < 0:
+                return
             if rest:
                 await run.sleep(rest)
 
@@ -111,7 +126,9 @@ class HandoverFlow:
                 return await self._send(handover)
             case HandoverState.SENT:
                 return await self._await_receipt(handover)
-            case _:
+            case state:
+                if state in FINAL:
+                    self.packer.tidy(handover)
                 return OVER
 
     async def _load(self, handover: HandoverId) -> Handover:
@@ -126,6 +143,8 @@ class HandoverFlow:
 
     def _moved(self, connection: Connection, before: Handover, after: Handover) -> None:
         moved(connection, before.id, before.state, after.state, after.figures, timestamp(self.ledger.clock()))
+        if after.state is HandoverState.PACKAGED:  # nobody needs to read the register again
+            records.forget_key(connection, before.id)
 
     # --- decide and pack ---------------------------------------------------------------------------
 
@@ -138,23 +157,25 @@ class HandoverFlow:
                     return await self.cancel(handover, "strict", held_up_by=blocked)
                 handover = await self._to(handover, HandoverState.DECIDING, screened=True)
             packed = await self.packer.pack(handover)
-        except RegisterRefused as error:
+        except (RegisterRefused, NotPossible) as error:
+            # Not possible: what is to go cannot be written in the recipient's layout, today or tomorrow.
             return await self.cancel(handover, error.code, problems=list(error.problems))
         except HeldUp as held:
             return await self.cancel(handover, held.code, **held.figures)
-        await self._to(handover, HandoverState.PACKAGED, **packed.figures)
-        await self.ledger.store.write(lambda connection: records.forget_key(connection, handover.id))
-        self.packer.forget_register(handover)
+        self.packer.tidy(await self._to(handover, HandoverState.PACKAGED, **packed.figures))
         return 0
 
     # --- send --------------------------------------------------------------------------------------
 
     async def _packaged(self, handover: Handover) -> float:
         """Wait for the recipient's window and turn; then the ledger first."""
+        self.packer.tidy(handover)  # a kill may have come between
+        if (code := await self._outdated(handover)) is not None:
+            return await self.cancel(handover, code)
         rest = await self._turn_comes_in(handover)
         if rest:
             return rest
-        route, config = self.packer.route(handover), self.packer.partners[handover.order.recipient].config
+        route, config = self.packer.route(handover), self.packer.partner(handover).config
         policy: dict[str, Json] = {
             "policy": self.packer.policy.version_on(self.packer.policy.day(self.ledger.clock())),
             "ground": route.ground.value,
@@ -162,18 +183,38 @@ class HandoverFlow:
         }
         at = timestamp(self.ledger.clock())
         after = replace(handover, state=HandoverState.SENDING, figures={**handover.figures, "intended_at": at})
+        holds = self.packer.still_holds(handover)
         await intend_package(
             self.ledger, handover.id, handover.order.asked, policy,
             seal=config.seal.kind, rows=handover.figures["rows"], package=dict(handover.figures["package"]),
-            still_holds=self.packer.still_holds(handover),
+            still_holds=lambda connection: holds(connection) and self._consents_stand(connection, handover),
             move=lambda connection: self._moved(connection, handover, after),
         )  # fmt: skip
         self.seen(handover.id, HandoverState.SENDING)
         return 0
 
+    def _consents_stand(self, connection: Connection, handover: Handover) -> bool:
+        consents = consents_in(entered_chunks(connection, handover.id))
+        return consents_stand(connection, consents, self.ledger.clock())
+
+    async def _outdated(self, handover: Handover) -> str | None:
+        """Why the package may not leave any more, as a code; None if it may."""
+        packer, now = self.packer, self.ledger.clock()
+        if not await self.ledger.store.read(lambda connection: self._consents_stand(connection, handover)):
+            return "consent_ended"
+        route = packer.policy.find(handover.order.asked)
+        if route is None:
+            return "changed_meanwhile"
+        return outdated(handover, route, packer.policy, packer.config, now)
+
     async def _send(self, handover: Handover) -> float:
         """Bring the package there. In doubt nothing is sent again: the recipient's machine is asked first."""
         package = self.sealed(handover)
+        code = "cancelled" if handover.figures.get("cancel") else await self._outdated(handover)
+        if code is not None:
+            return await self._given_up(handover, package, code)
+        if wait := self._until_open(handover):  # a try that failed is not made good at night
+            return min(wait, _LONGEST_REST_S)
         sending = asyncio.ensure_future(self.transport.deliver(package, lambda _bytes: None))
         watching = asyncio.ensure_future(self._wanted(handover.id, sending))
         try:
@@ -181,17 +222,13 @@ class HandoverFlow:
         except asyncio.CancelledError:
             if not (sending.cancelled() and (await self._load(handover.id)).figures.get("cancel")):
                 raise
-            await self._discarded(package)
-            return await self._ended(handover, OutcomeResult.NOT_SENT, "cancelled", HandoverState.CANCELLED)
+            return await self._given_up(handover, package, "cancelled")
         except PackageChanged as error:
-            return await self._ended(handover, OutcomeResult.NOT_SENT, error.code, HandoverState.CANCELLED)
-        except NotSent as error:
-            if self.ledger.clock() - handover.changed > GIVE_UP:
-                await self._discarded(package)
-                return await self._ended(handover, OutcomeResult.NOT_SENT, error.code, HandoverState.CANCELLED)
-            raise
+            return await self._given_up(handover, package, error.code)
         except ThirdPartyError as error:
-            arrived = await self.transport.arrived(package)
+            if self.ledger.clock() - handover.changed > GIVE_UP:
+                return await self._given_up(handover, package, error.code)
+            arrived = False if isinstance(error, NotSent) else await self.transport.arrived(package)
             if arrived is None:
                 return await self._ended(handover, OutcomeResult.UNKNOWN, error.code, HandoverState.UNKNOWN)
             if not arrived:
@@ -206,26 +243,44 @@ class HandoverFlow:
         """Stops the sending when a person, in whatever process, cancels it."""
         while not sending.done():
             await asyncio.sleep(1)
-            if (await self._load(handover)).figures.get("cancel"):
-                sending.cancel()
-                return
+            with suppress(StoreError):
+                if (await self._load(handover)).figures.get("cancel"):
+                    sending.cancel()
+                    return
 
-    async def _discarded(self, package: SealedPackage) -> None:
-        with suppress(ThirdPartyError):
-            await self.transport.discard(package)
+    async def _given_up(self, handover: Handover, package: SealedPackage, code: str) -> float:
+        """It is not to be sent any more. An earlier try may have brought it there all the same, or perhaps so."""
+        try:
+            arrived = await self.transport.discard(package)
+        except ThirdPartyError:
+            arrived = await asyncio.to_thread(_perhaps, package)
+        if arrived:
+            return await self._ended(handover, OutcomeResult.DELIVERED, "ok", HandoverState.SENT)
+        if arrived is None:
+            return await self._ended(handover, OutcomeResult.UNKNOWN, code, HandoverState.UNKNOWN)
+        return await self._ended(handover, OutcomeResult.NOT_SENT, code, HandoverState.CANCELLED)
 
     def sealed(self, handover: Handover) -> SealedPackage:
-        """The package, with the intent to send it that stands in the ledger."""
+        """The package, with the intent to send it that stands in the ledger. Raises StoreUnavailable, NotConfigured."""
+        if not self.packer.folder_of(handover).is_dir():
+            raise StoreUnavailable(
+                "the package of this handover is not on this machine: let the gateway that made it run, or share the "
+                "folder handovers of the home"
+            )
         figures, recipient = handover.figures["package"], RecipientId(handover.order.recipient)
-        seal = self.packer.partners[recipient].config.seal.kind
+        seal = self.packer.partner(handover).config.seal.kind
         intent = PackageIntent(handover.id, -1, recipient, seal, figures["sha256"], figures["bytes"])
         path = self.packer.package_path(handover)
         return SealedPackage(intent, path, path.name)
 
+    def _until_open(self, handover: Handover) -> float:
+        zone = self.packer.policy.operator.time_zone
+        return until_open(self.packer.partner(handover).config, self.ledger.clock().astimezone(zone))
+
     async def _turn_comes_in(self, handover: Handover) -> float:
         """Seconds until it may be tried: the window is closed, another one goes first, or the day's number is full."""
-        config, now = self.packer.partners[handover.order.recipient].config, self.ledger.clock()
-        if wait := until_open(config, now.astimezone(self.packer.policy.operator.time_zone)):
+        config, now = self.packer.partner(handover).config, self.ledger.clock()
+        if wait := self._until_open(handover):
             return min(wait, _LONGEST_REST_S)
         others = await self.ledger.store.read(
             lambda connection: records.in_states(connection, HandoverState.PACKAGED, HandoverState.SENDING)
@@ -251,13 +306,15 @@ class HandoverFlow:
     async def _await_receipt(self, handover: Handover) -> float:
         """Look for receipts; a late one is told of once."""
         await self.receipts.look(handover.order.recipient)
-        due = handover.changed + self.packer.partners[handover.order.recipient].config.receipts.due
-        if self.ledger.clock() > due and not handover.figures.get("receipt_late"):
+        now = self.ledger.clock()
+        due = handover.changed + self.packer.partner(handover).config.receipts.due
+        if now > due and not handover.figures.get("receipt_late"):
             current = await self._load(handover.id)
             if current.state is HandoverState.SENT:
                 _log.warning("receipt late", handover=handover.id, recipient=handover.order.recipient)
                 await self._to(current, HandoverState.SENT, receipt_late=True)
-        return _RECEIPT_S if handover.figures.get("receipt_late") else _LOOK_AGAIN_S
+        waited = (now - handover.changed).total_seconds()
+        return float(min(_RECEIPT_S, max(_LOOK_AGAIN_S, waited * _PART_OF_AGE)))
 
     # --- the end -----------------------------------------------------------------------------------
 
@@ -271,8 +328,7 @@ class HandoverFlow:
             lambda connection: self._moved(connection, handover, after),
         )  # fmt: skip
         self.seen(handover.id, state)
-        if state is HandoverState.CANCELLED:
-            self.packer.remove(handover)
+        self.packer.tidy(after)
         return OVER if state in {HandoverState.CANCELLED, HandoverState.UNKNOWN} else 0
 
     async def cancel(self, handover: Handover, code: str, **figures: Json) -> float:
@@ -286,15 +342,18 @@ class HandoverFlow:
             self._moved(connection, handover, after)
             records.forget_key(connection, handover.id)
 
-        rows = await self.ledger.store.read(lambda connection: records.counts(connection, handover.id))
-        if rows[RowResult.PERMIT]:
-            # Counted again in the transaction: another process may be at it.
-            await cancel_rows(self.ledger, handover.id, code, move)
-        else:
-            await self.ledger.store.write(move)
+        await cancel_rows(self.ledger, handover.id, code, move)
         self.seen(handover.id, HandoverState.CANCELLED)
-        self.packer.remove(handover)
+        self.packer.tidy(after)
         return OVER
+
+
+def _perhaps(package: SealedPackage) -> bool | None:
+    """Whether it stands at its recipient, by our own marks alone; None where they do not tell."""
+    mark = read_mark(package)
+    if mark is None:
+        return False if package.path.exists() else None  # our files are gone, and perhaps the mark among them
+    return {Stage.BEGUN: False, Stage.PLACED: True}.get(mark.stage)
 
 
 def _rank(handover: Handover) -> tuple[int, datetime, str]:

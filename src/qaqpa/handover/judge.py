@@ -143,7 +143,10 @@ class Judge:
         """What the quasi-identifiers of a de-identified row are to be made; None where it is left out."""
         if self._settled is None:
             return _NOTHING
-        values = self._settled.values(data)
+        try:
+            values = self._settled.values(data)
+        except KeyError:  # what is on record of it has changed since the rows were counted
+            return None
         return None if values is None else dict(zip(self.route.quasi, values, strict=True))
 
     def _permits(self, decision: Decision) -> bool:

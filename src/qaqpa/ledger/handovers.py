@@ -92,6 +92,7 @@ _SET_KEY = "UPDATE handovers SET epoch = ?, wrapped = ? WHERE id = ?"
 
 def wrap(keyring: Keyring, handover: HandoverId, key: bytes) -> tuple[int, bytes]:
     """The key of a handover's register under the current epoch's: that epoch, and the key."""
+    keyring.refresh()  # under an epoch that another process has destroyed, it would be lost
     while True:
         epoch, wrapped = keyring.epoch, keyring.wrap(f"handover:{handover}", key)
         if epoch == keyring.epoch:  # else rotated at this very moment
@@ -100,6 +101,8 @@ def wrap(keyring: Keyring, handover: HandoverId, key: bytes) -> tuple[int, bytes
 
 def unwrap(keyring: Keyring, handover: str, epoch: int, wrapped: bytes) -> bytes:
     """What `wrap` wrapped. Raises KeyringError."""
+    if epoch not in keyring.epochs:
+        keyring.refresh()
     return keyring.unwrap(f"handover:{handover}", epoch, wrapped)
 
 
