@@ -121,7 +121,7 @@ class Gateway:
         handovers, handover_flow = make_handovers(
             setup, ledger,
             is_suspended=self._is_suspended, still_holds=self._recipient_holds, checkpoint=self._checkpointed,
-            facts=self.facts, unready=self.unready,
+            facts=self.facts, enter_policy=self._enter_policy, unready=self.unready,
         )  # fmt: skip
         self.packages = handover_flow.transport
         self.jobs = make_jobs(ledger, self.dialogues, handover_flow)
@@ -303,9 +303,9 @@ class Gateway:
             checked=checked,
         )
 
-    async def _enter_policy(self) -> None:
+    async def _enter_policy(self, again: bool = False) -> None:
         """Before the first entry of this gateway: which policy and configuration it acts on. Dry runs enter nothing."""
-        if not self._policy_entered:
+        if again or not self._policy_entered:
             versions = [
                 {"id": version.id, "from": version.effective.isoformat(), "sha256": version.sha256}
                 for version in self.setup.config.versions

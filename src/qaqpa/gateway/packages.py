@@ -85,6 +85,7 @@ def make_handovers(
     still_holds: Callable[[str], StillHolds],
     checkpoint: Callable[[], Awaitable[bytes]],
     facts: FactsOfRecord | None,
+    enter_policy: Callable[[bool], Awaitable[None]],
     unready: dict[str, str],
 ) -> tuple[Handovers, HandoverFlow]:
     """Handovers to every recipient that takes packages; why another one takes none is noted in `unready`."""
@@ -113,7 +114,7 @@ def make_handovers(
         spool_key=lambda handover: spool_key(ledger.keyring, handover),
     )
     receipts = Receipts(ledger, transport, folder / "receipts", {name: each.receipts for name, each in found.items()})
-    flow = HandoverFlow(packer, transport, receipts, Sweep(packer))
+    flow = HandoverFlow(packer, transport, receipts, Sweep(packer), enter_policy)
     return Handovers(flow, ledger.keyring), flow
 
 

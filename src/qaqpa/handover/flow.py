@@ -10,7 +10,7 @@ turn may be cut off anywhere, by a kill too, and is begun again from what the da
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from qaqpa import log
 from qaqpa.config.packages import Packages
 from qaqpa.errors import (
+    DecisionOutdated,
     NotPossible,
     NotSent,
     PackageChanged,
@@ -32,7 +33,7 @@ from qaqpa.handover.deciding import HeldUp
 from qaqpa.handover.packer import Packer
 from qaqpa.handover.receiving import Receipts
 from qaqpa.handover.records import Handover
-from qaqpa.handover.standing import consents_in, consents_stand, outdated
+from qaqpa.handover.standing import consents_in, consents_stand, why_not
 from qaqpa.handover.sweep import Sweep
 from qaqpa.jobs import Run
 from qaqpa.ledger import Ledger
@@ -71,10 +72,14 @@ class HandoverFlow:
     transport: PackageTransport
     receipts: Receipts
     sweep: Sweep
+    enter_policy: Callable[[bool], Awaitable[None]]
+    """Enters the policy and configuration that are acted on, unless that was done; `True`: although it was."""
     seen: Callable[[HandoverId, HandoverState], None] = lambda _id, _state: None
     """Told of each change."""
     failures: dict[str, int] = field(default_factory=dict)
     """How often in a row a turn of a handover failed, in this process."""
+    outdated: set[str] = field(default_factory=set)
+    """Handovers whose last turn met a change."""
 
     @property
     def ledger(self) -> Ledger:
@@ -101,9 +106,14 @@ class HandoverFlow:
     async def _turn(self, handover: HandoverId) -> float:
         """One turn: seconds to rest before the next, or OVER. Raises nothing that a later turn could mend."""
         try:
+            # Nothing is entered under a configuration that the ledger does not name; another process may have its own.
+            await self.enter_policy(handover in self.outdated)
+            self.outdated.discard(handover)
             now = await self._load(handover)
             rest = await self._step(now)
         except QaqpaError as error:
+            if isinstance(error, DecisionOutdated):
+                self.outdated.add(handover)
             failed = self.failures[handover] = self.failures.get(handover, 0) + 1
             _log.warning("handover waits", handover=handover, code=error.code, failed=failed)
             return float(min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** min(failed - 1, 20)))
@@ -205,7 +215,7 @@ class HandoverFlow:
         route = packer.policy.find(handover.order.asked)
         if route is None:
             return "changed_meanwhile"
-        return outdated(handover, route, packer.policy, packer.config, now)
+        return why_not(handover, route, packer.policy, packer.config, now)
 
     async def _send(self, handover: Handover) -> float:
         """Bring the package there. In doubt nothing is sent again: the recipient's machine is asked first."""
@@ -322,6 +332,8 @@ class HandoverFlow:
         self, handover: Handover, result: OutcomeResult, code: str, state: HandoverState, **figures: Json
     ) -> float:
         """Conclude every row of a package that was intended, and move on."""
+        if result is not OutcomeResult.NOT_SENT:
+            figures["left_at"] = timestamp(self.ledger.clock())
         after = replace(handover, state=state, figures={**handover.figures, "code": code, **figures})
         await conclude_package(
             self.ledger, handover.id, result, code, handover.figures["rows"],

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +33,8 @@ LARGEST_DOCUMENT = 2**26
 _TYPES = {b"%PDF-": "pdf", b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 """Documents that may go with a register, by their first bytes."""
 _HEAD = 16
+_TRIES = 5
+"""To cancel a handover that moves on meanwhile."""
 
 
 def document_type(head: bytes) -> str:
@@ -187,16 +190,19 @@ class Handovers:
 
         Raises NotFound, NotPossible where it is too late.
         """
-        found = (await self.find(handover)).handover
-        if found.state is HandoverState.SENDING:
-            await self._store.write(lambda connection: records.ask_to_cancel(connection, found.id))
-            return found
-        if found.state in FINAL or found.state in {HandoverState.SENT, HandoverState.UNKNOWN}:
-            raise NotPossible([f"handover: is {found.state.value}, so it cannot be cancelled; recall it instead"])
-        try:
-            await self.flow.cancel(found, "cancelled")
-        except DecisionOutdated:  # its job moved it on at that very moment, which it does a few times at most
-            return await self.cancel(handover)
+        for left in reversed(range(_TRIES)):
+            found = (await self.find(handover)).handover
+            if found.state is HandoverState.SENDING:
+                await self._store.write(partial(records.ask_to_cancel, handover=found.id))
+                return found
+            if found.state in FINAL or found.state in {HandoverState.SENT, HandoverState.UNKNOWN}:
+                raise NotPossible([f"handover: is {found.state.value}, so it cannot be cancelled; recall it instead"])
+            try:
+                await self.flow.cancel(found, "cancelled")
+                break
+            except DecisionOutdated:  # its job moved it on at that very moment
+                if not left:
+                    raise
         return (await self.find(handover)).handover
 
     async def receipt(self, recipient: str, data: bytes) -> Handover:

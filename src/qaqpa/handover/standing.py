@@ -43,7 +43,7 @@ def consents_in(entered: Iterable[Entered]) -> Iterator[str]:
     return chain.from_iterable(each.figures.get(CONSENTS, ()) for each in entered)
 
 
-def outdated(handover: Handover, route: Route, policy: Policy, config: str, now: datetime) -> str | None:
+def why_not(handover: Handover, route: Route, policy: Policy, config: str, now: datetime) -> str | None:
     """Why a package may not leave any more, as a code: it was decided under what is not in force now. None if it may.
 
     `config` is the digest of the configuration in force here.
