@@ -39,7 +39,7 @@ from qaqpa.jobs import Run
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.handovers import cancel_rows, conclude_package, entered_chunks, intend_package, moved
 from qaqpa.model.disclosure import Json
-from qaqpa.model.handover import FINAL, HandoverState, PackageIntent, SealedPackage
+from qaqpa.model.handover import FINAL, HandoverState, PackageIntent, RowResult, SealedPackage
 from qaqpa.model.identifiers import HandoverId, RecipientId
 from qaqpa.model.words import OutcomeResult, timestamp
 from qaqpa.store import Connection
@@ -346,16 +346,22 @@ class HandoverFlow:
     async def cancel(self, handover: Handover, code: str, **figures: Json) -> float:
         """End a handover of which nothing was sent: its rows that stand in the ledger are concluded as not sent.
 
+        Unknown where our own marks say that a package of it left: the database is an old one that was restored.
         Raises DecisionOutdated where it has moved on meanwhile.
         """
-        after = replace(handover, state=HandoverState.CANCELLED, figures={**handover.figures, "code": code, **figures})
+        result, state = OutcomeResult.NOT_SENT, HandoverState.CANCELLED
+        if self.packer.was_begun(handover):
+            rows = await self.ledger.store.read(lambda connection: records.counts(connection, handover.id))
+            if rows[RowResult.PERMIT]:
+                result, state = OutcomeResult.UNKNOWN, HandoverState.UNKNOWN
+        after = replace(handover, state=state, figures={**handover.figures, "code": code, **figures})
 
         def move(connection: Connection) -> None:
             self._moved(connection, handover, after)
             records.forget_key(connection, handover.id)
 
-        await cancel_rows(self.ledger, handover.id, code, move)
-        self.seen(handover.id, HandoverState.CANCELLED)
+        await cancel_rows(self.ledger, handover.id, result, code, move)
+        self.seen(handover.id, state)
         self.packer.tidy(after)
         return OVER
 

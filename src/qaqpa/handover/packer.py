@@ -249,6 +249,10 @@ class Packer:
         seal = self.partner(handover).config.seal.kind
         return self.folder_of(handover) / f"{handover.id}.zip.{ENDINGS[seal]}"
 
+    def was_begun(self, handover: Handover) -> bool:
+        """Whether bytes of its package may have left: transport has left a mark."""
+        return any(self.folder_of(handover).glob("*.mark"))
+
     def tidy(self, handover: Handover) -> None:
         """Remove what nobody needs any more, as it stands: the register once the package is whole, everything of a
         cancelled one, all but the manifest of one that was acknowledged. What is said of it stays in the database.

@@ -314,8 +314,8 @@ async def conclude_package(
     return await enter(ledger, Kind.OUTCOME, handover, public, move)
 
 
-async def cancel_rows(ledger: Ledger, handover: HandoverId, code: str, move: Move) -> None:
-    """Conclude the rows that were entered of a handover whose package was never intended: surely not sent.
+async def cancel_rows(ledger: Ledger, handover: HandoverId, result: OutcomeResult, code: str, move: Move) -> None:
+    """Conclude the rows that were entered of a handover whose package was never intended.
 
     How many they are is counted in the transaction in which the handover stops, so that none is entered after it.
     """
@@ -325,7 +325,7 @@ async def cancel_rows(ledger: Ledger, handover: HandoverId, code: str, move: Mov
         rows = sum(bytes(row[1]).count(RowResult.PERMIT) for row in connection.execute(_CHUNKS, (handover,)).all())
         if not rows:
             return None
-        public = entries.package_outcome(handover, OutcomeResult.NOT_SENT, code, rows, at=ledger.clock())
+        public = entries.package_outcome(handover, result, code, rows, at=ledger.clock())
         return ledger.append(connection, ledger.draft(Kind.OUTCOME, handover, public))
 
     await ledger.store.write(unit, long=True)
