@@ -96,6 +96,13 @@ async def until(gateway: Gateway, handover: str, *states: HandoverState, within_
             await asyncio.sleep(0.05)
 
 
+async def until_left(folder: Path, *names: str, within_s: float = 15) -> None:
+    """Wait until just these files are left in a handover's folder; with none, until it is gone."""
+    async with asyncio.timeout(within_s):
+        while sorted(path.name for path in folder.glob("*")) != sorted(names) or (not names and folder.exists()):
+            await asyncio.sleep(0.05)
+
+
 def opened(recipient: SftpRecipient, name: str) -> zipfile.ZipFile:
     """A package, as its recipient opens it."""
     content = recipient.pair.open((recipient.inbox / name).read_bytes())

@@ -14,7 +14,7 @@ from qaqpa.ledger.verify import verify
 from qaqpa.model.handover import HandoverState
 from qaqpa.tables import HEADINGS
 from qaqpa.testing.faults import Fault
-from registers import order, pieces, until
+from registers import order, pieces, until, until_left
 
 UPLOAD = {"operation": "contract_upload", "purpose": "legal_duty"}
 
@@ -57,7 +57,7 @@ async def test_what_a_bureau_refuses_comes_back_to_the_row(house: House) -> None
             verify(connection)
             [receipt] = [entry.content for entry in entries_of(connection, kind="receipt")]
         assert (receipt["result"], receipt["rejected"]) == ("partial", 1)
-        assert not (house.home / "handovers" / taken.id).exists(), "what waited for the answer is gone"
+        await until_left(house.home / "handovers" / taken.id)
     assert len(house.scb.pump.live) == 3
 
 

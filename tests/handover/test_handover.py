@@ -11,7 +11,7 @@ from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.verify import verify
 from qaqpa.model.handover import HandoverState
 from qaqpa.tlog.notes import VerifierKey
-from registers import agency, as_csv, manifest_in, opened, order, pieces, register_in, rows, until
+from registers import agency, as_csv, manifest_in, opened, order, pieces, register_in, rows, until, until_left
 
 pytestmark = both_engines
 
@@ -61,5 +61,4 @@ async def test_a_register_goes_as_one_package_and_each_row_stands_in_the_ledger(
         with gateway.store.snapshot() as connection:
             verify(connection)
         assert sent.figures["rows"] == 3
-        kept = sorted(path.name for path in (house.home / "handovers" / taken.id).iterdir())
-        assert kept == ["manifest.json", "manifest.sig"]
+        await until_left(house.home / "handovers" / taken.id, "manifest.json", "manifest.sig")

@@ -118,7 +118,7 @@ class Gateway:
         handovers, handover_flow = make_handovers(
             setup, ledger,
             is_suspended=self._is_suspended, still_holds=standing_recipient(setup.config.digest),
-            checkpoint=lambda: checkpointed(self.upkeep), facts=self.facts,
+            checkpoint=lambda: checkpointed(self.upkeep), facts=self.facts, enter_policy=self._enter_policy,
             equipped=equipped, online=self.transport, unready=self.unready,
         )  # fmt: skip
         self.packages = handover_flow.transport
@@ -290,9 +290,9 @@ class Gateway:
             checked=checked,
         )
 
-    async def _enter_policy(self) -> None:
+    async def _enter_policy(self, again: bool = False) -> None:
         """Before the first entry of this gateway: which policy and configuration it acts on. Dry runs enter nothing."""
-        if not self._policy_entered:
+        if again or not self._policy_entered:
             versions = [
                 {"id": version.id, "from": version.effective.isoformat(), "sha256": version.sha256}
                 for version in self.setup.config.versions

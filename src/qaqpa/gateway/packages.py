@@ -22,10 +22,9 @@ from qaqpa.handover.judge import Judged
 from qaqpa.handover.packer import Packer, Partner
 from qaqpa.handover.receiving import Receipts
 from qaqpa.handover.records import Handover, Order
+from qaqpa.handover.sweep import Sweep
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Finding
-from qaqpa.model.handover import FINAL, HandoverState
-from qaqpa.model.identifiers import HandoverId
 from qaqpa.receipts import ReceiptKey, load_receipt_key
 from qaqpa.seal import load_key, package_key
 from qaqpa.transport import Transport
@@ -92,6 +91,7 @@ def make_handovers(
     facts: FactsOfRecord | None,
     equipped: Mapping[str, Equipped],
     online: Transport,
+    enter_policy: Callable[[bool], Awaitable[None]],
     unready: dict[str, str],
 ) -> tuple[Handovers, HandoverFlow]:
     """Handovers to every recipient that takes packages; why another one takes none is noted in `unready`."""
@@ -120,15 +120,10 @@ def make_handovers(
         facts=facts,
         spool_key=lambda handover: spool_key(ledger.keyring, handover),
     )
-
-    def ended(handover: HandoverId, state: HandoverState) -> None:
-        if state in FINAL:
-            packer.forget_package(handover)
-
     keys = {name: each.receipts for name, each in found.items()}
-    receipts = Receipts(ledger, transport, folder / "receipts", keys, ended)
+    receipts = Receipts(ledger, transport, folder / "receipts", keys)
     batches = Batches(bureaus, online, packer.folder_of, packer.spool_key)
-    flow = HandoverFlow(packer, transport, receipts, batches)
+    flow = HandoverFlow(packer, transport, receipts, batches, Sweep(packer), enter_policy)
     return Handovers(flow, ledger.keyring), flow
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from array import array
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import BinaryIO, Protocol
 
@@ -21,10 +22,12 @@ from qaqpa.handover.batches import BatchBuilder
 from qaqpa.handover.judge import IIN, NUMBER, Judge, Judged, Known
 from qaqpa.handover.package import PackageBuilder
 from qaqpa.handover.records import Order
+from qaqpa.handover.standing import CONSENTS, consents_stand
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Chunk, Entered, Finding, RowEntries, enter_chunk
 from qaqpa.minimise import Context, Cut
 from qaqpa.model.consent import Consent
+from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import HandoverState
 from qaqpa.model.identifiers import HandoverId
 from qaqpa.model.request import ContractFacts
@@ -36,6 +39,15 @@ CHUNK = 500
 """Rows of one transaction."""
 _TRIES = 5
 """To enter a chunk, when somebody becomes known to the ledger, or a consent is withdrawn, at that very moment."""
+
+
+class HeldUp(Exception):
+    """The package must not be made; `code` says why."""
+
+    def __init__(self, code: str, **figures: Json) -> None:
+        super().__init__(code)
+        self.code = code
+        self.figures = figures
 
 
 class FactsOfRecord(Protocol):
@@ -190,6 +202,10 @@ class Packing:
     """Digest of what rows are cut by: rows of another one cannot go into the same package."""
     lines: array[int] = field(default_factory=lambda: array("L"))
     """Of the rows that go, in the register that was handed in."""
+    _judging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """A chunk that must be decided anew meets the next one at the judge."""
+    _classes: Counter[tuple[Json, ...]] = field(default_factory=Counter)
+    """Of de-identified rows that go, by their quasi-identifiers."""
 
     async def run(self, file: BinaryIO, entered: Sequence[Entered], settled: Settled | None) -> None:
         """Every row of the register. Raises RegisterRefused, DecisionOutdated where the handover was cancelled or the
@@ -204,7 +220,7 @@ class Packing:
                     going = await asyncio.to_thread(judge.going, chunk.rows, entered[chunk.number].results)
                     await asyncio.to_thread(self._write, going)
                     continue
-                ready = await judged(self.deciding, judge, chunk)
+                ready = await self._judged(judge, chunk)
                 if writing is not None:
                     await writing
                 # While a chunk is entered and written, the next one is read and decided.
@@ -217,21 +233,50 @@ class Packing:
                 with suppress(asyncio.CancelledError):
                     await writing
 
+    async def _judged(self, judge: Judge, chunk: Screened) -> Judged:
+        async with self._judging:
+            return await judged(self.deciding, judge, chunk)
+
     async def _enter(self, judge: Judge, chunk: Screened, ready: Judged) -> None:
         for tried in range(_TRIES):
             try:
                 figures = {**ready.figures, "basis": self.basis, "read": chunk.read, "lines": _lines(chunk.rows)}
+                consents = sorted(
+                    {str(row.decision.consent) for row in ready.decided if row.goes and row.decision.consent}
+                )
+                if consents:
+                    figures[CONSENTS] = consents
                 entry = Chunk(self.handover, chunk.number, ready.decided, ready.findings, bytes(ready.results), figures)
                 await enter_chunk(
-                    self.deciding.ledger, self.made, entry, still_holds=self.still_holds, state=HandoverState.DECIDING
-                )
+                    self.deciding.ledger, self.made, entry, state=HandoverState.DECIDING,
+                    still_holds=self._holds(consents),
+                )  # fmt: skip
                 break
             except DecisionOutdated:
                 if tried == _TRIES - 1:
                     raise
-                ready = await judged(self.deciding, judge, chunk)
+                ready = await self._judged(judge, chunk)
         await asyncio.to_thread(self._write, ready.going)
+
+    def _holds(self, consents: Sequence[str]) -> StillHolds:
+        clock = self.deciding.ledger.clock
+        return lambda connection: self.still_holds(connection) and consents_stand(connection, consents, clock())
 
     def _write(self, rows: Sequence[tuple[int, Cut]]) -> None:
         self.builder.add(rows)
         self.lines.extend(number for number, _ in rows)
+        if self.deciding.route.k is not None:
+            quasi = self.deciding.route.quasi
+            self._classes.update([tuple([cut.values.get(path) for path in quasi]) for _, cut in rows])
+
+    def alike(self, settled: Settled | None) -> dict[str, Json] | None:
+        """How alike the rows are that were written, for the report. Raises HeldUp where fewer share their
+        quasi-identifiers than the route demands: what is on record of somebody changed since they were counted.
+        """
+        k = self.deciding.route.k
+        if settled is None or k is None:
+            return None
+        least = min(self._classes.values(), default=0)
+        if least < k:
+            raise HeldUp("too_few_alike")
+        return {**asdict(settled.figures), "k_after": least, "classes_after": len(self._classes)}

@@ -9,10 +9,11 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from qaqpa.errors import InvalidRequest, NotFound, NotPossible, StoreUnavailable
+from qaqpa.errors import DecisionOutdated, InvalidRequest, NotFound, NotPossible, StoreUnavailable
 from qaqpa.handover import records
 from qaqpa.handover.deciding import Screened, dry_run
 from qaqpa.handover.flow import HandoverFlow
@@ -31,6 +32,9 @@ LARGEST_REGISTER = 2**30
 LARGEST_DOCUMENT = 2**26
 _TYPES = {b"%PDF-": "pdf", b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 """Documents that may go with a register, by their first bytes."""
+_HEAD = 16
+_TRIES = 5
+"""To cancel a handover that moves on meanwhile."""
 
 
 def document_type(head: bytes) -> str:
@@ -125,16 +129,22 @@ class Handovers:
         if kind not in allowed:
             known = ", ".join(allowed) or "none"
             raise InvalidRequest([f"documents: {order.recipient} gets no {kind} (packages.documents names: {known})"])
+        sealed, digest, head = folder / f"{REGISTER}-document-{number}", hashlib.sha256(), bytearray()
+
+        async def pieces() -> AsyncIterator[bytes]:
+            # Told and digested from the very bytes that are kept: the file may change meanwhile.
+            async for piece in file_pieces(path):
+                digest.update(piece)
+                if len(head) < _HEAD:
+                    head.extend(piece[:_HEAD])
+                    document_type(bytes(head))
+                yield piece
+
         try:
-            with path.open("rb") as file:
-                type_ = document_type(file.read(16))
-                file.seek(0)
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = await self._spooled(sealed, document_key(key, number), pieces(), LARGEST_DOCUMENT)
         except OSError as error:
             raise InvalidRequest([f"documents: {kind} cannot be read: {error.strerror}"]) from None
-        sealed = folder / f"{REGISTER}-document-{number}"
-        size = await self._spooled(sealed, document_key(key, number), file_pieces(path), LARGEST_DOCUMENT)
-        return Document(kind, type_, size, digest)
+        return Document(kind, document_type(bytes(head)), size, digest.hexdigest())
 
     # --- trying ------------------------------------------------------------------------------------
 
@@ -182,13 +192,19 @@ class Handovers:
 
         Raises NotFound, NotPossible where it is too late.
         """
-        found = (await self.find(handover)).handover
-        if found.state is HandoverState.SENDING:
-            await self._store.write(lambda connection: records.ask_to_cancel(connection, found.id))
-            return found
-        if found.state in FINAL or found.state in {HandoverState.SENT, HandoverState.UNKNOWN}:
-            raise NotPossible([f"handover: is {found.state.value}, so it cannot be cancelled; recall it instead"])
-        await self.flow.cancel(found, "cancelled")
+        for left in reversed(range(_TRIES)):
+            found = (await self.find(handover)).handover
+            if found.state is HandoverState.SENDING:
+                await self._store.write(partial(records.ask_to_cancel, handover=found.id))
+                return found
+            if found.state in FINAL or found.state in {HandoverState.SENT, HandoverState.UNKNOWN}:
+                raise NotPossible([f"handover: is {found.state.value}, so it cannot be cancelled; recall it instead"])
+            try:
+                await self.flow.cancel(found, "cancelled")
+                break
+            except DecisionOutdated:  # its job moved it on at that very moment
+                if not left:
+                    raise
         return (await self.find(handover)).handover
 
     async def receipt(self, recipient: str, data: bytes) -> Handover:

@@ -164,7 +164,10 @@ class Judge:
         """What the quasi-identifiers of a de-identified row are to be made; None where it is left out."""
         if self._settled is None:
             return _NOTHING
-        values = self._settled.values(row)
+        try:
+            values = self._settled.values(row)
+        except KeyError:  # what is on record of it has changed since the rows were counted
+            return None
         return None if values is None else dict(zip(self.route.quasi, values, strict=True))
 
     def _permits(self, decision: Decision) -> bool:

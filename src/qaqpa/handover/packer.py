@@ -7,20 +7,22 @@ import hashlib
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 
 import orjson
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from qaqpa import files
 from qaqpa.anonymity import Settled
 from qaqpa.config.packages import Packages
-from qaqpa.errors import DecisionOutdated, StoreUnavailable
+from qaqpa.errors import DecisionOutdated, NotConfigured, StoreUnavailable
 from qaqpa.handover import records
 from qaqpa.handover.batches import BatchBuilder, Bureau
-from qaqpa.handover.deciding import Deciding, FactsOfRecord, Packing, dry_run, settle
+from qaqpa.handover.deciding import Deciding, FactsOfRecord, HeldUp, Packing, dry_run, settle
 from qaqpa.handover.manifest import NAME, SIGNATURE, Member, manifest, packages_key, signature
 from qaqpa.handover.package import PackageBuilder, sums_of
 from qaqpa.handover.records import Handover
@@ -28,8 +30,8 @@ from qaqpa.handover.spool import open_spool
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Entered, RowEntries, entered_chunks
 from qaqpa.model.disclosure import Json
-from qaqpa.model.handover import HandoverIntent, RowResult
-from qaqpa.model.identifiers import HandoverId, RecipientId
+from qaqpa.model.handover import HandoverIntent, HandoverState, RowResult
+from qaqpa.model.identifiers import RecipientId
 from qaqpa.model.words import SealKind, timestamp
 from qaqpa.policy import Policy, Route
 from qaqpa.seal import PackageKey, require_valid
@@ -61,6 +63,8 @@ class Packed:
     """Digest and size of the sealed file, and digest of its manifest."""
     rows: int
     counts: Mapping[RowResult, int]
+    config: str
+    """Digest of the configuration that the rows were decided and cut by."""
     alike: Mapping[str, Json] | None = None
     """How alike de-identified rows are, before and after (see `anonymity.Figures`)."""
 
@@ -69,19 +73,11 @@ class Packed:
         """As they are noted of the handover."""
         return {
             "rows": self.rows,
+            "config": self.config,
             **({} if self.alike is None else {"alike": dict(self.alike)}),
             "counts": {result.name.lower(): count for result, count in self.counts.items() if count},
             "package": dict(self.package),
         }
-
-
-class HeldUp(Exception):
-    """The package must not be made; `code` says why."""
-
-    def __init__(self, code: str, **figures: Json) -> None:
-        super().__init__(code)
-        self.code = code
-        self.figures = figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +123,15 @@ class Packer:
             raise DecisionOutdated("the configuration has no route for this handover any more")
         return route
 
+    def partner(self, handover: Handover) -> Partner | Bureau:
+        """Its recipient. Raises NotConfigured where packages cannot go there any more."""
+        partner = self.partners.get(handover.order.recipient)
+        if partner is None:
+            raise NotConfigured(
+                f"{handover.order.recipient}: takes no packages as it is configured; `qaqpa check` says what is missing"
+            )
+        return partner
+
     async def blocked(self, handover: Handover) -> int:
         """How many rows may not go; nothing is entered."""
         deciding = self.deciding(handover)
@@ -151,7 +156,7 @@ class Packer:
             self._builder(handover, deciding.route, partner) as builder,
         ):
             settled = await settle(deciding, file)
-            basis = _basis(self.config, settled)
+            basis = _basis(self.config, settled, self.policy.day(self.ledger.clock()))
             if any(each.figures["basis"] != basis for each in entered):
                 # Rows stand in the ledger as they were cut then; what leaves must be just that.
                 raise HeldUp("changed_meanwhile")
@@ -167,12 +172,12 @@ class Packer:
                 raise HeldUp("strict", held_up_by=sum(counts.values()) - builder.rows)
             if isinstance(builder, BatchBuilder):
                 digest, size = await asyncio.to_thread(builder.finish)
-                return Packed({"sha256": digest, "bytes": size}, builder.rows, counts)
+                return Packed({"sha256": digest, "bytes": size}, builder.rows, counts, self.config)
             entered, checkpoint = await self._entered(handover), await self.checkpoint()
+            alike = packing.alike(settled)
             head = self._head(handover, deciding.route, builder.rows, sum(counts.values()), entered)
             package = await asyncio.to_thread(self._finish, handover, packing, builder, head, checkpoint)
-        alike = None if settled is None else asdict(settled.figures)
-        return Packed(package, builder.rows, counts, alike)
+        return Packed(package, builder.rows, counts, self.config, alike)
 
     def _builder(self, handover: Handover, route: Route, partner: Partner | Bureau) -> PackageBuilder | BatchBuilder:
         if isinstance(partner, Bureau):
@@ -221,8 +226,11 @@ class Packer:
             content = manifest(head, register, others, checkpoint)
             note = signature(handover.id, content, self.key, self.ledger.keyring.sign)
             folder = self.folder_of(handover)
-            (folder / NAME).write_bytes(content)
-            (folder / SIGNATURE).write_bytes(note)
+            try:
+                files.replace(folder / NAME, content)
+                files.replace(folder / SIGNATURE, note)
+            except OSError as error:
+                raise StoreUnavailable(f"the manifest cannot be kept: {error.strerror}; nothing was sent") from None
             return content, note
 
         numbered = enumerate(handover.order.documents, start=1)
@@ -254,29 +262,41 @@ class Packer:
 
     def package_path(self, handover: Handover) -> Path:
         """The sealed package."""
-        seal = self.partners[handover.order.recipient].terms.seal.kind
+        seal = self.partner(handover).terms.seal.kind
         return self.folder_of(handover) / f"{handover.id}.zip.{ENDINGS[seal]}"
 
-    def forget_register(self, handover: Handover) -> None:
-        """The package is whole: nobody needs to read the register again."""
-        for path in self.folder_of(handover).glob(f"{REGISTER}*"):
+    def was_begun(self, handover: Handover) -> bool:
+        """Whether bytes of its package may have left: transport has left a mark."""
+        return any(self.folder_of(handover).glob("*.mark"))
+
+    def tidy(self, handover: Handover) -> None:
+        """Remove what nobody needs any more, as it stands: the register once the package is whole, everything of a
+        cancelled one, all but the manifest of one that was acknowledged. What is said of it stays in the database.
+        """
+        folder = self.folder_of(handover)
+        match handover.state:
+            case HandoverState.QUEUED | HandoverState.DECIDING:
+                return
+            case HandoverState.CANCELLED:
+                shutil.rmtree(folder, ignore_errors=True)
+                return
+            case HandoverState.ACKNOWLEDGED | HandoverState.REJECTED:
+                left = [path for path in folder.glob("*") if path.name not in {NAME, SIGNATURE}]
+            case _:
+                left = list(folder.glob(f"{REGISTER}*"))
+        for path in left:
             path.unlink(missing_ok=True)
-
-    def forget_package(self, handover: HandoverId) -> None:
-        """The recipient has acknowledged it: what is left of it here is the manifest."""
-        for path in (self.folder / handover).glob(f"{handover}.*"):
-            path.unlink(missing_ok=True)
-
-    def remove(self, handover: Handover) -> None:
-        """Registers, documents, package. What is said of it stays in the database."""
-        shutil.rmtree(self.folder_of(handover), ignore_errors=True)
+        with suppress(OSError):  # a batch leaves no manifest
+            folder.rmdir()
 
 
-def _basis(config: str, settled: Settled | None) -> str:
-    """What rows are cut by: the configuration, and where they go de-identified how alike they all were."""
+def _basis(config: str, settled: Settled | None, day: date) -> str:
+    """What rows are cut by: the configuration, and where they go de-identified how alike they all were, and on which
+    day, from which ages are counted.
+    """
     if settled is None:
         return config
-    alike = orjson.dumps(asdict(settled.figures), option=orjson.OPT_SORT_KEYS)
+    alike = orjson.dumps([asdict(settled.figures), day], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(config.encode() + alike).hexdigest()
 
 

@@ -47,6 +47,10 @@ _FINDING = (
 )
 
 
+class _Early(ReceiptMalformed):
+    """Good in itself, and its package's own end is not known yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Receipts:
     """Takes receipts in."""
@@ -69,6 +73,9 @@ class Receipts:
             try:
                 await self.take(recipient, data)
                 taken += 1
+            except _Early:
+                _log.info("receipt early", recipient=recipient)
+                continue  # not kept, so that it is fetched again
             except (ReceiptRefused, NotFound) as error:
                 _log.error("receipt refused", recipient=recipient, code=error.code)
             # Kept last: after a crash it is looked at again, and entered once.
@@ -103,7 +110,7 @@ class Receipts:
         )
         if handover.state is not HandoverState.SENT:
             # The upload's own end, or a person, comes first; the receipt is fetched again afterwards.
-            raise ReceiptMalformed(f"the package is still {handover.state.value}; it is looked at again")
+            raise _Early(f"the package is still {handover.state.value}: hand the receipt in again when that is settled")
         return await self._enter(handover, receipt)
 
     async def _load(self, handover: str) -> Handover:
@@ -179,6 +186,7 @@ class Receipts:
 
         def move(connection: Connection) -> None:
             moved(connection, handover.id, handover.state, after.state, figures, timestamp(self.ledger.clock()))
+            records.forget_key(connection, handover.id)
             if rejected:
                 connection.execute_many(_FINDING, rejected)
 

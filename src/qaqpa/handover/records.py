@@ -161,7 +161,7 @@ def forget_key(connection: Connection, handover: HandoverId) -> None:
 def sent_since(connection: Connection, recipient: str, since: str) -> int:
     """How many packages left for `recipient`, or perhaps did, since then."""
     found = (_handover(row) for row in connection.execute(_CHANGED_SINCE, (recipient, since)).all())
-    return sum(str(each.figures.get("intended_at", "")) >= since for each in found)
+    return sum(each.state is HandoverState.SENDING or str(each.figures.get("left_at", "")) >= since for each in found)
 
 
 def ask_to_cancel(connection: Connection, handover: HandoverId) -> None:

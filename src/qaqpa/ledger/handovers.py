@@ -92,6 +92,7 @@ _SET_KEY = "UPDATE handovers SET epoch = ?, wrapped = ? WHERE id = ?"
 
 def wrap(keyring: Keyring, handover: HandoverId, key: bytes) -> tuple[int, bytes]:
     """The key of a handover's register under the current epoch's: that epoch, and the key."""
+    keyring.refresh()  # under an epoch that another process has destroyed, it would be lost
     while True:
         epoch, wrapped = keyring.epoch, keyring.wrap(f"handover:{handover}", key)
         if epoch == keyring.epoch:  # else rotated at this very moment
@@ -100,6 +101,8 @@ def wrap(keyring: Keyring, handover: HandoverId, key: bytes) -> tuple[int, bytes
 
 def unwrap(keyring: Keyring, handover: str, epoch: int, wrapped: bytes) -> bytes:
     """What `wrap` wrapped. Raises KeyringError."""
+    if epoch not in keyring.epochs:
+        keyring.refresh()
     return keyring.unwrap(f"handover:{handover}", epoch, wrapped)
 
 
@@ -313,8 +316,8 @@ async def conclude_package(
     return await enter(ledger, Kind.OUTCOME, handover, public, move)
 
 
-async def cancel_rows(ledger: Ledger, handover: HandoverId, code: str, move: Move) -> None:
-    """Conclude the rows that were entered of a handover whose package was never intended: surely not sent.
+async def cancel_rows(ledger: Ledger, handover: HandoverId, result: OutcomeResult, code: str, move: Move) -> None:
+    """Conclude the rows that were entered of a handover whose package was never intended.
 
     How many they are is counted in the transaction in which the handover stops, so that none is entered after it.
     """
@@ -324,7 +327,7 @@ async def cancel_rows(ledger: Ledger, handover: HandoverId, code: str, move: Mov
         rows = sum(bytes(row[1]).count(RowResult.PERMIT) for row in connection.execute(_CHUNKS, (handover,)).all())
         if not rows:
             return None
-        public = entries.package_outcome(handover, OutcomeResult.NOT_SENT, code, rows, at=ledger.clock())
+        public = entries.package_outcome(handover, result, code, rows, at=ledger.clock())
         return ledger.append(connection, ledger.draft(Kind.OUTCOME, handover, public))
 
     await ledger.store.write(unit, long=True)
