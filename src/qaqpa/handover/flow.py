@@ -10,7 +10,7 @@ turn may be cut off anywhere, by a kill too, and is begun again from what the da
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -47,6 +47,8 @@ REGISTER = "register"
 _LOOK_AGAIN_S = 5.0
 _RECEIPT_S = 60.0
 """Between two looks for a receipt, at most."""
+_NOTED_EVERY_S = 1.0
+"""How far an upload is, while it lasts."""
 _FIRST_REST_S, _LONGEST_REST_S = 2.0, 600.0
 """After a failure; twice as long after each."""
 GIVE_UP = timedelta(days=2)
@@ -91,12 +93,19 @@ class HandoverFlow:
         except QaqpaError as error:
             failed = self.failures[handover] = self.failures.get(handover, 0) + 1
             _log.warning("handover waits", handover=handover, code=error.code, failed=failed)
+            await self._noted(handover, waits={"code": error.code, "failed": failed})
             return float(min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** min(failed - 1, 20)))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not end the job: a person looks, a restart goes on
             _log.error("handover failed", handover=handover, error_type=type(error).__name__)
             return _LONGEST_REST_S
         self.failures.pop(handover, None)
+        if now.figures.get("waits"):
+            await self._noted(handover, waits=None)
         return rest
+
+    async def _noted(self, handover: HandoverId, **figures: Json) -> None:
+        with suppress(QaqpaError):  # for people who look: nothing rests on it
+            await self.ledger.store.write(lambda connection: records.note(connection, handover, **figures))
 
     async def _step(self, handover: Handover) -> float:
         match handover.state:
@@ -174,8 +183,9 @@ class HandoverFlow:
     async def _send(self, handover: Handover) -> float:
         """Bring the package there. In doubt nothing is sent again: the recipient's machine is asked first."""
         package = self.sealed(handover)
-        sending = asyncio.ensure_future(self.transport.deliver(package, lambda _bytes: None))
-        watching = asyncio.ensure_future(self._wanted(handover.id, sending))
+        uploaded = [0]
+        sending = asyncio.ensure_future(self.transport.deliver(package, lambda there: uploaded.__setitem__(0, there)))
+        watching = asyncio.ensure_future(self._wanted(handover.id, sending, uploaded))
         try:
             await sending
         except asyncio.CancelledError:
@@ -202,13 +212,14 @@ class HandoverFlow:
         await self._ended(handover, OutcomeResult.DELIVERED, "ok", HandoverState.SENT)
         return _LOOK_AGAIN_S
 
-    async def _wanted(self, handover: HandoverId, sending: asyncio.Future[None]) -> None:
-        """Stops the sending when a person, in whatever process, cancels it."""
+    async def _wanted(self, handover: HandoverId, sending: asyncio.Future[None], uploaded: Sequence[int]) -> None:
+        """Notes how far the sending is, and stops it when a person, in whatever process, cancels it."""
         while not sending.done():
-            await asyncio.sleep(1)
+            await asyncio.sleep(_NOTED_EVERY_S)
             if (await self._load(handover)).figures.get("cancel"):
                 sending.cancel()
                 return
+            await self._noted(handover, uploaded=uploaded[0])
 
     async def _discarded(self, package: SealedPackage) -> None:
         with suppress(ThirdPartyError):
