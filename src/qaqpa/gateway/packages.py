@@ -202,9 +202,10 @@ class Handing:
         await self.find(caller, handover)
         return await self._handovers.signature(handover)
 
-    def package_path(self, handover: Handover) -> Path:
-        """Its sealed package, as the recipient gets it."""
-        return self.flow.packer.package_path(handover)
+    def package_name(self, handover: Handover) -> str | None:
+        """Of the file that the recipient gets; None where it takes no packages any more."""
+        packer = self.flow.packer
+        return packer.package_path(handover).name if handover.order.recipient in packer.partners else None
 
     async def cancel(self, caller: str, handover: str) -> Handover:
         """Cancel one that is not sent. Raises NotPossible where it is too late."""
