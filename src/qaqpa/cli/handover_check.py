@@ -204,8 +204,8 @@ def _created(path: Path) -> io.BufferedWriter:
 def alike_lines(alike: Mapping[str, Any]) -> Iterator[str]:
     """How alike de-identified rows are, for people."""
     yield (
-        f"k-anonymity: each row looks like at least {alike['k_after']} (wanted: {alike['k_wanted']}; as the route passes "
-        f"them it was {alike['k_before']}), in {alike['classes_after']:,} classes"
+        f"k-anonymity: each form of a row is shared by at least {alike['k_after']} rows (wanted: {alike['k_wanted']}; "
+        f"as the route passes them: {alike['k_before']}), in {alike['classes_after']:,} classes"
     )
     yield f"  made coarser for that: {alike['generalised']:,} rows; left out: {alike['suppressed']:,}"
 

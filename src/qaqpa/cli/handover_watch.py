@@ -205,14 +205,14 @@ def _next(standing: Standing) -> list[str]:
             return [f"`qaqpa handover rows {handover.id} --out rows.xlsx` lists the rows that did not arrive"]
         case HandoverState.UNKNOWN:
             return [
-                "it may have arrived, and is never sent again by itself: ask the recipient for "
-                f"{standing.handover.id}, then `qaqpa ledger settle {handover.id} --result delivered|rejected|not_sent`"
+                f"it may have arrived, and is never sent again by itself: ask the recipient for {handover.id}",
+                f"then `qaqpa ledger settle {handover.id} --result ...` (delivered, rejected or not_sent)",
             ]
         case HandoverState.CANCELLED:
             return ["nothing of it was sent; mend the register and hand it in again", *told]
         case _ if handover.figures.get("waits"):
             return [
-                f"it is tried again by any gateway that runs (`qaqpa serve`), or by `qaqpa handover wait {handover.id}`",
+                f"any gateway that runs (`qaqpa serve`) tries again, or `qaqpa handover wait {handover.id}`",
                 f"`qaqpa handover cancel {handover.id}` while nothing was sent",
             ]
         case _:

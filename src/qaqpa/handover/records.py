@@ -21,8 +21,8 @@ from qaqpa.store import Connection, Row
 
 _COLUMNS = "id, recipient, state, since, changed, ordered, figures, epoch, wrapped"
 _ADD = (
-    "INSERT INTO handovers (id, caller, recipient, state, since, changed, ordered, figures, epoch, wrapped, once, body) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (once) DO NOTHING"
+    "INSERT INTO handovers "
+    "(id, caller, recipient, state, since, changed, ordered, figures, epoch, wrapped, once, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (once) DO NOTHING"
 )
 _ONCE = "SELECT id, body FROM handovers WHERE once = ?"
 _FIND = f"SELECT {_COLUMNS} FROM handovers WHERE id = ?"  # noqa: S608 - constants only
