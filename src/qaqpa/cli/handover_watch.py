@@ -208,6 +208,8 @@ def _next(standing: Standing) -> list[str]:
                 f"it may have arrived, and is never sent again by itself: ask the recipient for {handover.id}",
                 f"then `qaqpa ledger settle {handover.id} --result ...` (delivered, rejected or not_sent)",
             ]
+        case HandoverState.CANCELLED if handover.figures.get("code") == "strict":
+            return ["nothing of it was sent; `qaqpa handover check` with the same register lists the rows"]
         case HandoverState.CANCELLED:
             return ["nothing of it was sent; mend the register and hand it in again", *told]
         case _ if handover.figures.get("waits"):
