@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -175,10 +176,12 @@ async def _told(gateway: Gateway, caller: str, handover: str, *, as_json: bool) 
     return 0
 
 
-async def _waited(gateway: Gateway, caller: str, handover: str, *, receipt: bool, as_json: bool) -> int:
+async def _waited(
+    gateway: Gateway, caller: str, handover: str, *, receipt: bool, as_json: bool, most_s: float = math.inf
+) -> int:
     from qaqpa.cli.handover_watch import answer, exit_code, print_standing, watched  # noqa: PLC0415
 
-    standing = await watched(gateway, caller, handover, receipt=receipt, quiet=as_json)
+    standing = await watched(gateway, caller, handover, receipt=receipt, quiet=as_json, most_s=most_s)
     await _say(gateway, caller, standing, as_json, answer, print_standing)
     return exit_code(standing)
 
@@ -394,7 +397,7 @@ def cancel(
             asked = await gateway.handovers.cancel(caller, handover)
             if asked.state is HandoverState.SENDING:
                 err.print("it is being sent: it is stopped if it still can be ...")
-                return await _waited(gateway, caller, handover, receipt=False, as_json=as_json)
+                return await _waited(gateway, caller, handover, receipt=False, as_json=as_json, most_s=15)
             return await _told(gateway, caller, handover, as_json=as_json)
 
     run(work)

@@ -101,8 +101,11 @@ def size(count: float) -> str:
     return f"{count / 1_000:,.1f} GB"
 
 
-async def watched(gateway: Gateway, caller: str, handover: str, *, receipt: bool, quiet: bool) -> Standing:
+async def watched(
+    gateway: Gateway, caller: str, handover: str, *, receipt: bool, quiet: bool, most_s: float
+) -> Standing:
     """Let it go on, in this process where no other does, until it is sent (or acknowledged), ended or stuck."""
+    until = time.monotonic() + most_s
     gateway.jobs.wake()
     over = FINAL | {HandoverState.UNKNOWN} | (set() if receipt else {HandoverState.SENT})
     try:
@@ -111,7 +114,11 @@ async def watched(gateway: Gateway, caller: str, handover: str, *, receipt: bool
                 standing = await gateway.handovers.find(caller, handover)
                 watch.tell(standing, pace(standing, gateway.ledger.clock()))
                 waits = standing.handover.figures.get("waits")
-                if standing.handover.state in over or (waits and waits["failed"] >= PATIENCE):
+                if (
+                    standing.handover.state in over
+                    or (waits and waits["failed"] >= PATIENCE)
+                    or (time.monotonic() > until)
+                ):
                     return standing
                 await asyncio.sleep(_LOOK_EVERY_S)
     except asyncio.CancelledError:
@@ -159,6 +166,8 @@ def print_standing(gateway: Gateway, standing: Standing, findings: Sequence[Find
         out.print(f"  {escape(str(problem))}", soft_wrap=True)
     if held_up_by := figures.get("held_up_by"):
         out.print(f"  held up by {held_up_by:,} rows; nothing of any row was entered")
+    if figures.get("cancel") and state is HandoverState.SENDING:
+        out.print("  [yellow]to be cancelled[/] once the recipient's machine says that it does not have the package")
     if (waits := figures.get("waits")) and state not in FINAL:
         out.print(f"  [yellow]waits[/]: {waits['code']}, failed {waits['failed']} times in a row", soft_wrap=True)
     if (made := figures.get("package")) is not None:

@@ -36,7 +36,7 @@ from qaqpa.model.handover import HandoverState, PackageIntent, RowResult, Sealed
 from qaqpa.model.identifiers import HandoverId, RecipientId
 from qaqpa.model.words import OutcomeResult, timestamp
 from qaqpa.store import Connection
-from qaqpa.transport.packages import PackageTransport
+from qaqpa.transport.packages import PackageTransport, read_mark
 
 _log = log.get("handover")
 KIND = "handover"
@@ -183,6 +183,12 @@ class HandoverFlow:
     async def _send(self, handover: Handover) -> float:
         """Bring the package there. In doubt nothing is sent again: the recipient's machine is asked first."""
         package = self.sealed(handover)
+        if handover.figures.get("cancel"):  # asked for while no attempt was under way
+            there = False if read_mark(package) is None else await self.transport.discard(package)
+            if there is None:
+                return await self._ended(handover, OutcomeResult.UNKNOWN, "cancelled", HandoverState.UNKNOWN)
+            if not there:
+                return await self._ended(handover, OutcomeResult.NOT_SENT, "cancelled", HandoverState.CANCELLED)
         uploaded = [0]
         sending = asyncio.ensure_future(self.transport.deliver(package, lambda there: uploaded.__setitem__(0, there)))
         watching = asyncio.ensure_future(self._wanted(handover.id, sending, uploaded))

@@ -191,7 +191,8 @@ def sent_since(connection: Connection, recipient: str, since: str) -> int:
 def ask_to_cancel(connection: Connection, handover: HandoverId) -> None:
     """Whoever sends it will see. Raises NotPossible where it is not being sent any more."""
     found = find(connection, handover)
-    text = orjson.dumps({**found.figures, "cancel": True}).decode()
+    figures = {name: value for name, value in found.figures.items() if name != "waits"}
+    text = orjson.dumps({**figures, "cancel": True}).decode()
     values = (HandoverState.SENDING.value, timestamp(found.changed), text, handover, HandoverState.SENDING.value)
     if connection.execute_many(MOVE, [values]) != 1:
         raise NotPossible(["handover: is not being sent any more, so it cannot be stopped; recall it instead"])
