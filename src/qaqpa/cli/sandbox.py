@@ -75,8 +75,9 @@ def sandbox(
                 running[name] = await stack.enter_async_context(made)
                 if name in STANDS:
                     packages[name] = await stack.enter_async_context(_sftp(name, folder, acknowledges=not attached))
-            stands = [*running.values(), *packages.values()]
-            environment = {key: value for made in stands for key, value in made.environment.items()}
+            environment = {key: value for made in running.values() for key, value in made.environment.items()}
+            for takes in packages.values():
+                environment |= takes.environment
             environment["QAQPA_PASSPHRASE"] = passphrase(home)
             _write_examples(home / "sandbox" / "examples", setup(config, home), running)
             _announce(home, running, packages, environment, as_json=as_json)

@@ -142,6 +142,18 @@ class Handing:
         self._prepared = prepared
         self._wake = wake
 
+    def require_orderer(self, caller: str) -> None:
+        """Raises NotAllowed; said before anything that was asked is looked at, like the next two."""
+        self._require(caller, Role.DISCLOSE)
+
+    def require_looker(self, caller: str) -> None:
+        """Raises NotAllowed."""
+        self._require(caller, Role.DISCLOSE, Role.REVIEW, Role.OPERATE)
+
+    def require_acknowledger(self, caller: str) -> None:
+        """Raises NotAllowed."""
+        self._require(caller, Role.DISCLOSE, Role.OPERATE, Role.ACKNOWLEDGE)
+
     async def order(
         self,
         order: Order,
@@ -208,8 +220,13 @@ class Handing:
         return packer.package_path(handover).name if handover.order.recipient in packer.partners else None
 
     async def cancel(self, caller: str, handover: str) -> Handover:
-        """Cancel one that is not sent. Raises NotPossible where it is too late."""
-        await self.find(caller, handover)
+        """Cancel one that is not sent: the caller's own, or anybody's for who operates.
+
+        Raises NotPossible where it is too late.
+        """
+        self._require(caller, Role.DISCLOSE, Role.OPERATE)
+        if (await self.find(caller, handover)).handover.order.caller != caller:
+            self._require(caller, Role.OPERATE)
         cancelled: Handover = await self._prepared(lambda: self._handovers.cancel(handover))
         self._wake()
         return cancelled

@@ -22,7 +22,9 @@ from qaqpa.store import Connection, Row
 _COLUMNS = "id, recipient, state, since, changed, ordered, figures, epoch, wrapped"
 _ADD = (
     "INSERT INTO handovers "
-    "(id, caller, recipient, state, since, changed, ordered, figures, epoch, wrapped, once, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (once) DO NOTHING"
+    "(id, caller, recipient, state, since, changed, ordered, figures, epoch, wrapped, once, body) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (once) DO NOTHING"
 )
 _ONCE = "SELECT id, body FROM handovers WHERE once = ?"
 _FIND = f"SELECT {_COLUMNS} FROM handovers WHERE id = ?"  # noqa: S608 - constants only

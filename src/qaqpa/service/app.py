@@ -22,6 +22,7 @@ from qaqpa.gateway.gateway import utc_now
 from qaqpa.gateway.setup import make_issuer_line
 from qaqpa.service import routes
 from qaqpa.service.callers import Callers
+from qaqpa.service.desk import Desk
 from qaqpa.service.exchange import language_of, plain_problem, problem
 from qaqpa.service.health import Health
 from qaqpa.service.issuers import Issuer, clients_of
@@ -53,7 +54,7 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
             for issuer in issuers:
                 stack.push_async_callback(issuer.close)
             health = Health(gateway)
-            app.state.desk = routes.Desk(gateway, Callers(known, Tokens(gateway.store), issuers, clock), health)
+            app.state.desk = Desk(gateway, Callers(known, Tokens(gateway.store), issuers, clock), health)
             _log.info("serving")
             try:
                 yield
