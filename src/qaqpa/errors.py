@@ -477,6 +477,7 @@ class ReceiptRefused(ThirdPartyError):
     """A receipt that proves nothing; the package stands as it stood. Codes and numbers only, never its text."""
 
     code = "receipt_refused"
+    status = 422
 
 
 class ReceiptOfAnother(ReceiptRefused):

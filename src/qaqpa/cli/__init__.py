@@ -24,6 +24,7 @@ from qaqpa.cli import (
     demo,
     disclose,
     doctor,
+    handover,
     keys,
     ledger,
     migrate,
@@ -52,6 +53,7 @@ app = typer.Typer(
 for module in (demo, serve, check, doctor, disclose, migrate, backup, sandbox):
     module.register(app)
 app.add_typer(consent.app, name="consent")
+app.add_typer(handover.app, name="handover")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(recipient.app, name="recipient")

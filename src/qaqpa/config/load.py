@@ -111,7 +111,11 @@ def load(folder: Path) -> tuple[Config, Source]:
     gateway = source.read(GATEWAY, GatewayFile)
     callers = source.read(CALLERS, CallersFile)
     unread = {file for file, shaped in ((GATEWAY, gateway), (CALLERS, callers)) if shaped is None}
-    return _with_policy(source, gateway or _STAND_IN, callers.callers if callers else {}, unread), source
+    config = _with_policy(source, gateway or _STAND_IN, callers.callers if callers else {}, unread)
+    for name, caller in config.callers.items():
+        if caller.recipient is not None and not (source.folder / RECIPIENTS / f"{caller.recipient}.toml").is_file():
+            source.problem(CALLERS, ("callers", name, "recipient"), f"there is no {RECIPIENTS}/{caller.recipient}.toml")
+    return config, source
 
 
 def load_draft(folder: Path, in_force: Config) -> tuple[Config, Source]:

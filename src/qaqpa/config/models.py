@@ -205,6 +205,8 @@ class Role(StrEnum):
     CONSENTS = "consents"
     REVIEW = "review"
     OPERATE = "operate"
+    ACKNOWLEDGE = "acknowledge"
+    """Hand in receipts of one recipient's packages, and nothing else: for the recipient itself."""
 
 
 class CallerConfig(Section):
@@ -215,6 +217,16 @@ class CallerConfig(Section):
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
     clients: Mapping[Slug, Text] = {}
     """Its client id at an issuer, where it comes with JWT."""
+    recipient: Slug | None = None
+    """Which recipient it is, where its role is `acknowledge`."""
+
+    @model_validator(mode="after")
+    def _acknowledges_alone(self) -> CallerConfig:
+        if (Role.ACKNOWLEDGE in self.roles) != (self.recipient is not None):
+            raise ValueError("the role acknowledge and the recipient whose receipts are handed in go together")
+        if self.recipient is not None and len(self.roles) > 1:
+            raise ValueError("acknowledge is the role of a recipient, which gets no other role")
+        return self
 
 
 class CallersFile(File):

@@ -7,7 +7,6 @@ async with Gateway.open(load_setup(Path("config"), home=Path("var"))) as gateway
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
@@ -32,7 +31,7 @@ from qaqpa.errors import (
 from qaqpa.gateway.compliance import Compliance, Suspension
 from qaqpa.gateway.facts import looked_up
 from qaqpa.gateway.flow import Flow, request_asks, result_of
-from qaqpa.gateway.packages import Handing, make_handovers
+from qaqpa.gateway.packages import IDEMPOTENCY_KEY, Handing, make_handovers
 from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_dialogues, make_facts, make_jobs, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
@@ -62,7 +61,6 @@ _log = log.get("gateway")
 
 _SUSPENDED = "SELECT 1 FROM suspensions WHERE recipient = ?"
 _DECISIONS = 3
-_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
 
 def utc_now() -> datetime:
@@ -123,7 +121,11 @@ class Gateway:
         )  # fmt: skip
         self.packages = handover_flow.transport
         self.jobs = make_jobs(ledger, self.dialogues, handover_flow)
-        self.handovers = Handing(handovers, self._require, self._prepared, self.jobs.wake)
+        callers = setup.config.callers
+        self.handovers = Handing(
+            handovers, self._require, self._prepared, self.jobs.wake, self.compliance.enter_look,
+            {name: each.recipient for name, each in callers.items() if each.recipient is not None},
+        )  # fmt: skip
 
     @classmethod
     @asynccontextmanager
@@ -165,7 +167,7 @@ class Gateway:
         KeyReused when it comes with another request, RequestInFlight while the first has no outcome.
         """
         self._require_if_known(caller, Role.DISCLOSE)
-        if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+        if idempotency_key is not None and not IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise InvalidRequest(["Idempotency-Key: must be 1 to 255 printable ASCII characters"])
         return await self._unbroken(self._logged(CallerId(caller), request, idempotency_key))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,11 @@ from qaqpa.adapter import BatchAdapter
 from qaqpa.config.models import Role
 from qaqpa.config.packages import SftpChannel
 from qaqpa.config.recipients import RecipientFile
-from qaqpa.errors import NotAllowed, NotConfigured
+from qaqpa.errors import InvalidRequest, NotAllowed, NotConfigured, NotFound, ReceiptOfAnother
 from qaqpa.gateway.addresses import addresses, networks_of
 from qaqpa.gateway.setup import Equipped, Setup
 from qaqpa.handover.batches import Batches, BatchTerms, Bureau
-from qaqpa.handover.deciding import FactsOfRecord, Screened
+from qaqpa.handover.deciding import FactsOfRecord, Screened, Told
 from qaqpa.handover.flow import HandoverFlow
 from qaqpa.handover.handovers import Handovers, Standing, spool_key
 from qaqpa.handover.judge import Judged
@@ -25,7 +26,7 @@ from qaqpa.handover.records import Handover, Order
 from qaqpa.handover.sweep import Sweep
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Finding
-from qaqpa.receipts import ReceiptKey, load_receipt_key
+from qaqpa.receipts import ReceiptKey, claimed_package, load_receipt_key
 from qaqpa.seal import load_key, package_key
 from qaqpa.transport import Transport
 from qaqpa.transport.https import Https
@@ -36,8 +37,10 @@ from qaqpa.transport.ssh import ssh_access
 from qaqpa.transport.uploads import Uploads
 
 FOLDER = "handovers"
+IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 Result = TypeVar("Result")
 Require = Callable[..., None]
+Look = Callable[[str, str, dict[str, str | int]], Awaitable[None]]
 Prepared = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Coroutine[Any, Any, Any]]
 
 
@@ -140,72 +143,138 @@ def _bureaus(setup: Setup, equipped: Mapping[str, Equipped]) -> dict[str, Bureau
 class Handing:
     """Who may do what with handovers, at one gateway."""
 
-    def __init__(self, handovers: Handovers, require: Require, prepared: Prepared, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        handovers: Handovers,
+        require: Require,
+        prepared: Prepared,
+        wake: Callable[[], None],
+        look: Look,
+        acknowledges: Mapping[str, str],
+    ) -> None:
+        """`look` enters what a person looked at; `acknowledges` is the recipient of each caller that hands in its
+        receipts and may do nothing else.
+        """
         self._handovers = handovers
+        self._look = look
+        self._acknowledges = dict(acknowledges)
         self.flow = handovers.flow
         self._require = require
         self._prepared = prepared
         self._wake = wake
 
+    def require_orderer(self, caller: str) -> None:
+        """Raises NotAllowed; said before anything that was asked is looked at, like the next two."""
+        self._require(caller, Role.DISCLOSE)
+
+    def require_looker(self, caller: str) -> None:
+        """Raises NotAllowed."""
+        self._require(caller, Role.DISCLOSE, Role.REVIEW, Role.OPERATE)
+
+    def require_acknowledger(self, caller: str) -> None:
+        """Raises NotAllowed."""
+        self._require(caller, Role.DISCLOSE, Role.OPERATE, Role.ACKNOWLEDGE)
+
     async def order(
-        self, order: Order, register: AsyncIterator[bytes], documents: Mapping[str, Path] | None = None
+        self,
+        order: Order,
+        register: AsyncIterator[bytes],
+        documents: Mapping[str, Path] | None = None,
+        key: str | None = None,
     ) -> Handover:
-        """Take a register in; the rest is a job's. Raises NotAllowed, InvalidRequest, StoreError."""
+        """Take a register in; the rest is a job's. Raises NotAllowed, InvalidRequest, KeyReused, StoreError."""
         self._require(order.caller, Role.DISCLOSE)
-        taken: Handover = await self._prepared(lambda: self._handovers.take_in(order, register, documents))
+        if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+            raise InvalidRequest(["Idempotency-Key: must be 1 to 255 printable ASCII characters"])
+        taken: Handover = await self._prepared(lambda: self._handovers.take_in(order, register, documents, key))
         self._wake()
         return taken
 
-    async def dry_run(self, order: Order, file: BinaryIO) -> AsyncIterator[tuple[Screened, Judged]]:
+    async def dry_run(
+        self, order: Order, file: BinaryIO, told: Told | None = None
+    ) -> AsyncIterator[tuple[Screened, Judged]]:
         """What would be decided of each row; nothing is entered, kept or sent."""
         self._require(order.caller, Role.DISCLOSE)
-        async for chunk in self._handovers.dry_run(order, file):
+        async for chunk in self._handovers.dry_run(order, file, told):
             yield chunk
 
     async def find(self, caller: str, handover: str) -> Standing:
         """A handover as it stands: the caller's own, or anybody's for who reviews or operates."""
         self._require(caller, Role.DISCLOSE, Role.REVIEW, Role.OPERATE)
         standing = await self._handovers.find(handover)
-        self._own(caller, standing.handover)
+        if standing.handover.order.caller != caller:
+            try:
+                self._require(caller, Role.REVIEW, Role.OPERATE)
+            except NotAllowed:
+                raise NotAllowed("this handover was ordered by another caller") from None
+            await self._look(caller, "handover", {"handover": standing.handover.id})
         return standing
-
-    def _own(self, caller: str, handover: Handover) -> None:
-        if handover.order.caller == caller:
-            return
-        try:
-            self._require(caller, Role.REVIEW, Role.OPERATE)
-        except NotAllowed:
-            raise NotAllowed("this handover was ordered by another caller") from None
 
     async def latest(self, caller: str, limit: int = 50) -> list[Handover]:
         """Newest first: the caller's own, or everybody's for who reviews or operates."""
         self._require(caller, Role.DISCLOSE, Role.REVIEW, Role.OPERATE)
-        found = await self._handovers.latest(limit)
         try:
             self._require(caller, Role.REVIEW, Role.OPERATE)
         except NotAllowed:
-            return [each for each in found if each.order.caller == caller]
-        return found
+            return await self._handovers.latest(limit, caller)
+        await self._look(caller, "handovers", {"count": limit})
+        return await self._handovers.latest(limit)
 
-    async def findings(self, caller: str, handover: str) -> list[Finding]:
-        """Rows that did not go, or that the recipient rejected."""
+    async def findings(self, caller: str, handover: str, *, after: int = 0, limit: int = 2_000_000) -> list[Finding]:
+        """Rows beyond `after` that did not go, or that the recipient rejected."""
         await self.find(caller, handover)
-        return await self._handovers.findings(handover)
+        return await self._handovers.findings(handover, after=after, limit=limit)
 
     async def manifest(self, caller: str, handover: str) -> bytes:
         """The manifest of its package."""
         await self.find(caller, handover)
         return await self._handovers.manifest(handover)
 
-    async def cancel(self, caller: str, handover: str) -> Handover:
-        """Cancel one that is not sent. Raises NotPossible where it is too late."""
+    async def signature(self, caller: str, handover: str) -> bytes:
+        """The signed note over its manifest."""
         await self.find(caller, handover)
+        return await self._handovers.signature(handover)
+
+    def package_name(self, handover: Handover) -> str | None:
+        """Of the file that the recipient gets; None where it takes no packages any more."""
+        packer = self.flow.packer
+        return packer.package_path(handover).name if handover.order.recipient in packer.partners else None
+
+    async def cancel(self, caller: str, handover: str) -> Handover:
+        """Cancel one that is not sent: the caller's own, or anybody's for who operates.
+
+        Raises NotPossible where it is too late.
+        """
+        self._require(caller, Role.DISCLOSE, Role.OPERATE)
+        if (await self.find(caller, handover)).handover.order.caller != caller:
+            self._require(caller, Role.OPERATE)
         cancelled: Handover = await self._prepared(lambda: self._handovers.cancel(handover))
         self._wake()
         return cancelled
 
+    async def receipt_for(self, caller: str, handover: str, data: bytes) -> Handover:
+        """A receipt for this handover, by whoever ordered it, by an operator, or by its recipient's own caller.
+
+        Raises as `receipt`; NotFound, whatever there is, to another recipient's caller.
+        """
+        self._require(caller, Role.DISCLOSE, Role.OPERATE, Role.ACKNOWLEDGE)
+        recipient = self._acknowledges.get(caller)
+        if recipient is None:
+            recipient = (await self.find(caller, handover)).handover.order.recipient
+        elif (await self._handovers.find(handover)).handover.order.recipient != recipient:
+            raise NotFound("there is no handover with this id (`qaqpa handover list`)")
+        if claimed_package(data) != handover:
+            raise ReceiptOfAnother("it is for another package than it was handed in for; the package stays as it was")
+        return await self._taken(recipient, data)
+
     async def receipt(self, caller: str, recipient: str, data: bytes) -> Handover:
         """A receipt that came by another way. Raises a kind of ReceiptRefused, NotFound."""
         self._require(caller, Role.DISCLOSE, Role.OPERATE)
+        if recipient not in self.flow.packer.partners:
+            known = ", ".join(sorted(self.flow.packer.partners)) or "none"
+            raise NotFound(f"no packages go to {recipient} (recipients of packages: {known})")
+        return await self._taken(recipient, data)
+
+    async def _taken(self, recipient: str, data: bytes) -> Handover:
         taken: Handover = await self._prepared(lambda: self._handovers.receipt(recipient, data))
         return taken

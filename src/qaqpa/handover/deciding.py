@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import BinaryIO, Protocol
 
-from qaqpa.anonymity import Anonymiser, Settled
+from qaqpa.anonymity import Anonymiser, Figures, Settled
 from qaqpa.consent.registry import consents_of
 from qaqpa.errors import DecisionOutdated
 from qaqpa.handover.batches import BatchBuilder
@@ -141,18 +141,35 @@ async def judged(deciding: Deciding, judge: Judge, chunk: Screened) -> Judged:
     return await asyncio.to_thread(judge.judge, chunk.rows, chunk.findings, known)
 
 
-async def dry_run(deciding: Deciding, file: BinaryIO) -> AsyncIterator[tuple[Screened, Judged]]:
+@dataclass(slots=True)
+class Told:
+    """What is known of a register as a whole, once its rows were decided dry."""
+
+    kind: str = ""
+    unknown: tuple[str, ...] = ()
+    """Headings of columns that are not read."""
+    alike: Figures | None = None
+    """Of rows that go de-identified."""
+
+
+async def dry_run(
+    deciding: Deciding, file: BinaryIO, told: Told | None = None
+) -> AsyncIterator[tuple[Screened, Judged]]:
     """What would be decided of each row. Nothing is entered, written or sent. Raises RegisterRefused."""
     settled = await settle(deciding, file)
-    async for chunk, decided in _decided(deciding, file, settled):
+    told = told or Told()
+    told.alike = None if settled is None else settled.figures
+    async for chunk, decided in _decided(deciding, file, settled, told):
         yield chunk, decided
 
 
 async def _decided(
-    deciding: Deciding, file: BinaryIO, settled: Settled | None
+    deciding: Deciding, file: BinaryIO, settled: Settled | None, told: Told | None = None
 ) -> AsyncIterator[tuple[Screened, Judged]]:
     file.seek(0)
     register = await asyncio.to_thread(deciding.register, file)
+    if told is not None:
+        told.kind, told.unknown = register.kind.value, register.unknown
     judge = await deciding.judge(settled)
     async for chunk in screened(register, judge, file):
         yield chunk, await judged(deciding, judge, chunk)

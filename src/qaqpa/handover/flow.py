@@ -10,7 +10,7 @@ turn may be cut off anywhere, by a kill too, and is begun again from what the da
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ from qaqpa.handover.deciding import HeldUp
 from qaqpa.handover.packer import Packer
 from qaqpa.handover.receiving import Receipts
 from qaqpa.handover.records import Handover
-from qaqpa.handover.standing import consents_in, consents_stand, why_not
+from qaqpa.handover.standing import consents_in, consents_stand, perhaps_there, why_not
 from qaqpa.handover.sweep import Sweep
 from qaqpa.handover.waiting import LONGEST_REST_S, LOOK_AGAIN_S, turn_comes_in, until_open
 from qaqpa.jobs import Run
@@ -48,7 +48,7 @@ from qaqpa.model.identifiers import HandoverId, RecipientId
 from qaqpa.model.words import OutcomeResult, timestamp
 from qaqpa.policy import BulkDecider
 from qaqpa.store import Connection
-from qaqpa.transport.packages import PackageTransport, Stage, read_mark
+from qaqpa.transport.packages import PackageTransport
 
 _log = log.get("handover")
 KIND = "handover"
@@ -62,6 +62,8 @@ _PART_OF_AGE = 0.02
 """Of the time for which a receipt is awaited: so long is the next rest."""
 TURNS = 500
 """After which a job ends and is begun anew, so that its books stay short however long a receipt is awaited."""
+_NOTED_EVERY_S = 1.0
+"""How far an upload is, while it lasts."""
 _FIRST_REST_S = 2.0
 """After a failure; twice as long after each."""
 GIVE_UP = timedelta(days=2)
@@ -121,12 +123,19 @@ class HandoverFlow:
                 self.outdated.add(handover)
             failed = self.failures[handover] = self.failures.get(handover, 0) + 1
             _log.warning("handover waits", handover=handover, code=error.code, failed=failed)
+            await self._noted(handover, waits={"code": error.code, "failed": failed})
             return float(min(LONGEST_REST_S, _FIRST_REST_S * 2 ** min(failed - 1, 20)))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not end the job: a person looks, a restart goes on
             _log.error("handover failed", handover=handover, error_type=type(error).__name__)
             return LONGEST_REST_S
         self.failures.pop(handover, None)
+        if now.figures.get("waits"):
+            await self._noted(handover, waits=None)
         return rest
+
+    async def _noted(self, handover: HandoverId, **figures: Json) -> None:
+        with suppress(QaqpaError):  # for people who look: nothing rests on it
+            await self.ledger.store.write(lambda connection: records.note(connection, handover, **figures))
 
     async def _step(self, handover: Handover) -> float:
         match handover.state:
@@ -269,8 +278,9 @@ class HandoverFlow:
             return await self._given_up(handover, package, code)
         if wait := until_open(self.packer, handover):  # a try that failed is not made good at night
             return min(wait, LONGEST_REST_S)
-        sending = asyncio.ensure_future(self.transport.deliver(package, lambda _bytes: None))
-        watching = asyncio.ensure_future(self._wanted(handover.id, sending))
+        uploaded = [0]
+        sending = asyncio.ensure_future(self.transport.deliver(package, lambda there: uploaded.__setitem__(0, there)))
+        watching = asyncio.ensure_future(self._wanted(handover.id, sending, uploaded))
         try:
             await sending
         except asyncio.CancelledError:
@@ -293,21 +303,22 @@ class HandoverFlow:
         await self._ended(handover, OutcomeResult.DELIVERED, "ok", HandoverState.SENT)
         return LOOK_AGAIN_S
 
-    async def _wanted(self, handover: HandoverId, sending: asyncio.Future[None]) -> None:
-        """Stops the sending when a person, in whatever process, cancels it."""
+    async def _wanted(self, handover: HandoverId, sending: asyncio.Future[None], uploaded: Sequence[int]) -> None:
+        """Notes how far the sending is, and stops it when a person, in whatever process, cancels it."""
         while not sending.done():
-            await asyncio.sleep(1)
+            await asyncio.sleep(_NOTED_EVERY_S)
             with suppress(StoreError):
                 if (await self._load(handover)).figures.get("cancel"):
                     sending.cancel()
                     return
+            await self._noted(handover, uploaded=uploaded[0])
 
     async def _given_up(self, handover: Handover, package: SealedPackage, code: str) -> float:
         """It is not to be sent any more. An earlier try may have brought it there all the same, or perhaps so."""
         try:
             arrived = await self.transport.discard(package)
         except ThirdPartyError:
-            arrived = await asyncio.to_thread(_perhaps, package)
+            arrived = await asyncio.to_thread(perhaps_there, package)
         if arrived:
             return await self._ended(handover, OutcomeResult.DELIVERED, "ok", HandoverState.SENT)
         if arrived is None:
@@ -382,11 +393,3 @@ class HandoverFlow:
         self.seen(handover.id, state)
         self.packer.tidy(after)
         return OVER
-
-
-def _perhaps(package: SealedPackage) -> bool | None:
-    """Whether it stands at its recipient, by our own marks alone; None where they do not tell."""
-    mark = read_mark(package)
-    if mark is None:
-        return False if package.path.exists() else None  # our files are gone, and perhaps the mark among them
-    return {Stage.BEGUN: False, Stage.PLACED: True}.get(mark.stage)

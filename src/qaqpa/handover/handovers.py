@@ -8,19 +8,29 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from qaqpa.errors import DecisionOutdated, InvalidRequest, NotFound, NotPossible, StoreUnavailable
+import orjson
+
+from qaqpa.errors import (
+    DecisionOutdated,
+    InvalidRequest,
+    KeyReused,
+    NotFound,
+    NotPossible,
+    RequestTooLarge,
+    StoreUnavailable,
+)
 from qaqpa.handover import records
-from qaqpa.handover.deciding import Screened, dry_run
+from qaqpa.handover.deciding import Screened, Told, dry_run
 from qaqpa.handover.flow import HandoverFlow
 from qaqpa.handover.judge import Judged
-from qaqpa.handover.manifest import NAME
+from qaqpa.handover.manifest import NAME, SIGNATURE
 from qaqpa.handover.packer import REGISTER, document_key
-from qaqpa.handover.records import Document, Handover, Order, Progress
+from qaqpa.handover.records import Document, Handover, Once, Order, Progress
 from qaqpa.handover.spool import SpoolWriter
 from qaqpa.keys.keyring import KEY_SIZE, Keyring
 from qaqpa.ledger.handovers import Finding, unwrap, wrap
@@ -35,6 +45,12 @@ _TYPES = {b"%PDF-": "pdf", b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 _HEAD = 16
 _TRIES = 5
 """To cancel a handover that moves on meanwhile."""
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
 
 
 def document_type(head: bytes) -> str:
@@ -79,13 +95,50 @@ class Handovers:
             self.flow.transport.require(order.recipient)
 
     async def take_in(
-        self, order: Order, register: AsyncIterator[bytes], documents: Mapping[str, Path] | None = None
+        self,
+        order: Order,
+        register: AsyncIterator[bytes],
+        documents: Mapping[str, Path] | None = None,
+        key: str | None = None,
     ) -> Handover:
         """Take a register in: encrypted on disk from its first byte, durable when this returns. Nothing is decided yet.
 
-        `documents` are files by the kind that the recipient's configuration names. Raises InvalidRequest, StoreError.
+        `documents` are files by the kind that the recipient's configuration names. The same `key` of the same caller
+        gives the handover that it gave first. Raises InvalidRequest, KeyReused, StoreError.
         """
         self.require_route(order)
+        digest = hashlib.sha256(orjson.dumps(asdict(order), option=orjson.OPT_SORT_KEYS))
+        if key is None:
+            return await self._taken_in(order, register, digest, documents or {}, None)
+        blind = self._keyring.blind_request(order.caller, f"handover {key}")
+        if (found := await self._first(order, blind)) is None:
+            return await self._taken_in(order, register, digest, documents or {}, blind)
+        size = 0
+        async for piece in register:  # only compared: nothing of it is kept
+            digest.update(piece)
+            size += len(piece)
+            _require_size(size, LARGEST_REGISTER)
+        return await self._same(order, found, digest)
+
+    async def _first(self, order: Order, blind: bytes) -> tuple[str, bytes] | None:
+        return await self._store.read(lambda connection: records.first(connection, blind))
+
+    async def _same(self, order: Order, found: tuple[str, bytes], digest: _Digest) -> Handover:
+        if found[1] != self._body(order, digest):
+            raise KeyReused("this Idempotency-Key stands for another register or order: nothing was taken in")
+        return (await self.find(found[0])).handover
+
+    def _body(self, order: Order, digest: _Digest) -> bytes:
+        return self._keyring.blind_request(order.caller, f"body {digest.hexdigest()}")
+
+    async def _taken_in(
+        self,
+        order: Order,
+        register: AsyncIterator[bytes],
+        digest: _Digest,
+        documents: Mapping[str, Path],
+        blind: bytes | None,
+    ) -> Handover:
         handover = HandoverId(uuid7())
         key = secrets.token_bytes(KEY_SIZE)
         folder = self.flow.packer.folder / handover
@@ -94,16 +147,21 @@ class Handovers:
         except OSError as error:
             raise StoreUnavailable(f"{folder} cannot be made: {error.strerror}; nothing was taken in") from None
         try:
-            size = await self._spooled(folder / REGISTER, key, register, LARGEST_REGISTER)
+            size = await self._spooled(folder / REGISTER, key, _digested(register, digest), LARGEST_REGISTER)
             taken = [
                 await self._document(folder, key, number, kind, path, order)
-                for number, (kind, path) in enumerate((documents or {}).items(), start=1)
+                for number, (kind, path) in enumerate(documents.items(), start=1)
             ]
             made = self._made(handover, replace(order, bytes=size, documents=tuple(taken)), key)
-            await self._store.write(lambda connection: records.add(connection, made))
+            once = None if blind is None else Once(blind, self._body(order, digest))
+            added = await self._store.write(lambda connection: records.add(connection, made, once))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        if not added and blind is not None:  # somebody was faster with the same key
+            shutil.rmtree(folder, ignore_errors=True)
+            if (found := await self._first(order, blind)) is not None:
+                return await self._same(order, found, digest)
         return made
 
     def _made(self, handover: HandoverId, order: Order, key: bytes) -> Handover:
@@ -148,12 +206,17 @@ class Handovers:
 
     # --- trying ------------------------------------------------------------------------------------
 
-    async def dry_run(self, order: Order, file: BinaryIO) -> AsyncIterator[tuple[Screened, Judged]]:
-        """What would be decided of each row of a register; nothing is entered, kept or sent."""
+    async def dry_run(
+        self, order: Order, file: BinaryIO, told: Told | None = None
+    ) -> AsyncIterator[tuple[Screened, Judged]]:
+        """What would be decided of each row of a register; nothing is entered, kept or sent.
+
+        `told` is filled with what is known of the register as a whole.
+        """
         self.require_route(order)
         now = self.flow.ledger.clock()
         trial = Handover(HandoverId(uuid7()), order, HandoverState.QUEUED, now, now, {})
-        async for chunk in dry_run(self.flow.packer.deciding(trial, trial=True), file):
+        async for chunk in dry_run(self.flow.packer.deciding(trial, trial=True), file, told):
             yield chunk
 
     # --- looking -----------------------------------------------------------------------------------
@@ -167,21 +230,31 @@ class Handovers:
 
         return await self._store.read(query)
 
-    async def latest(self, limit: int = 50) -> list[Handover]:
-        """Newest first."""
-        return await self._store.read(lambda connection: records.latest(connection, limit))
+    async def latest(self, limit: int = 50, caller: str | None = None) -> list[Handover]:
+        """Newest first: of one caller, or of all."""
+        return await self._store.read(lambda connection: records.latest(connection, limit, caller))
 
-    async def findings(self, handover: str) -> list[Finding]:
-        """Rows that did not go, or that the recipient rejected. Raises NotFound."""
-        return await self._store.read(
-            lambda connection: (records.find(connection, handover), list(records.findings(connection, handover)))[1]
-        )
+    async def findings(self, handover: str, *, after: int = 0, limit: int = 2_000_000) -> list[Finding]:
+        """Rows beyond `after` that did not go, or that the recipient rejected. Raises NotFound."""
+
+        def query(connection: Connection) -> list[Finding]:
+            records.find(connection, handover)
+            return list(records.findings(connection, handover, after=after, limit=limit))
+
+        return await self._store.read(query)
 
     async def manifest(self, handover: str) -> bytes:
         """The manifest of its package. Raises NotFound before there is one, and once its files are gone."""
+        return await self._file(handover, NAME)
+
+    async def signature(self, handover: str) -> bytes:
+        """The signed note over its manifest. Raises as `manifest`."""
+        return await self._file(handover, SIGNATURE)
+
+    async def _file(self, handover: str, name: str) -> bytes:
         found = (await self.find(handover)).handover
         try:
-            return (self.flow.packer.folder_of(found) / NAME).read_bytes()
+            return (self.flow.packer.folder_of(found) / name).read_bytes()
         except OSError:
             raise NotFound(f"there is no manifest here: the handover is {found.state.value}") from None
 
@@ -214,7 +287,7 @@ class Handovers:
 
 def _require_size(size: int, largest: int) -> None:
     if size > largest:
-        raise InvalidRequest([f"register: a file is larger than {largest // 2**20} MiB; hand it over in parts"])
+        raise RequestTooLarge([f"register: a file is larger than {largest // 2**20} MiB; hand it over in parts"])
     if not size:
         raise InvalidRequest(["register: a file is empty"])
 
@@ -224,6 +297,12 @@ def spool_key(keyring: Keyring, handover: Handover) -> bytes:
     if handover.epoch is None or handover.wrapped is None:
         raise StoreUnavailable("the register of this handover was removed")
     return unwrap(keyring, handover.id, handover.epoch, handover.wrapped)
+
+
+async def _digested(pieces: AsyncIterator[bytes], digest: _Digest) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        digest.update(piece)
+        yield piece
 
 
 async def file_pieces(path: Path) -> AsyncIterator[bytes]:

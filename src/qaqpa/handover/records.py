@@ -21,15 +21,23 @@ from qaqpa.store import Connection, Row
 
 _COLUMNS = "id, recipient, state, since, changed, ordered, figures, epoch, wrapped"
 _ADD = (
-    "INSERT INTO handovers (id, caller, recipient, state, since, changed, ordered, figures, epoch, wrapped) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO handovers "
+    "(id, caller, recipient, state, since, changed, ordered, figures, epoch, wrapped, once, body) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (once) DO NOTHING"
 )
+_ONCE = "SELECT id, body FROM handovers WHERE once = ?"
 _FIND = f"SELECT {_COLUMNS} FROM handovers WHERE id = ?"  # noqa: S608 - constants only
 _ALL = f"SELECT {_COLUMNS} FROM handovers ORDER BY since DESC, id DESC LIMIT ?"  # noqa: S608
+_OF_CALLER = f"SELECT {_COLUMNS} FROM handovers WHERE caller = ? ORDER BY since DESC, id DESC LIMIT ?"  # noqa: S608
 _OF_STATES = f"SELECT {_COLUMNS} FROM handovers WHERE state IN ({{marks}}) ORDER BY since, id"  # noqa: S608
 _CHANGED_SINCE = f"SELECT {_COLUMNS} FROM handovers WHERE recipient = ? AND changed >= ?"  # noqa: S608
 _FORGET_KEY = "UPDATE handovers SET epoch = NULL, wrapped = NULL WHERE id = ?"
-_FINDINGS = "SELECT row, result, reasons FROM handover_findings WHERE handover = ? ORDER BY row, result"
+_FINDINGS = (
+    "SELECT row, result, reasons FROM handover_findings WHERE handover = ? AND row > ? ORDER BY row, result LIMIT ?"
+)
+_NOTE = "UPDATE handovers SET figures = ? WHERE id = ? AND figures = ?"
+_LAST = "SELECT figures FROM handover_chunks WHERE handover = ? ORDER BY number DESC LIMIT 1"
 _PROGRESS = "SELECT count(*), coalesce(sum(length(results)), 0) FROM handover_chunks WHERE handover = ?"
 _RESULTS = "SELECT results FROM handover_chunks WHERE handover = ? ORDER BY number"
 
@@ -98,18 +106,35 @@ class Progress:
 
     chunks: int
     rows: int
+    read: int = 0
+    """Bytes of its register that were read for them."""
 
 
-def add(connection: Connection, handover: Handover) -> None:
-    """A new one."""
+@dataclass(frozen=True, slots=True)
+class Once:
+    """An Idempotency-Key of one caller and what it stands for, as keyed hashes."""
+
+    key: bytes
+    body: bytes
+
+
+def first(connection: Connection, key: bytes) -> tuple[str, bytes] | None:
+    """The handover that was ordered with this key, and what it stood for."""
+    row = connection.execute(_ONCE, (key,)).first()
+    return None if row is None else (str(row[0]), bytes(row[1]))
+
+
+def add(connection: Connection, handover: Handover, once: Once | None = None) -> bool:
+    """A new one; False, and nothing is added, where its key was used meanwhile."""
     ordered = orjson.dumps(asdict(handover.order), option=orjson.OPT_SORT_KEYS).decode()
     at = timestamp(handover.since)
     order = handover.order
-    connection.execute(
-        _ADD,
-        (handover.id, order.caller, order.recipient, handover.state.value, at, at, ordered,
-         orjson.dumps(handover.figures).decode(), handover.epoch, handover.wrapped),
+    values = (
+        handover.id, order.caller, order.recipient, handover.state.value, at, at, ordered,
+        orjson.dumps(handover.figures).decode(), handover.epoch, handover.wrapped,
+        None if once is None else once.key, None if once is None else once.body,
     )  # fmt: skip
+    return connection.execute_many(_ADD, [values]) == 1
 
 
 def _handover(row: Row) -> Handover:
@@ -137,9 +162,10 @@ def find(connection: Connection, handover: str) -> Handover:
     return _handover(row)
 
 
-def latest(connection: Connection, limit: int) -> list[Handover]:
-    """Newest first."""
-    return [_handover(row) for row in connection.execute(_ALL, (limit,)).all()]
+def latest(connection: Connection, limit: int, caller: str | None = None) -> list[Handover]:
+    """Newest first: of one caller, or of all."""
+    found = connection.execute(_ALL, (limit,)) if caller is None else connection.execute(_OF_CALLER, (caller, limit))
+    return [_handover(row) for row in found.all()]
 
 
 def in_states(connection: Connection, *states: HandoverState) -> list[Handover]:
@@ -167,10 +193,23 @@ def sent_since(connection: Connection, recipient: str, since: str) -> int:
 def ask_to_cancel(connection: Connection, handover: HandoverId) -> None:
     """Whoever sends it will see. Raises NotPossible where it is not being sent any more."""
     found = find(connection, handover)
-    text = orjson.dumps({**found.figures, "cancel": True}).decode()
+    figures = {name: value for name, value in found.figures.items() if name != "waits"}
+    text = orjson.dumps({**figures, "cancel": True}).decode()
     values = (HandoverState.SENDING.value, timestamp(found.changed), text, handover, HandoverState.SENDING.value)
     if connection.execute_many(MOVE, [values]) != 1:
         raise NotPossible(["handover: is not being sent any more, so it cannot be stopped; recall it instead"])
+
+
+def note(connection: Connection, handover: HandoverId, **figures: Json) -> None:
+    """Note something beside its state, for people who look; a None takes it away.
+
+    Lost where somebody changes the handover at that very moment, and never the other way round.
+    """
+    row = connection.execute("SELECT figures FROM handovers WHERE id = ?", (handover,)).first()
+    if row is not None:
+        noted = {**orjson.loads(row[0]), **figures}
+        text = orjson.dumps({name: value for name, value in noted.items() if value is not None}).decode()
+        connection.execute(_NOTE, (text, handover, row[0]))
 
 
 def set_state(connection: Connection, handover: HandoverId, state: HandoverState, now: str) -> None:
@@ -180,7 +219,9 @@ def set_state(connection: Connection, handover: HandoverId, state: HandoverState
 
 def progress(connection: Connection, handover: str) -> Progress:
     """How many rows are decided and entered."""
-    return Progress(*connection.execute(_PROGRESS, (handover,)).one())
+    chunks, rows = connection.execute(_PROGRESS, (handover,)).one()
+    last = connection.execute(_LAST, (handover,)).first()
+    return Progress(chunks, rows, 0 if last is None else orjson.loads(last[0]).get("read", 0))
 
 
 def counts(connection: Connection, handover: str) -> dict[RowResult, int]:
@@ -192,7 +233,7 @@ def counts(connection: Connection, handover: str) -> dict[RowResult, int]:
     return found
 
 
-def findings(connection: Connection, handover: str) -> Iterator[Finding]:
-    """Rows that did not go, or that the recipient rejected, in their order."""
-    for row, result, reasons in connection.execute(_FINDINGS, (handover,)).all():
+def findings(connection: Connection, handover: str, *, after: int = 0, limit: int = 2_000_000) -> Iterator[Finding]:
+    """Rows beyond `after` that did not go, or that the recipient rejected, in their order; at most `limit`."""
+    for row, result, reasons in connection.execute(_FINDINGS, (handover, after, limit)).all():
         yield Finding(row, RowResult[result.upper()], tuple(orjson.loads(reasons)))

@@ -10,8 +10,10 @@ import orjson
 
 from qaqpa.handover.records import Handover
 from qaqpa.ledger.handovers import Entered
+from qaqpa.model.handover import SealedPackage
 from qaqpa.policy import Policy, Route
 from qaqpa.store import Connection
+from qaqpa.transport.packages import Stage, read_mark
 
 CONSENTS = "consents"
 """In the figures of a chunk: the consents that its rows rest on."""
@@ -58,3 +60,11 @@ def why_not(handover: Handover, route: Route, policy: Policy, config: str, now: 
         return None
     changed = policy.version_on(then) != policy.version_on(today)
     return "law_changed" if changed or any(g.in_force(then) != g.in_force(today) for g in route.guards) else None
+
+
+def perhaps_there(package: SealedPackage) -> bool | None:
+    """Whether it stands at its recipient, by our own marks alone; None where they do not tell."""
+    mark = read_mark(package)
+    if mark is None:
+        return False if package.path.exists() else None  # our files are gone, and perhaps the mark among them
+    return {Stage.BEGUN: False, Stage.PLACED: True}.get(mark.stage)

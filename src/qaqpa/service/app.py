@@ -23,6 +23,7 @@ from qaqpa.gateway.setup import make_issuer_line
 from qaqpa.service import routes
 from qaqpa.service.addresses import Addresses
 from qaqpa.service.callers import Callers
+from qaqpa.service.desk import Desk
 from qaqpa.service.exchange import language_of, plain_problem, problem
 from qaqpa.service.health import Health
 from qaqpa.service.issuers import Issuer, clients_of
@@ -55,7 +56,7 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
                 stack.push_async_callback(issuer.close)
             health, addresses = Health(gateway), Addresses(service.trusted_proxies)
             tokens = stack.enter_context(closing(Tokens(gateway.store)))
-            app.state.desk = routes.Desk(gateway, Callers(known, tokens, issuers, clock), addresses, health)
+            app.state.desk = Desk(gateway, Callers(known, tokens, issuers, clock), addresses, health)
             _log.info("serving")
             try:
                 yield

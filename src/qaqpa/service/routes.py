@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 
 from qaqpa import metrics
-from qaqpa.errors import AnswerAwaited, InvalidRequest, NotFound
-from qaqpa.gateway import Gateway
+from qaqpa.errors import AnswerAwaited, NotFound
 from qaqpa.gateway.answers import awaiting_answer, consent_answer, decision_answer, disclosure_answer
 from qaqpa.ledger.read import Entry, Wanted
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest
-from qaqpa.service.addresses import FORWARDED, Addresses
-from qaqpa.service.callers import Callers
+from qaqpa.service import handovers
+from qaqpa.service.desk import Desk, desk
 from qaqpa.service.examples import EXAMPLES
-from qaqpa.service.exchange import JSON, KEPT_APART, PROBLEM, document, json_answer, language_of
-from qaqpa.service.health import OK, Health
+from qaqpa.service.exchange import JSON, KEPT_APART, PROBLEM, json_answer
+from qaqpa.service.health import OK
 from qaqpa.service.schemas import (
     AliveAnswer,
     AwaitingAnswer,
@@ -32,8 +30,12 @@ from qaqpa.service.schemas import (
     EntryAnswer,
     ErasureAnswer,
     ErasureRequest,
+    HandoverAnswer,
+    HandoversAnswer,
     Problem,
     ReadyAnswer,
+    ReceiptTaken,
+    RowsAnswer,
     SearchRequest,
     WithdrawalRequest,
 )
@@ -42,55 +44,10 @@ Model = TypeVar("Model", bound=BaseModel)
 REQUESTS = (DisclosureRequest, ConsentRequest, WithdrawalRequest, SearchRequest, ErasureRequest)
 ANSWERS = (
     DecisionAnswer, DisclosureAnswer, AwaitingAnswer, ConsentAnswer, EntryAnswer, EntriesAnswer, ErasureAnswer, Problem,
-    ReadyAnswer, AliveAnswer,
+    ReadyAnswer, AliveAnswer, HandoverAnswer, HandoversAnswer, RowsAnswer, ReceiptTaken,
 )  # fmt: skip
 _TEXT = "text/plain; charset=utf-8"
 NOTHING_HERE = "nothing stands at this address"
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What answers requests."""
-
-    gateway: Gateway
-    callers: Callers
-    addresses: Addresses
-    health: Health
-
-    async def caller(self, request: Request) -> str:
-        """Who asks; kept as `request.state.caller`. Raises NotAuthenticated, TooManyAttempts."""
-        peer = None if request.client is None else request.client.host
-        address = self.addresses.of(peer, request.headers.getlist(FORWARDED))
-        shown = request.headers.getlist("authorization")  # two are as good as none: which one counts cannot be known
-        caller = await self.callers.caller(", ".join(shown) if shown else None, address)
-        request.state.caller = caller
-        return caller
-
-    async def reader(self, request: Request) -> str:
-        """Who asks, where that one may read the ledger; said before anything of the address is looked at.
-
-        Raises NotAuthenticated, NotAllowed.
-        """
-        caller = await self.caller(request)
-        self.gateway.compliance.require_reader(caller)
-        return caller
-
-    async def body(self, request: Request, model: type[Model]) -> Model:
-        """What is asked. Raises InvalidRequest."""
-        service = self.gateway.setup.config.gateway.service
-        return await document(
-            request, model, largest=service.largest_request_bytes, timeout_s=service.request_timeout_s
-        )
-
-    def language(self, request: Request) -> Any:
-        """In which sentences are said."""
-        return language_of(request, self.gateway.setup.config.gateway.language)
-
-
-def desk(request: Request) -> Desk:
-    """The one of this application."""
-    found: Desk = request.app.state.desk
-    return found
 
 
 # --- disclosures -----------------------------------------------------------------------------------
@@ -101,11 +58,8 @@ async def disclose(request: Request) -> Response:
     at = desk(request)
     caller = await at.caller(request)
     asked = await at.body(request, DisclosureRequest)
-    keys = request.headers.getlist("idempotency-key")
-    if len(keys) != 1:
-        raise InvalidRequest(["Idempotency-Key: give one, and the same one when you ask again after a failure"])
     try:
-        done = await at.gateway.disclose(caller, asked, idempotency_key=keys[0])
+        done = await at.gateway.disclose(caller, asked, idempotency_key=at.idempotency_key(request))
     except AnswerAwaited as waits:
         return _awaiting(waits)
     return json_answer(disclosure_answer(done, at.language(request)))
@@ -264,7 +218,7 @@ async def show_metrics(request: Request) -> Response:
 
 _KEY = {
     "name": "Idempotency-Key", "in": "header", "required": True,
-    "description": "The same key is never disclosed twice: asked again, the first answer comes again.",
+    "description": "The same key is never done twice: asked again, the first answer comes again.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }  # fmt: skip
 _UUID = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
@@ -295,6 +249,8 @@ def _answered(
     status: int, model: type[BaseModel] | None, media_type: str = JSON, *, headers: Mapping[str, Any] | None = None
 ) -> dict[int | str, dict[str, Any]]:
     shape: dict[str, Any] = {"type": "string"} if model is None else {"$ref": _ref(model)}
+    if model is None and media_type == JSON:
+        shape = {"type": "object"}
     return {status: {"description": "Done", "content": {media_type: {"schema": shape}}, "headers": dict(headers or {})}}
 
 
@@ -304,7 +260,9 @@ def _ref(model: type[BaseModel]) -> str:
 
 def _path_parameter(path: str) -> list[dict[str, Any]]:
     found = re.findall(r"{(\w+)(?::path)?}", path)
-    shapes = {"consent": _UUID, "disclosure": _UUID, "index": _NUMBER, "path": {"type": "string"}}
+    shapes = {
+        "consent": _UUID, "disclosure": _UUID, "handover": _UUID, "index": _NUMBER, "path": {"type": "string"},
+    }  # fmt: skip
     return [{"name": name, "in": "path", "required": True, "schema": shapes[name]} for name in found]
 
 
@@ -320,14 +278,17 @@ def add(app: FastAPI) -> None:
         *,
         takes: type[BaseModel] | None = None,
         parameters: tuple[dict[str, Any], ...] = (),
+        body: dict[str, Any] | None = None,
         is_open: bool = False,
     ) -> None:
         extra: dict[str, Any] = {"parameters": [*_path_parameter(where), *parameters]}
         if takes is not None:
             shape = {"schema": {"$ref": _ref(takes)}, "example": EXAMPLES[takes.__name__]}
             extra["requestBody"] = {"required": True, "content": {JSON: shape}}
+        if body is not None:
+            extra["requestBody"] = {"required": True, "content": body}
         refusals = {} if is_open else _problems(401, 403, 429, 500, 503)
-        if takes is not None:
+        if takes is not None or body is not None:
             refusals |= _problems(400, 408, 413, 415)
         if not is_open:
             extra["security"] = [{"bearer": []}]
@@ -347,6 +308,22 @@ def add(app: FastAPI) -> None:
          takes=WithdrawalRequest)  # fmt: skip
     path("POST", "/v1/disclosures/search", search, _answered(200, EntriesAnswer), takes=SearchRequest)
     path("POST", "/v1/erasures", erase, _answered(202, ErasureAnswer) | _problems(404, 409), takes=ErasureRequest)
+    shown = _answered(200, HandoverAnswer) | _problems(400, 404)
+    taken = _answered(202, HandoverAnswer, headers=_PLACE) | _problems(404, 409, 422)
+    path("POST", "/v1/handovers", handovers.order, taken,
+         parameters=(_KEY, *handovers.ORDER), body=handovers.REGISTERS)  # fmt: skip
+    path("GET", "/v1/handovers", handovers.latest, _answered(200, HandoversAnswer) | _problems(400),
+         parameters=(handovers.COUNT,))  # fmt: skip
+    path("GET", "/v1/handovers/{handover}", handovers.show, shown)
+    path("GET", "/v1/handovers/{handover}/rows", handovers.rows, _answered(200, RowsAnswer) | _problems(400, 404),
+         parameters=(handovers.COUNT, handovers.AFTER))  # fmt: skip
+    path("GET", "/v1/handovers/{handover}/manifest", handovers.manifest, _answered(200, None) | _problems(404))
+    path("GET", "/v1/handovers/{handover}/signature", handovers.signature,
+         _answered(200, None, "text/plain") | _problems(404))  # fmt: skip
+    path("POST", "/v1/handovers/{handover}/cancel", handovers.cancel,
+         shown | _answered(202, HandoverAnswer) | _problems(409))  # fmt: skip
+    path("POST", "/v1/handovers/{handover}/receipt", handovers.receipt,
+         _answered(200, ReceiptTaken) | _problems(404, 409, 502), body=handovers.RECEIPTS)  # fmt: skip
     path("GET", "/v1/ledger/checkpoint", checkpoint, _answered(200, None, "text/plain") | _problems(404))
     path("GET", "/v1/ledger/entries/{index}", show_entry, _answered(200, EntryAnswer) | _problems(404))
     path("GET", "/v1/ledger/entries/{index}/proof", prove_entry, _answered(200, None, "text/plain") | _problems(404))

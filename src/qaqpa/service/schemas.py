@@ -126,6 +126,169 @@ class SearchRequest(_Shape):
     count: Annotated[int, Field(strict=True, ge=1, le=500)] = 50
 
 
+class HandoverQuery(_Shape):
+    """What is ordered with a register: names of the configuration, and choices."""
+
+    recipient: Slug
+    operation: Slug
+    purpose: Slug
+    strict: Literal["true", "false"] = "false"
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+
+
+class CountQuery(_Shape):
+    """How many of a list."""
+
+    count: Annotated[int, Field(ge=1, le=1_000)] | None = None
+
+
+class PageQuery(CountQuery):
+    """Which part of a list."""
+
+    after: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+HandoverWord = Literal[
+    "queued", "deciding", "packaged", "sending", "sent", "acknowledged", "rejected", "unknown", "cancelled"
+]
+RowWord = Literal["permit", "deny", "gap", "malformed", "duplicate", "suppressed", "rejected"]
+
+
+class BriefHandover(_Shape):
+    """A handover in a list."""
+
+    handover: str
+    state: HandoverWord
+    caller: str
+    recipient: str
+    operation: str
+    purpose: str
+    since: Moment
+    changed: Moment
+
+
+class PaceAnswer(_Shape):
+    """How far it has come in what it does now; bytes are of the register, or of the package once it is being sent."""
+
+    rows: int
+    bytes: int
+    of_bytes: int
+    rows_per_s: float | None
+    bytes_per_s: float | None
+    eta_s: float | None
+    """Until this state is over; null where that cannot be told."""
+
+
+class DocumentAnswer(_Shape):
+    """A document that goes along."""
+
+    kind: str
+    type: str
+    bytes: int
+
+
+class PackageAnswer(_Shape):
+    """What is sent."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: Hash
+    key: str
+    """Of the recipient's, to which it is sealed."""
+    manifest_sha256: Hash
+
+
+class AlikeAnswer(_Shape):
+    """How alike de-identified rows are (k-anonymity), before and after they were made coarser."""
+
+    rows: int
+    k_wanted: int
+    steps_for_all: int
+    k_before: int
+    k_after: int
+    classes_before: int
+    classes_after: int
+    generalised: int
+    suppressed: int
+
+
+class ReceiptAnswer(_Shape):
+    """What the recipient acknowledged."""
+
+    result: Literal["accepted", "partial", "rejected"]
+    rejected: int
+    signed: bool
+    destruction_due: str | None
+
+
+class WaitsAnswer(_Shape):
+    """Why it does not go on now; it is tried again."""
+
+    code: str
+    failed: int
+    """Times in a row."""
+
+
+class HandoverAnswer(BriefHandover):
+    """A handover as it stands."""
+
+    strict: bool
+    priority: int
+    code: str | None
+    progress: PaceAnswer
+    rows: dict[RowWord, int]
+    documents: list[DocumentAnswer]
+    package: PackageAnswer | None
+    alike: AlikeAnswer | None
+    receipt: ReceiptAnswer | None
+    waits: WaitsAnswer | None
+    held_up_by: int | None
+    problems: list[str]
+
+
+class HandoversAnswer(_Shape):
+    """The newest first."""
+
+    handovers: list[BriefHandover]
+
+
+class RowReason(_Shape):
+    """One reason why a row stayed behind."""
+
+    code: str
+    message: str
+    clause: str | None = None
+    column: str | None = None
+    """Its heading in the register."""
+
+
+class RowAnswer(_Shape):
+    """A row that did not go, or that the recipient rejected."""
+
+    row: int
+    """Its line in the register, the heading's being 1."""
+    result: RowWord
+    reasons: list[RowReason]
+
+
+class RowsAnswer(_Shape):
+    """A page of rows, in their order."""
+
+    rows: list[RowAnswer]
+    next_after: int | None
+    """`after` of the next page; null on the last one."""
+
+
+class ReceiptTaken(_Shape):
+    """A receipt that was believed."""
+
+    handover: str
+    state: Literal["acknowledged", "rejected"]
+    result: Literal["accepted", "partial", "rejected"]
+    rejected: int
+
+
 class EntryAnswer(_Shape):
     """One entry: its body as it is hashed, and what it says."""
 

@@ -196,6 +196,9 @@ handovers = Table(
     # The key of its register's file, wrapped like a subject's; gone when the register is.
     Column("epoch", Integer),
     Column("wrapped", LargeBinary),
+    # The Idempotency-Key that it was ordered with, and what it stood for, as keyed hashes.
+    Column("once", LargeBinary, unique=True),
+    Column("body", LargeBinary),
     Index("handovers_state", "state"),
 )
 

@@ -19,6 +19,10 @@ from qaqpa.testing.sandbox import NETWORKS
 USER = "qaqpa"
 
 
+STANDS = {"demo-collector": "QAQPA_COLLECTOR", "demo-cession-buyer": "QAQPA_BUYER"}
+"""Recipients of the shipped configuration that take packages by SFTP, with how names of their variables begin."""
+
+
 class SftpRecipient(PackageRecipient):
     """Listens on 127.0.0.1; its folders are `/inbox` and `/outbox`. `client_key` is what it lets in."""
 
@@ -29,10 +33,12 @@ class SftpRecipient(PackageRecipient):
         directory: Path | None = None,
         log: Path | None = None,
         delay: float = 0.5,
+        variables: str = STANDS["demo-collector"],
         **more: object,
     ) -> None:
-        """As `PackageRecipient`; keys are made."""
+        """As `PackageRecipient`; keys are made. `variables` is how names in `environment` begin."""
         super().__init__(port=port, directory=directory, log=log, delay=delay, **more)  # type: ignore[arg-type]
+        self._variables = variables
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._other_key = asyncssh.generate_private_key("ssh-ed25519")
         self._client_key = asyncssh.generate_private_key("ssh-ed25519")
@@ -62,16 +68,17 @@ class SftpRecipient(PackageRecipient):
     @property
     def environment(self) -> dict[str, str]:
         """What `[packages.channel]` of a gateway's configuration refers to."""
-        return {
-            "QAQPA_COLLECTOR_SFTP_HOST": "localhost",
-            "QAQPA_COLLECTOR_SFTP_PORT": str(self.port),
-            "QAQPA_COLLECTOR_SFTP_USER": USER,
-            "QAQPA_COLLECTOR_SFTP_KEY": str(self.folder / "client_key"),
-            "QAQPA_COLLECTOR_SFTP_HOST_KEY": self.host_key,
-            "QAQPA_COLLECTOR_SFTP_NETWORKS": NETWORKS,
-            "QAQPA_COLLECTOR_RECEIPT_KEY": str(self.receipt_key_file),
-            "QAQPA_COLLECTOR_AGE_KEY": str(self.folder / "age.pub"),
+        found = {
+            "SFTP_HOST": "localhost",
+            "SFTP_PORT": str(self.port),
+            "SFTP_USER": USER,
+            "SFTP_KEY": str(self.folder / "client_key"),
+            "SFTP_HOST_KEY": self.host_key,
+            "SFTP_NETWORKS": NETWORKS,
+            "RECEIPT_KEY": str(self.receipt_key_file),
+            "AGE_KEY": str(self.folder / "age.pub"),
         }
+        return {f"{self._variables}_{name}": value for name, value in found.items()}
 
     async def _listen(self, folder: Path, stack: AsyncExitStack) -> int:
         key = folder / "client_key"

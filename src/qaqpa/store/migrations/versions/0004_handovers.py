@@ -25,6 +25,8 @@ def upgrade() -> None:
         sa.Column("figures", sa.Text, nullable=False),
         sa.Column("epoch", sa.Integer),
         sa.Column("wrapped", sa.LargeBinary),
+        sa.Column("once", sa.LargeBinary, unique=True),
+        sa.Column("body", sa.LargeBinary),
         sqlite_strict=True,
     )
     op.create_index("handovers_state", "handovers", ["state"])

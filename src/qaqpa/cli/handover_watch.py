@@ -1,0 +1,230 @@
+"""Watching a handover from a terminal: how far it is, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+
+from qaqpa.cli.handover_check import alike_lines, tally_of
+from qaqpa.cli.render import err, out
+from qaqpa.errors import BY_CODE
+from qaqpa.gateway import Gateway
+from qaqpa.gateway.handover_answers import Pace, handover_answer, pace
+from qaqpa.handover.handovers import Standing
+from qaqpa.ledger.handovers import Finding
+from qaqpa.model.handover import FINAL, HandoverState, RowResult
+
+_LOOK_EVERY_S = 0.1
+_SAY_EVERY_S = 10.0
+"""A plain line, where nothing else is to be said."""
+PATIENCE = 3
+"""Failures in a row after which a terminal is given back; a gateway that runs goes on."""
+COLOURS = {
+    HandoverState.SENT: "green", HandoverState.ACKNOWLEDGED: "green", HandoverState.REJECTED: "red",
+    HandoverState.UNKNOWN: "red", HandoverState.CANCELLED: "yellow",
+}  # fmt: skip
+_WHY = {
+    "strict": "with --strict one row that may not go holds up all",
+    "nothing_permitted": "no row may go",
+    "changed_meanwhile": "the configuration changed while it was decided: hand it in again",
+    "register_refused": "the register cannot be read",
+    "cancelled": "somebody cancelled it",
+}
+
+
+class Watch:
+    """Tells how far it is: a bar on a terminal, plain lines elsewhere. It writes on standard error."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"),
+            console=err, transient=True, disable=quiet or not err.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=None, figures="")
+        self._said: tuple[HandoverState, str] | None = None
+        self._said_at = 0.0
+
+    def __enter__(self) -> Watch:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def tell(self, standing: Standing, now: Pace) -> None:
+        """Where it stands."""
+        state, waits = standing.handover.state, standing.handover.figures.get("waits")
+        figures = _figures(state, now)
+        trouble = f" ({waits['code']}, tried {waits['failed']} times)" if waits else ""
+        self._bar.update(
+            self._task, description=state.value + trouble, completed=now.bytes, total=now.of_bytes or None,
+            figures=figures,
+        )  # fmt: skip
+        if self._quiet or err.is_terminal:
+            return
+        if self._said != (state, trouble) or time.monotonic() - self._said_at > _SAY_EVERY_S:
+            err.print(f"{state.value}{trouble} {figures}".rstrip(), soft_wrap=True)
+            self._said, self._said_at = (state, trouble), time.monotonic()
+
+
+def _figures(state: HandoverState, now: Pace) -> str:
+    parts = []
+    if state is HandoverState.DECIDING:
+        parts.append(f"{now.rows:,} rows")
+        if now.rows_per_s:
+            parts.append(f"{now.rows_per_s:,.0f} rows/s")
+    if state in {HandoverState.DECIDING, HandoverState.SENDING}:
+        parts.append(f"{size(now.bytes)} of {size(now.of_bytes)}")
+        if now.bytes_per_s:
+            parts.append(f"{size(now.bytes_per_s)}/s")
+        if now.eta_s is not None:
+            parts.append(f"{now.eta_s:,.0f} s left")
+    if state is HandoverState.PACKAGED:
+        parts.append("waits for the recipient's window and its turn")
+    return ", ".join(parts)
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    if count < 1_000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB"):
+        count /= 1_000
+        if count < 1_000:
+            return f"{count:,.1f} {unit}"
+    return f"{count / 1_000:,.1f} GB"
+
+
+async def watched(
+    gateway: Gateway, caller: str, handover: str, *, receipt: bool, quiet: bool, most_s: float
+) -> Standing:
+    """Let it go on, in this process where no other does, until it is sent (or acknowledged), ended or stuck."""
+    until = time.monotonic() + most_s
+    gateway.jobs.wake()
+    over = FINAL | {HandoverState.UNKNOWN} | (set() if receipt else {HandoverState.SENT})
+    try:
+        with Watch(quiet=quiet) as watch:
+            while True:
+                standing = await gateway.handovers.find(caller, handover)
+                watch.tell(standing, pace(standing, gateway.ledger.clock()))
+                waits = standing.handover.figures.get("waits")
+                if (
+                    standing.handover.state in over
+                    or (waits and waits["failed"] >= PATIENCE)
+                    or (time.monotonic() > until)
+                ):
+                    return standing
+                await asyncio.sleep(_LOOK_EVERY_S)
+    except asyncio.CancelledError:
+        err.print(
+            f"nothing is lost: `qaqpa handover wait {handover}` goes on, or any gateway that runs", soft_wrap=True
+        )
+        raise
+
+
+def exit_code(standing: Standing) -> int:
+    """0 sent, 1 nothing may go (or one row held up all), 4 the recipient failed or rejected it."""
+    handover = standing.handover
+    waits = handover.figures.get("waits")
+    match handover.state:
+        case HandoverState.SENT | HandoverState.ACKNOWLEDGED:
+            return 0
+        case HandoverState.REJECTED | HandoverState.UNKNOWN:
+            return 4
+        case HandoverState.CANCELLED:
+            return {"register_refused": 2, "changed_meanwhile": 2}.get(
+                code := str(handover.figures.get("code")), 1 if code in _WHY else 4
+            )
+        case _:
+            known = BY_CODE.get(waits["code"]) if waits else None
+            return 0 if waits is None else 4 if known is None else known.exit_code
+
+
+def answer(gateway: Gateway, standing: Standing) -> dict[str, Any]:
+    """For programs."""
+    return handover_answer(standing, gateway.handovers.package_name(standing.handover), gateway.ledger.clock())
+
+
+def print_standing(gateway: Gateway, standing: Standing, findings: Sequence[Finding]) -> None:
+    """Everything about one handover, for people, with what to do next."""
+    handover, figures = standing.handover, standing.handover.figures
+    order, state = handover.order, handover.state
+    out.print(
+        f"[{COLOURS.get(state, 'bold')}]{state.value}[/]  {handover.id}  {order.caller} → {order.recipient}: "
+        f"{order.operation} for {order.purpose}",
+        soft_wrap=True,
+    )
+    if (code := figures.get("code")) not in {None, "ok"}:
+        out.print(f"  because: {escape(_WHY.get(str(code), str(code)))}", soft_wrap=True)
+    for problem in figures.get("problems", ()):
+        out.print(f"  {escape(str(problem))}", soft_wrap=True)
+    if held_up_by := figures.get("held_up_by"):
+        out.print(f"  held up by {held_up_by:,} rows; nothing of any row was entered")
+    if figures.get("cancel") and state is HandoverState.SENDING:
+        out.print("  [yellow]to be cancelled[/] once the recipient's machine says that it does not have the package")
+    if (waits := figures.get("waits")) and state not in FINAL:
+        out.print(f"  [yellow]waits[/]: {waits['code']}, failed {waits['failed']} times in a row", soft_wrap=True)
+    if (made := figures.get("package")) is not None:
+        name = gateway.handovers.package_name(handover)
+        out.print(f"  package {name}: {figures['rows']:,} rows, {made['bytes']:,} bytes", soft_wrap=True)
+        out.print(f"  sha256 {made['sha256']}", soft_wrap=True)
+    for document in order.documents:
+        out.print(f"  document {document.kind} ({document.type}, {document.bytes:,} bytes)")
+    if (alike := figures.get("alike")) is not None:
+        for line in alike_lines(alike):
+            out.print(f"  {line}")
+    if (receipt := figures.get("receipt")) is not None:
+        signed = "signed" if receipt["signed"] else "not signed"
+        out.print(f"  receipt ({signed}): {receipt['result']}, {receipt['rejected']:,} rows rejected")
+        if due := receipt["destruction_due"]:
+            out.print(f"  the recipient destroys the data by {due}")
+    if figures.get("receipt_late") and state is HandoverState.SENT:
+        out.print("  [yellow]the receipt is late[/]: ask the recipient")
+    _print_behind(gateway, standing, findings)
+    for line in _next(standing):
+        out.print(f"  next: {line}", soft_wrap=True)
+
+
+def _print_behind(gateway: Gateway, standing: Standing, findings: Sequence[Finding]) -> None:
+    tally = tally_of(findings, gateway.setup.config.guards)
+    behind = tally.held - tally.results[RowResult.REJECTED]
+    if tally.held:
+        rejected = tally.results[RowResult.REJECTED]
+        more = f", {rejected:,} were rejected" if rejected else ""
+        verb = "stays" if behind == 1 else "stay"
+        out.print(f"  {behind:,} of {sum(standing.counts.values()):,} rows {verb} behind{more}:")
+        tally.print_reasons()
+
+
+def _next(standing: Standing) -> list[str]:
+    handover = standing.handover
+    rows = f"`qaqpa handover rows {handover.id} --out rows.xlsx` lists the rows that stay behind"
+    behind = sum(standing.counts.values()) - standing.counts[RowResult.PERMIT]
+    told = [rows] if behind else []
+    match handover.state:
+        case HandoverState.SENT:
+            return [*told, f"the recipient acknowledges it: `qaqpa handover wait {handover.id} --receipt`"]
+        case HandoverState.ACKNOWLEDGED | HandoverState.REJECTED:
+            return [f"`qaqpa handover rows {handover.id} --out rows.xlsx` lists the rows that did not arrive"]
+        case HandoverState.UNKNOWN:
+            return [
+                f"it may have arrived, and is never sent again by itself: ask the recipient for {handover.id}",
+                f"then `qaqpa ledger settle {handover.id} --result ...` (delivered, rejected or not_sent)",
+            ]
+        case HandoverState.CANCELLED if handover.figures.get("code") == "strict":
+            return ["nothing of it was sent; `qaqpa handover check` with the same register lists the rows"]
+        case HandoverState.CANCELLED:
+            return ["nothing of it was sent; mend the register and hand it in again", *told]
+        case _ if handover.figures.get("waits"):
+            return [
+                f"any gateway that runs (`qaqpa serve`) tries again, or `qaqpa handover wait {handover.id}`",
+                f"`qaqpa handover cancel {handover.id}` while nothing was sent",
+            ]
+        case _:
+            return [f"`qaqpa handover wait {handover.id}` lets it go on here, where no gateway runs"]

@@ -1,0 +1,198 @@
+"""What callers see of handovers: where one stands, how fast it goes, which rows stayed behind and why.
+
+The command line and the service say the same. Nothing here holds a value of a person.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from qaqpa.config.models import GuardConfig
+from qaqpa.handover.handovers import Standing
+from qaqpa.handover.records import Handover
+from qaqpa.ledger.handovers import Finding
+from qaqpa.model.consent import UNCOVERED_WORDS, Uncovered
+from qaqpa.model.handover import HandoverState, RowResult
+from qaqpa.model.words import Language, Words, joined, timestamp
+from qaqpa.policy import sentences as say
+from qaqpa.tables import MESSAGES
+
+Answer = dict[str, Any]
+
+RESULTS: Mapping[RowResult, Words] = {
+    RowResult.PERMIT: Words(ru="передаётся", kk="беріледі", en="goes"),
+    RowResult.DENY: Words(ru="запрещено", kk="тыйым салынған", en="denied"),
+    RowResult.GAP: Words(ru="не хватает сведений", kk="мәлімет жетіспейді", en="something is missing"),
+    RowResult.MALFORMED: Words(ru="ошибка в данных", kk="деректерде қате", en="wrong data"),
+    RowResult.DUPLICATE: Words(ru="повтор", kk="қайталану", en="duplicate"),
+    RowResult.SUPPRESSED: Words(ru="скрыто", kk="жасырылған", en="left out as recognisable"),
+    RowResult.REJECTED: Words(ru="отклонено получателем", kk="алушы қабылдамады", en="rejected by the recipient"),
+}
+"""What became of a row, for people."""
+_TOO_FEW_ALIKE = Words(
+    ru="Слишком мало похожих строк: по этой можно узнать человека.",
+    kk="Ұқсас жолдар тым аз: осы жол бойынша адамды тануға болады.",
+    en="Too few rows look like this one: it would tell whom it is about.",
+)
+_THEIR_CODE = Words(ru="Код получателя: {code}", kk="Алушының коды: {code}", en="The recipient's code: {code}")
+_LAW = {
+    "route_known": say.NO_ROUTE,
+    "policy_in_force": say.NO_POLICY,
+    "recipient_active": say.SUSPENDED,
+    "agreement_in_force": say.NO_AGREEMENT,
+    "jurisdiction": UNCOVERED_WORDS[Uncovered.NO_CROSS_BORDER],
+    "breach_on_record": say.NO_BREACH,
+    "service_named": say.NO_SERVICE,
+}
+_ON_RECORD = {"contract_unreachable": say.RECORD_UNREACHABLE, "contract_unknown": say.RECORD_UNKNOWN}
+_WORKED_ON = {HandoverState.QUEUED, HandoverState.DECIDING, HandoverState.PACKAGED, HandoverState.SENDING}
+
+NEXT: Mapping[HandoverState, tuple[HandoverState, ...]] = {
+    HandoverState.QUEUED: (HandoverState.DECIDING, HandoverState.CANCELLED),
+    HandoverState.DECIDING: (HandoverState.PACKAGED, HandoverState.CANCELLED),
+    HandoverState.PACKAGED: (HandoverState.SENDING, HandoverState.CANCELLED),
+    HandoverState.SENDING: (HandoverState.SENT, HandoverState.UNKNOWN, HandoverState.CANCELLED),
+    HandoverState.SENT: (HandoverState.ACKNOWLEDGED, HandoverState.REJECTED),
+    HandoverState.UNKNOWN: (HandoverState.SENT, HandoverState.REJECTED, HandoverState.CANCELLED),
+    HandoverState.ACKNOWLEDGED: (),
+    HandoverState.REJECTED: (),
+    HandoverState.CANCELLED: (),
+}
+"""What may follow a state."""
+
+
+# --- why -------------------------------------------------------------------------------------------
+
+
+def _words(reason: Mapping[str, Any], guards: Mapping[str, GuardConfig]) -> Words | None:
+    code, missing, findings = reason["code"], tuple(reason.get("missing", ())), tuple(reason.get("findings", ()))
+    if findings and findings[0] in _ON_RECORD:
+        return _ON_RECORD[findings[0]]
+    if code == "consent_covers" and findings:
+        return joined(tuple(UNCOVERED_WORDS[Uncovered(each)] for each in findings))
+    if code == "facts_agree" and findings and not missing:
+        return say.record_differs(findings)
+    if missing:
+        return say.lacking_fields(missing) if code == "fields_present" else say.lacking(missing)
+    if code in guards:
+        return say.UNDECIDABLE if reason.get("result") == "gap" else guards[code].otherwise
+    return _LAW.get(code)
+
+
+def sentence(finding: Finding, reason: Mapping[str, Any], guards: Mapping[str, GuardConfig], language: Language) -> str:
+    """One reason of a finding in `language`; its code, where nobody knows it any more."""
+    code = str(reason["code"])
+    if finding.result is RowResult.REJECTED:
+        return _THEIR_CODE.in_language(language).format(code=code)
+    if code == "too_few_alike":
+        return _TOO_FEW_ALIKE.in_language(language)
+    if "column" in reason:
+        told = MESSAGES[code].in_language(language) if code in MESSAGES else code
+        earlier = re.search(r"\d+", str(reason.get("message", "")))  # of the row that a duplicate repeats
+        return told.format(row=earlier[0] if earlier else "?") if "{row}" in told else told
+    words = _words(reason, guards)
+    return code if words is None else words.in_language(language)
+
+
+def finding_answer(finding: Finding, guards: Mapping[str, GuardConfig], language: Language) -> Answer:
+    """A row that did not go, or was rejected, and why."""
+    reasons = []
+    for each in finding.reasons:
+        reason: Answer = {"code": each["code"], "message": sentence(finding, each, guards, language)}
+        reason |= {name: each[name] for name in ("clause", "column") if each.get(name)}
+        reasons.append(reason)
+    return {"row": finding.number, "result": finding.result.name.lower(), "reasons": reasons}
+
+
+def reason_lines(finding: Finding, guards: Mapping[str, GuardConfig], language: Language) -> list[str]:
+    """Its reasons, a line each, with the column or the clause that they are about."""
+    lines = []
+    for each in finding_answer(finding, guards, language)["reasons"]:
+        about = each.get("column") or each.get("clause")
+        lines.append(f"{about}: {each['message']}" if about else each["message"])
+    return lines
+
+
+# --- how far ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far a handover has come in what it does now. Bytes are of the register, or of the package once it is sent."""
+
+    rows: int
+    bytes: int
+    of_bytes: int
+    rows_per_s: float | None = None
+    """Since this state began; None while no row is decided."""
+    bytes_per_s: float | None = None
+    eta_s: float | None = None
+    """Until this state is over; None where that cannot be told."""
+
+
+def pace(standing: Standing, now: datetime) -> Pace:
+    """How fast a handover goes."""
+    handover, progress = standing.handover, standing.progress
+    seconds = max((now - handover.changed).total_seconds(), 0.001)
+    if handover.state is HandoverState.DECIDING:
+        done, whole = min(progress.read, handover.order.bytes), handover.order.bytes
+    elif handover.state is HandoverState.SENDING:
+        done, whole = int(handover.figures.get("uploaded", 0)), int(handover.figures["package"]["bytes"])
+    else:
+        whole = int(handover.figures.get("package", {}).get("bytes", 0))
+        return Pace(progress.rows, whole if handover.state not in _WORKED_ON else 0, whole or handover.order.bytes)
+    rate = done / seconds if done else None
+    # A spreadsheet is read whole before its first row.
+    eta = None if not rate or done >= whole else round((whole - done) / rate, 1)
+    rows = progress.rows / seconds if handover.state is HandoverState.DECIDING and progress.rows else None
+    return Pace(progress.rows, done, whole, rows and round(rows, 1), rate and round(rate, 1), eta)
+
+
+# --- all of it -------------------------------------------------------------------------------------
+
+
+def brief_answer(handover: Handover) -> Answer:
+    """A handover in a list."""
+    order = handover.order
+    return {
+        "handover": handover.id,
+        "state": handover.state.value,
+        "caller": order.caller,
+        "recipient": order.recipient,
+        "operation": order.operation,
+        "purpose": order.purpose,
+        "since": timestamp(handover.since),
+        "changed": timestamp(handover.changed),
+    }
+
+
+def handover_answer(standing: Standing, package: str | None, now: datetime) -> Answer:
+    """A handover as it stands; `package` is the name of its file at the recipient."""
+    handover, figures = standing.handover, standing.handover.figures
+    order = handover.order
+    answer = brief_answer(handover) | {
+        "strict": order.strict,
+        "priority": order.priority,
+        "code": figures.get("code"),
+        "progress": asdict(pace(standing, now)),
+        "rows": {result.name.lower(): count for result, count in standing.counts.items() if count},
+        "documents": [{"kind": each.kind, "type": each.type, "bytes": each.bytes} for each in order.documents],
+        "package": None,
+        "alike": figures.get("alike"),
+        "receipt": None,
+        "waits": figures.get("waits") if handover.state in _WORKED_ON | {HandoverState.SENT} else None,
+        "held_up_by": figures.get("held_up_by"),
+        "problems": list(figures.get("problems", ())),
+    }
+    if (made := figures.get("package")) is not None and package is not None:
+        answer["package"] = {
+            "name": package, "rows": figures["rows"], "bytes": made["bytes"], "sha256": made["sha256"],
+            "key": made["kid"], "manifest_sha256": made["manifest"],
+        }  # fmt: skip
+    if (receipt := figures.get("receipt")) is not None:
+        answer["receipt"] = {name: receipt[name] for name in ("result", "rejected", "signed", "destruction_due")}
+    return answer
