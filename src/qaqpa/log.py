@@ -21,7 +21,7 @@ SAFE_KEYS = frozenset(
     {
         "adapter", "attempt", "breaker", "caller", "code", "count", "disclosure", "duration_ms", "event",
         "exit_code", "field_names", "file", "host", "index", "intent", "issuer", "level", "logger", "operation",
-        "outcome", "policy", "port", "recipient", "refusal", "result", "retry_in_s", "size", "stage",
+        "outcome", "policy", "port", "recall", "recipient", "refusal", "result", "retry_in_s", "size", "stage",
         "timestamp", "error_type", "witness",
     }
 )  # fmt: skip

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class Receipts:
     keys: Mapping[str, ReceiptKey | None]
     """By recipient; None where its configuration says why receipts are not signed."""
     seen: Callable[[str, HandoverState], None] = lambda _id, _state: None
+    others: list[Callable[[str, bytes], Awaitable[bool]]] = field(default_factory=list)
+    """Each takes receipts that are about no package of a handover (notices of recall), and says whether it did."""
 
     async def look(self, recipient: str) -> int:
         """Fetch what is new; returns how many were believed. Raises ThirdPartyError."""
@@ -62,7 +64,8 @@ class Receipts:
         taken = 0
         for name, data in await self.transport.receipts(recipient, known):
             try:
-                await self.take(recipient, data)
+                if not any([await other(recipient, data) for other in self.others]):
+                    await self.take(recipient, data)
                 taken += 1
             except (ReceiptRefused, NotFound) as error:
                 _log.error("receipt refused", recipient=recipient, code=error.code)
