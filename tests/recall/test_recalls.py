@@ -141,7 +141,7 @@ async def test_a_receipt_that_is_not_theirs_confirms_nothing(house: House, tmp_p
         bad = scene.agency.acknowledge(scene.notices[0].name, result="destroyed", fault=fault)
         good = scene.agency.acknowledge(scene.notices[0].name, result="accepted")
         async with asyncio.timeout(20):
-            while not (await scene.gateway.recalls.recalls.find(asked.id)).figures.get("receipt"):
+            while not (await scene.gateway.recalls.recalls.find(asked.id)).figures.get("receipt"):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         found = await scene.gateway.recalls.recalls.find(asked.id)
         assert (found.state, found.figures["receipt"]["result"]) == (RecallState.SENT, "accepted")
