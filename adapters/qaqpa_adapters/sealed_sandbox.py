@@ -60,7 +60,7 @@ class RecalledPart(Part):
     """What is to be destroyed, why and until when."""
 
     of: Name
-    reason: Literal["withdrawal", "error", "repayment", "agreement_ended"]
+    reason: Literal["withdrawal", "error", "repayment", "agreement_ended", "erasure", "retention"]
     due_on: date
     contract: Name
 

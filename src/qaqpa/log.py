@@ -21,7 +21,8 @@ SAFE_KEYS = frozenset(
     {
         "adapter", "attempt", "breaker", "caller", "code", "count", "disclosure", "duration_ms", "event",
         "exit_code", "field_names", "file", "host", "index", "intent", "issuer", "level", "logger", "operation",
-        "outcome", "path", "policy", "port", "recipient", "refusal", "result", "retry_in_s", "size", "stage",
+        "outcome", "path", "policy", "port", "recall", "recipient", "refusal", "result", "retry_in_s", "size", "stage",
+        "handover", "failed",
         "timestamp", "error_type", "witness",
     }
 )  # fmt: skip

@@ -169,6 +169,59 @@ def claimed_package(data: bytes) -> HandoverId:
     return HandoverId(named)
 
 
+class RecallAnswer(StrEnum):
+    """What the recipient says of a recall."""
+
+    ACCEPTED = "accepted"
+    """It has the notice, and no more than that."""
+    DESTROYED = "destroyed"
+    """It has stopped and destroyed everything that the notice names."""
+    PARTIAL = "partial"
+    """All but the rows that it names."""
+    REJECTED = "rejected"
+    """It will not."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecallReceipt:
+    """A receipt that is about the notice of recall that was sent, and by whom it should be."""
+
+    result: RecallAnswer
+    received_at: datetime
+    """By the recipient's clock, with its offset."""
+    kept: tuple[RejectedRow, ...]
+    """What it keeps all the same, in ascending order: rows of the notice."""
+    is_signed: bool
+    digest: str
+    """SHA-256 of the file as it came, in hexadecimal."""
+
+
+def read_recall_receipt(
+    data: bytes, key: ReceiptKey | None, *, notice: str, sha256: str | None, rows: int
+) -> RecallReceipt:
+    """The receipt for a notice of recall; of the same form as that of a package, `result` being a `RecallAnswer`.
+
+    `sha256` is of the notice, where that went as a package. Without `key` (the configuration says why) an unsigned one
+    is believed. Raises a kind of ReceiptRefused.
+    """
+    document, is_signed = _verified(_unpacked(data), key)
+    said = _object(document)
+    if said.get("package") != notice:
+        raise ReceiptOfAnother(f"it is for another notice; {_ASK}")
+    if sha256 is not None and said.get("sha256") != sha256:
+        raise ReceiptDigestWrong("it is for another file than was sent under this id: ask the recipient what it has")
+    try:
+        result = RecallAnswer(said["result"])
+        received_at = datetime.fromisoformat(said["received_at"])
+    except (KeyError, ValueError, TypeError):
+        raise ReceiptMalformed(f"result or received_at is not as agreed; {_ASK}") from None
+    kept = _rows(said.get("rows", []), rows)
+    fits = {RecallAnswer.PARTIAL: bool(kept), RecallAnswer.REJECTED: True}
+    if received_at.tzinfo is None or not fits.get(result, not kept):
+        raise ReceiptMalformed(f"received_at has no offset, or result does not fit rows; {_ASK}")
+    return RecallReceipt(result, received_at, kept, is_signed, hashlib.sha256(data).hexdigest())
+
+
 # --- the outside -----------------------------------------------------------------------------------
 
 

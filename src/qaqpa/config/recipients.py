@@ -164,6 +164,20 @@ class RouteConfig(Section):
     """The fields that together may point at one person, in the order in which they are generalised."""
 
 
+class RecallConfig(Section):
+    """How the recipient is asked to stop and destroy, and for how long it may keep what left for one person alone."""
+
+    due: Span = timedelta(days=10)
+    """From asking to the last day on which it must be destroyed."""
+    automatic: Flag = False
+    """Recalls that Qaqpa proposes by itself go without a person's confirmation."""
+    keep_for: Span | None = None
+    """After which it must have destroyed what left for one person alone, and owes the act of it; for whole registers
+    see `packages.keep_for`."""
+    remind: Span = timedelta(days=30)
+    """So long before that somebody is reminded."""
+
+
 class RecipientFile(File):
     """config/recipients/<id>.toml"""
 
@@ -192,6 +206,7 @@ class RecipientFile(File):
     breaker: Breaker = Breaker()
     retry: Retry = Retry()
     later: Later = Later()
+    recall: RecallConfig = RecallConfig()
     settings: Mapping[str, str | int | bool | Mapping[str, str]] = {}
     """What the adapter asks for."""
     routes: tuple[RouteConfig, ...] = ()

@@ -7,7 +7,7 @@ holds terms that tell nothing about the person.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -23,6 +23,8 @@ from qaqpa.model.identifiers import ConsentId, SubjectId, uuid7
 from qaqpa.model.words import timestamp
 from qaqpa.store import Connection, Row
 
+Takes = Callable[[Connection, str, str], None]
+"""Told of a consent that is withdrawn, and of its subject, in the transaction in which that takes effect."""
 AHEAD = timedelta(minutes=5)
 """How far ahead of ours the clock may be that dated a consent; one given later than that is not given yet."""
 
@@ -129,8 +131,11 @@ class Consents:
         rows = await self._store.read(lambda connection: connection.execute(_BY_SUBJECT, (subject,)).all())
         return tuple(_consent(row) for row in rows)
 
-    async def withdraw(self, consent_id: str, *, duties_met: bool, caller: str) -> Consent:
-        """Withdraw a consent, or note that it is asked for while duties under the contract are open (7.1(3)).
+    async def withdraw(
+        self, consent_id: str, *, duties_met: bool, caller: str, also: Takes = lambda _connection, _id, _subject: None
+    ) -> Consent:
+        """Withdraw a consent, or note that it is asked for while duties under the contract are open (7.1(3)); `also` is
+        what follows, in the same transaction, when it takes effect.
 
         A pending withdrawal takes effect when this is called again with `duties_met`. Saying the same twice
         changes nothing and enters nothing.
@@ -152,6 +157,7 @@ class Consents:
                 return current  # another process was faster
             if duties_met:
                 connection.execute(_WITHDRAW, (at, at, consent.id))
+                also(connection, consent.id, consent.subject)
             else:
                 connection.execute(_ASK, (at, consent.id))
             self._ledger.append(connection, draft)

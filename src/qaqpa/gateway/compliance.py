@@ -68,7 +68,16 @@ class Suspension:
 class Compliance:
     """A gateway's ledger, for people."""
 
-    def __init__(self, setup: Setup, ledger: Ledger, require: Require, prepared: Prepare) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        ledger: Ledger,
+        require: Require,
+        prepared: Prepare,
+        erased: Callable[[Connection, str], None],
+    ) -> None:
+        """`erased` is told whom an erasure is about, in its transaction."""
+        self._erased = erased
         self._setup = setup
         self._callers = setup.config.callers
         self._ledger = ledger
@@ -215,7 +224,7 @@ class Compliance:
         return await self._prepared(
             lambda: erase(
                 self._ledger, iin, caller=caller, person=person, reason=reason, duties_met=duties_met,
-                instrument=instrument,
+                instrument=instrument, also=self._erased,
             )
         )  # fmt: skip
 

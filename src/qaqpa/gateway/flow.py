@@ -45,12 +45,14 @@ from qaqpa.model.consent import KdpToken
 from qaqpa.model.decision import Asked, Decision, Result
 from qaqpa.model.disclosure import Disclosure, Exchange, Extract, Intent, Json, Message, Outcome, Reply, Report
 from qaqpa.model.identifiers import CallerId, DisclosureId, RecipientId, uuid7
+from qaqpa.model.recall import Recall
 from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult
 from qaqpa.policy import Facts, Policy, Route, decide
 from qaqpa.policy.law import token_on_record
 from qaqpa.seal import RecipientKey, require_valid, seal
+from qaqpa.store import Connection
 from qaqpa.transport import Transport
 
 if TYPE_CHECKING:
@@ -64,6 +66,27 @@ class FactsSource(Protocol):
         self, asked: Asked, request: DisclosureRequest, person: Person, handed_in: frozenset[FieldPath]
     ) -> Facts:
         """Facts about `request` and `person`, at this moment; `handed_in` are the fields that it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalling:
+    """What makes a disclosure a notice of recall."""
+
+    id: DisclosureId
+    recall: Recall
+    begin: Callable[[Connection], None]
+    """In the transaction of its intent: this recall leaves now, and never again under this id. Raises to undo it."""
+
+    def holds(self, besides: StillHolds) -> StillHolds:
+        """`besides`, and the beginning."""
+
+        def holds(connection: Connection) -> bool:
+            if not besides(connection):
+                return False
+            self.begin(connection)
+            return True
+
+        return holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +114,9 @@ class Flow:
     shadow: Callable[[Decision, Route | None, Facts], Decision]
     """Notes on a decision what a draft of the policy would have decided; changes nothing else and never fails."""
 
-    async def disclose(self, caller: CallerId, request: DisclosureRequest, once: Once | None = None) -> Disclosure:
+    async def disclose(
+        self, caller: CallerId, request: DisclosureRequest, once: Once | None = None, notice: Recalling | None = None
+    ) -> Disclosure:
         """Disclose what `request` asks, if the policy permits. Raises as told at the top of this module."""
         # Which clause lets this caller ask this? 3.4(2): if none, the decision below is deny.
         asked = request_asks(caller, request)
@@ -110,7 +135,7 @@ class Flow:
         # 3.2: only what the purpose needs, in the recipient's own format.
         token = await self._kdp_token(route, decision, request, person, facts)
         extract = minimised(data, route, decision, self.policy.day(facts.now), token)
-        holds = self.still_holds(decision)
+        holds = self.still_holds(decision) if notice is None else notice.holds(self.still_holds(decision))
         # Paid for once, disclosed once: where the route says so, a fresh report serves the same purpose again.
         memo = self.remembered.about(route, decision, extract, person, once, request.stated)
         if (known := await memo.reuse(holds)) is not None:
@@ -118,6 +143,8 @@ class Flow:
         operation = route.operation
         adapter, signer = self.adapters[asked.recipient], self.signers.get(asked.recipient)
         exchange = Exchange(DisclosureId(uuid7()), facts.now)
+        if notice is not None:
+            exchange = Exchange(notice.id, facts.now, notice.recall)
         message = await write_message(adapter, operation, extract, exchange, signer)
 
         # Where the answer comes later, what it takes to fetch it is durable with the intent, and a job fetches it.

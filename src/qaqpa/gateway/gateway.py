@@ -1,3 +1,4 @@
+# long: all that callers inside the process see, in one place; what it does stands in the modules beside it
 """The gateway as callers inside the process see it: open it, ask it, close it.
 
 async with Gateway.open(load_setup(Path("config"), home=Path("var"))) as gateway:
@@ -30,8 +31,9 @@ from qaqpa.errors import (
 )
 from qaqpa.gateway.compliance import Compliance, Suspension
 from qaqpa.gateway.facts import looked_up
-from qaqpa.gateway.flow import Flow, request_asks, result_of
+from qaqpa.gateway.flow import Flow, Recalling, request_asks, result_of
 from qaqpa.gateway.packages import IDEMPOTENCY_KEY, Handing, make_handovers
+from qaqpa.gateway.recalls import Recaller, make_recalls
 from qaqpa.gateway.remembered import Remembered
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_dialogues, make_facts, make_jobs, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
@@ -53,6 +55,7 @@ from qaqpa.model.request import DisclosureRequest
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import timestamp
 from qaqpa.policy import Facts, check_terms, decide
+from qaqpa.recall.proposals import Proposer
 from qaqpa.store import Connection, Store, store_at
 from qaqpa.transport import Transport
 
@@ -106,7 +109,9 @@ class Gateway:
             dialogues=self.dialogues,
             shadow=self.shadow,
         )
-        self.compliance = Compliance(setup, ledger, self._require, self._prepared)
+        proposer = Proposer(self.policy, clock)
+        self._withdrawn = proposer.withdrawn
+        self.compliance = Compliance(setup, ledger, self._require, self._prepared, proposer.erased)
         self._running: set[asyncio.Task[Any]] = set()
         self._policy_entered = False
         self.facts = make_facts(setup)
@@ -120,12 +125,18 @@ class Gateway:
             equipped=equipped, online=self.transport, unready=self.unready,
         )  # fmt: skip
         self.packages = handover_flow.transport
-        self.jobs = make_jobs(ledger, self.dialogues, handover_flow)
+        recalls = make_recalls(
+            setup, ledger, handover_flow,
+            proposer=proposer, still_holds=standing_recipient(setup.config.digest), disclose=self._notify,
+        )  # fmt: skip
+        handover_flow.receipts.others.append(recalls.of_notices)
+        self.jobs = make_jobs(ledger, self.dialogues, handover_flow, recalls.flow)
         callers = setup.config.callers
         self.handovers = Handing(
             handovers, self._require, self._prepared, self.jobs.wake, self.compliance.enter_look,
             {name: each.recipient for name, each in callers.items() if each.recipient is not None},
         )  # fmt: skip
+        self.recalls = Recaller(recalls, self._require, self._prepared, self.jobs.wake, self.compliance.enter_look)
 
     @classmethod
     @asynccontextmanager
@@ -139,7 +150,7 @@ class Gateway:
             store.open(ledger)
             ledger.open()
             gateway = cls(setup, store, ledger, clock)
-            upkeep = gateway.upkeep = make_upkeep(setup, ledger)
+            upkeep = gateway.upkeep = make_upkeep(setup, ledger, gateway.recalls.keep)
             try:
                 await upkeep.start()
                 gateway.jobs.open()
@@ -237,11 +248,22 @@ class Gateway:
             except RequestInFlight as twin:
                 await self.remembered.concluded(twin, until)
 
-    async def _counted(self, caller: CallerId, request: DisclosureRequest, once: Once | None) -> Disclosure:
+    async def _notify(self, caller: str, request: DisclosureRequest, notice: Recalling) -> Disclosure:
+        """A notice of recall, whole; its job goes on until its outcome is entered, whoever stops the job."""
+        await self._enter_policy()
+        try:
+            return await self._unbroken(self._counted(CallerId(caller), request, None, notice))
+        except DecisionOutdated:
+            self._policy_entered = False
+            raise
+
+    async def _counted(
+        self, caller: CallerId, request: DisclosureRequest, once: Once | None, notice: Recalling | None = None
+    ) -> Disclosure:
         asked = self.policy.known(request_asks(caller, request))  # a made-up name is no label
         route = (asked.caller, asked.recipient, asked.operation, asked.purpose)
         try:
-            done = await self.flow.disclose(caller, request, once)
+            done = await self.flow.disclose(caller, request, once, notice)
         except Blocked as error:
             metrics.DECISIONS.labels(*route, error.decision.result.value).inc()
             raise
@@ -337,7 +359,8 @@ class Gateway:
         """Withdraw, or note a pending withdrawal (7.1(3))."""
         self._require(caller, Role.CONSENTS)
         await self._enter_policy()
-        return await self._unbroken(self.consents.withdraw(consent_id, duties_met=duties_met, caller=caller))
+        withdrawal = self.consents.withdraw(consent_id, duties_met=duties_met, caller=caller, also=self._withdrawn)
+        return await self._unbroken(withdrawal)
 
     # --- recipients ------------------------------------------------------------------------------
 

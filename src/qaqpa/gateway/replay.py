@@ -181,6 +181,8 @@ class _Replay:
 
     def decide(self, rows: list[Row]) -> Iterator[Found]:
         """Those of `rows` whose outcome changes."""
+        # A package was decided by its rows, and a notice of recall about nobody alone without anybody's facts.
+        rows = [row for row in rows if row[1] is not None]
         people = {row[1] for row in rows}
         subjects = self._subjects.with_keys(self._connection, people)
         consents = consents_of(self._connection, people)

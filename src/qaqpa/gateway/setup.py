@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,8 @@ from qaqpa.ledger import Ledger, awaited
 from qaqpa.ledger.checkpoints import Checkpoints, log_key
 from qaqpa.ledger.ledger import Clock
 from qaqpa.policy import Policy, compile_policy
+from qaqpa.recall import flow as recall_flow
+from qaqpa.recall.flow import RecallFlow
 from qaqpa.seal import RecipientKey, load_key
 from qaqpa.seal.rsa_signer import load_certificates, load_rsa
 from qaqpa.tlog.notes import VerifierKey
@@ -320,7 +322,7 @@ def _signer(setup: Setup, recipient: RecipientFile, clock: Clock) -> Signer | No
     )
 
 
-def make_upkeep(setup: Setup, ledger: Ledger) -> Upkeep:
+def make_upkeep(setup: Setup, ledger: Ledger, keep: Callable[[], Awaitable[None]] | None = None) -> Upkeep:
     """What keeps the ledger beside the flow. Raises NotConfigured for a witness that cannot be reached."""
     config = setup.config.gateway.ledger
     checkpoints = Checkpoints(ledger.store, ledger.keyring, config.origin, setup.checkpoint_path, ledger.clock)
@@ -332,8 +334,9 @@ def make_upkeep(setup: Setup, ledger: Ledger) -> Upkeep:
     except (VerificationFailed, NotConfigured) as error:
         raise NotConfigured(f"ledger.witnesses: {error}") from None
     return Upkeep(
-        ledger, checkpoints, Witnesses(ledger.store, checkpoints, witnesses), every_s=config.checkpoint_every_ms / 1000
-    )
+        ledger, checkpoints, Witnesses(ledger.store, checkpoints, witnesses),
+        every_s=config.checkpoint_every_ms / 1000, keep=keep,
+    )  # fmt: skip
 
 
 def make_dialogues(
@@ -352,8 +355,8 @@ def make_dialogues(
     )
 
 
-def make_jobs(ledger: Ledger, dialogues: Dialogues, handovers: HandoverFlow) -> Jobs:
-    """What goes on when this process does not: answers that come later, and handovers."""
+def make_jobs(ledger: Ledger, dialogues: Dialogues, handovers: HandoverFlow, recalls: RecallFlow) -> Jobs:
+    """What goes on when this process does not: answers that come later, handovers, recalls."""
     engine = ledger.store.engine
 
     async def lives(number: int) -> bool:
@@ -362,7 +365,11 @@ def make_jobs(ledger: Ledger, dialogues: Dialogues, handovers: HandoverFlow) -> 
     async def outbox() -> list[str]:
         return await ledger.store.read(awaited.jobs)
 
-    kinds = {KIND: (dialogues.fetch, outbox), handover_flow.KIND: (handovers.work, handovers.outbox)}
+    kinds = {
+        KIND: (dialogues.fetch, outbox),
+        handover_flow.KIND: (handovers.work, handovers.outbox),
+        recall_flow.KIND: (recalls.work, recalls.outbox),
+    }
     return Jobs(Place(*engine.jobs()), lambda: ledger.gateway, lives, kinds)
 
 

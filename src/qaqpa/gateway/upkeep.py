@@ -22,6 +22,8 @@ from qaqpa.tlog.notes import Note
 _log = log.get("upkeep")
 RECOVER_EVERY_S = 10.0
 """How often a running gateway looks for disclosures that another one, now dead, left open."""
+KEEP_EVERY_S = 60.0
+"""How often it looks for what came due."""
 ASK_AGAIN_S = 10.0
 """After which a witness that did not cosign is asked again."""
 
@@ -29,7 +31,18 @@ ASK_AGAIN_S = 10.0
 class Upkeep:
     """One gateway's; several gateways of one ledger do it in turn."""
 
-    def __init__(self, ledger: Ledger, checkpoints: Checkpoints, witnesses: Witnesses, *, every_s: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        checkpoints: Checkpoints,
+        witnesses: Witnesses,
+        *,
+        every_s: float,
+        keep: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`keep` is what time alone makes necessary beside the ledger: it is done every minute, not at once."""
+        self._keep = keep
+        self._kept_at = time.monotonic()
         self._ledger = ledger
         self._checkpoints = checkpoints
         self._witnesses = witnesses
@@ -88,7 +101,7 @@ class Upkeep:
 
     async def _once(self) -> None:
         """Neither holds the other up, and what fails is tried again at the next turn; entries stay durable."""
-        done = [await self._tried(self._checkpoint), await self._tried(self._recover)]
+        done = [await self._tried(each) for each in (self._checkpoint, self._recover, self._look_after)]
         if all(done):
             self.failing_since = None
         elif self.failing_since is None:
@@ -126,6 +139,13 @@ class Upkeep:
         if note is None:
             raise StoreUnavailable("the ledger has no checkpoint, though it has entries: run `qaqpa ledger verify`")
         return note
+
+    async def _look_after(self) -> None:
+        if self._keep is None or self._stopping or self._ledger.closed_by is not None:
+            return
+        if time.monotonic() - self._kept_at >= KEEP_EVERY_S:
+            self._kept_at = time.monotonic()
+            await self._keep()
 
     async def _recover(self) -> None:
         if self._ledger.closed_by is not None:  # nothing is entered in a database that was exchanged

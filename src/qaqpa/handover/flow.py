@@ -276,7 +276,7 @@ class HandoverFlow:
         code = "cancelled" if handover.figures.get("cancel") else await self._outdated(handover)
         if code is not None:
             return await self._given_up(handover, package, code)
-        if wait := until_open(self.packer, handover):  # a try that failed is not made good at night
+        if wait := until_open(self.packer, handover.order.recipient):  # a try that failed is not made good at night
             return min(wait, LONGEST_REST_S)
         uploaded = [0]
         sending = asyncio.ensure_future(self.transport.deliver(package, lambda there: uploaded.__setitem__(0, there)))

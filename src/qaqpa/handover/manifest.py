@@ -1,4 +1,4 @@
-"""The manifest of a package: what is in it, on what ground, and the operator's signature over that.
+"""The manifest of a package (or of a notice of recall): what is in it, on what ground, and the operator's signature.
 
 It stands in the package as `manifest.json`, and beside it `manifest.sig`, a C2SP signed note over its digest by the key
 that signs the ledger's checkpoints. The note's first line names packages, so that it can never pass for a checkpoint.
@@ -71,7 +71,7 @@ def verified(content: bytes, note: bytes, key: VerifierKey) -> dict[str, Any]:
     """The manifest, its signature checked. Raises VerificationFailed."""
     try:
         document: dict[str, Any] = orjson.loads(content)
-        handover = HandoverId(str(document["handover"]))
+        handover = HandoverId(str(document["notice"] if "notice" in document else document["handover"]))
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise VerificationFailed("this is no manifest of a package") from None
     signed = Note.parse(note)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -63,6 +63,8 @@ class Receipts:
     """By recipient; None where its configuration says why receipts are not signed."""
     seen: Callable[[HandoverId, HandoverState], None] = lambda _id, _state: None
     """Told of each change."""
+    others: list[Callable[[str, bytes], Awaitable[bool]]] = field(default_factory=list)
+    """Each takes receipts that are about no package of a handover (notices of recall), and says whether it did."""
 
     async def look(self, recipient: str) -> int:
         """Fetch what is new; returns how many were believed. Raises ThirdPartyError."""
@@ -71,7 +73,8 @@ class Receipts:
         taken = 0
         for name, data in await self.transport.receipts(recipient, known):
             try:
-                await self.take(recipient, data)
+                if not any([await other(recipient, data) for other in self.others]):
+                    await self.take(recipient, data)
                 taken += 1
             except _Early:
                 _log.info("receipt early", recipient=recipient)

@@ -19,7 +19,7 @@ LONGEST_REST_S = 600.0
 
 async def turn_comes_in(packer: Packer, handover: Handover) -> float:
     """Seconds until it may be tried: the window is closed, another one goes first, or the day's number is full."""
-    if wait := until_open(packer, handover):
+    if wait := until_open(packer, handover.order.recipient):
         return min(wait, LONGEST_REST_S)
     terms, store, now = packer.partner(handover).terms, packer.ledger.store, packer.ledger.clock()
     others = await store.read(
@@ -45,10 +45,10 @@ def _rank(handover: Handover) -> tuple[int, datetime, str]:
     return -handover.order.priority, handover.since, handover.id
 
 
-def until_open(packer: Packer, handover: Handover) -> float:
-    """Seconds until a window of its recipient is open, by the operator's clock; 0 while one is."""
+def until_open(packer: Packer, recipient: str) -> float:
+    """Seconds until a window of `recipient` is open, by the operator's clock; 0 while one is."""
     zone = packer.policy.operator.time_zone
-    return _until_open(packer.partner(handover).terms, packer.ledger.clock().astimezone(zone))
+    return _until_open(packer.partners[recipient].terms, packer.ledger.clock().astimezone(zone))
 
 
 def _until_open(terms: Packages | BatchTerms, now: datetime) -> float:

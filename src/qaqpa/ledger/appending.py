@@ -94,6 +94,9 @@ class Appending:
             if draft.kind is Kind.INTENT and (handover := public.get("handover")) is not None:
                 # The first row opens its handover, and the outcome of the package ends them all.
                 handovers.setdefault(handover, (handover, public["recipient"], public["time"]))
+            elif draft.kind is Kind.INTENT and draft.subject is None and public.get("recall") is not None:
+                # A notice that names ids alone is about nobody; its job concludes it, as a handover's does.
+                handovers.setdefault(draft.request, (draft.request, public["recipient"], public["time"]))
             elif draft.kind is Kind.INTENT and draft.subject is None:
                 pass  # the package's own: opened by its first row
             elif draft.kind is Kind.INTENT:

@@ -255,8 +255,10 @@ def reused(
     }
 
 
-def refusal(decision: Decision, known: Asked, subject: SubjectId, *, at: datetime) -> Public:
-    """A refusal: what was asked and every reason why it was not done."""
+def refusal(decision: Decision, known: Asked, subject: SubjectId | None, *, at: datetime) -> Public:
+    """A refusal: what was asked and every reason why it was not done; of a notice that is about nobody alone, without
+    a subject.
+    """
     return {
         **_head(Kind.REFUSAL, at),
         **_asked(known),

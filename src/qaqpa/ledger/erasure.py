@@ -7,6 +7,7 @@ Back-ups and free pages still hold the wrapped key, so the erasure is pending un
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from qaqpa.errors import ErasureRefused, NotFound
@@ -29,6 +30,7 @@ _FORGET = (
     "DELETE FROM answers WHERE subject = ?",
     "DELETE FROM evidence WHERE subject = ?",
     "DELETE FROM awaited WHERE subject = ?",
+    "UPDATE recalls SET sealed = NULL WHERE subject = ?",
 )
 _REMEMBER = "INSERT INTO erasures (subject, epoch) VALUES (?, ?)"
 
@@ -55,9 +57,17 @@ def _handover_of(connection: Connection, subject: str) -> str | None:
 
 
 async def erase(
-    ledger: Ledger, iin: str, *, caller: str, person: str, reason: str, duties_met: bool, instrument: str | None
+    ledger: Ledger,
+    iin: str,
+    *,
+    caller: str,
+    person: str,
+    reason: str,
+    duties_met: bool,
+    instrument: str | None,
+    also: Callable[[Connection, str], None] = lambda _connection, _subject: None,
 ) -> Erased:
-    """Erase the person with this IIN.
+    """Erase the person with this IIN; `also` is told the subject in the same transaction.
 
     While duties are open it takes an `instrument`: the law, court's or authority's act that demands it all the same.
     Raises ErasureRefused, NotFound.
@@ -89,6 +99,7 @@ async def erase(
                     f"the withdrawal of consent {pending} is pending because duties are open (7.1(3)): let it take "
                     "effect first (`qaqpa consent withdraw --duties-met`), or name the instrument"
                 )
+        also(connection, subject.id)
         for statement in _FORGET:
             connection.execute(statement, (subject.id,))
         # The last epoch that may have wrapped the key: the keys may have been rotated since the keyring was read.

@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from qaqpa.errors import InvalidRequest, NotFound, NotPossible, StoreError
-from qaqpa.ledger import entries, handovers
+from qaqpa.ledger import entries, handovers, recalls
 from qaqpa.ledger.appending import Appended
 from qaqpa.ledger.awaited import waiting
 from qaqpa.ledger.entries import SETTLE, Kind
@@ -139,6 +139,7 @@ async def settle(
         if result is OutcomeResult.NOT_SENT:  # nothing was disclosed, so the key may be used again
             connection.execute(_FREE_KEY, (disclosure,))
         handovers.settled(connection, disclosure, result, timestamp(ledger.clock()))
+        recalls.settled(connection, disclosure, result, timestamp(ledger.clock()))
         public = entries.control(
             SETTLE, row[1], caller, person, reason, at=ledger.clock(), intent=disclosure, result=result.value
         )

@@ -218,11 +218,13 @@ class Registers:
 
 
 def _tells(disclosure: str, row: tuple[object, ...], intent: tuple[object, ...] | None) -> bool:
-    """Whether the row is what its intent says; a handover, opened by its first row, is about nobody alone."""
+    """Whether the row is what its intent says; a handover, opened by its first row, is about nobody alone, nor is a
+    notice of recall.
+    """
     if intent is None:
         return False
     request, subject, *rest = intent
-    return row == (subject if request == disclosure else "", *rest)
+    return row == ((subject or "") if request == disclosure else "", *rest)
 
 
 def _noted(how: str, index: int | None = None) -> VerificationFailed:

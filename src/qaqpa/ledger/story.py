@@ -43,6 +43,8 @@ class Story:
     """Of each handover that is under way, so far."""
     packaged: set[str] = field(default_factory=set)
     """Handovers to which no row can be added any more."""
+    recalled: set[str] = field(default_factory=set)
+    """Recalls that somebody asked for."""
     latest: str = ""
     unread: int = 0
     """Entries that lie in files which were not given: what stands later may refer to them."""
@@ -122,6 +124,20 @@ class Story:
         if entry.get("result") == OutcomeResult.UNKNOWN:
             self.unknown[handover] = intended
 
+    def _notice(self, index: int, entry: Mapping[str, Any]) -> None:
+        """The intent or the outcome of a notice of recall that names ids alone: none goes without being asked for."""
+        if entry.get("kind") == Kind.OUTCOME:
+            notice = str(entry.get("intent"))
+            intended = self.open_intents.pop(notice, None)
+            if intended is None and not self.unread:
+                raise VerificationFailed(f"entry {index} concludes an intent that is not open before it", index=index)
+            if entry.get("result") == OutcomeResult.UNKNOWN:
+                self.unknown[notice] = -1 if intended is None else intended
+            return
+        asked = str(entry.get("recall")) in self.recalled or self.unread
+        if not asked or self.open_intents.setdefault(str(entry.get("id")), index) != index:
+            raise VerificationFailed(f"entry {index} sends a recall that nobody asked for before it", index=index)
+
     def _parse(self, index: int, kind: str, columns: tuple[str | None, ...], body: bytes) -> None:
         entry = _parsed(index, body)
         said = (_request(entry), *(entry.get(name) for name in ("subject", "time", "caller")), entry.get("recipient"))
@@ -129,7 +145,11 @@ class Story:
             raise bad_columns(index)
         if kind in REGISTERED:
             self.registers.see(index, entry)
-        if kind in {Kind.INTENT, Kind.OUTCOME}:
+        if kind == Kind.RECALL:
+            self.recalled.add(str(entry.get("recall")))
+        elif kind in {Kind.INTENT, Kind.OUTCOME} and "recall" in entry:
+            self._notice(index, entry)
+        elif kind in {Kind.INTENT, Kind.OUTCOME}:
             self._package(index, entry)
         self.latest = latest_time(self.latest, entry)
         settled = entry.get("intent") if kind == Kind.CONTROL else None

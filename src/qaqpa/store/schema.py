@@ -222,6 +222,46 @@ handover_findings = Table(
     Column("reasons", Text, nullable=False),
 )
 
+# Recalls: asking recipients to stop and destroy. What was asked of whom stands in the entries; here is how far it came.
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("id", Text, primary_key=True),
+    # Of the intent of its notice, and of its package: a new one with each attempt after one that surely was not sent.
+    Column("notice", Text),
+    # A disclosure or a handover, by `scope`; for a row of a handover also that.
+    Column("target", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("handover", Text),
+    Column("subject", Text),
+    # On whose route, and for which purpose, the data left.
+    Column("caller", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", Text, nullable=False),
+    # When the state was last changed.
+    Column("changed", Text, nullable=False),
+    Column("due_on", Text, nullable=False),
+    # Who asked, and what came of it so far: names, numbers and digests, as JSON.
+    Column("figures", Text, nullable=False),
+    # The contract's number while the notice waits, under the subject's key.
+    Column("sealed", LargeBinary),
+    Index("recalls_state", "state"),
+    Index("recalls_target", "target"),
+    Index("recalls_subject", "subject"),
+    Index("recalls_notice", "notice"),
+)
+
+# Up to which entry the disclosures to a recipient were looked through for those that it must have destroyed.
+retention = Table(
+    "retention",
+    metadata,
+    Column("recipient", Text, primary_key=True),
+    Column("seen", Number, nullable=False),
+)
+
 # What callers were told, sealed under the subject's key: the first answer to an Idempotency-Key, a report that may
 # serve again.
 answers = Table(

@@ -1,0 +1,166 @@
+"""What left is asked back: by row and by handover, as a notice of ids that is in the ledger before it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from harness import House, both_engines
+from qaqpa.errors import NotFound, NotPossible
+from qaqpa.handover.manifest import verified
+from qaqpa.ledger.handovers import row_id
+from qaqpa.ledger.read import entries_of
+from qaqpa.model.identifiers import HandoverId, uuid7
+from qaqpa.model.recall import RecallReason, RecallState
+from qaqpa.testing.packages import ReceiptFault
+from qaqpa.tlog.notes import VerifierKey
+from recalls import ASKING, handed_over, named_in, reached
+from registers import opened
+
+
+@both_engines
+async def test_a_row_is_recalled_by_ids_alone_and_confirmed_by_the_recipients_receipt(
+    house: House, tmp_path: Path
+) -> None:
+    async with handed_over(house, tmp_path / "agency") as scene:
+        gateway, recipient = scene.gateway, scene.agency
+        row = row_id(HandoverId(scene.handover), 4)  # the third line of debtors, the second that went
+        asked = await scene.ask(row, RecallReason.REPAYMENT)
+        sent = await reached(gateway, asked.id, RecallState.SENT)
+        [path] = scene.notices
+        assert path.name == f"{sent.notice}.zip.age"
+        listed, manifest = named_in(recipient, path.name)
+        assert listed == [{"handover": scene.handover, "row": "2", "disclosure": row}]
+        package = opened(recipient, path.name)
+        verified(
+            package.read("manifest.json"), package.read("manifest.sig"), VerifierKey.parse(manifest["verifier_key"])
+        )
+        assert (manifest["reason"], manifest["of"], manifest["operation"]) == ("repayment", row, "recall")
+        assert manifest["due_on"] == asked.due_on.isoformat()
+        everything = b"".join(package.read(name) for name in package.namelist())
+        for line in scene.lines:
+            assert all(str(line[path]).encode() not in everything for path in ("identity.iin", "contract.number"))
+        house.verified(gateway)
+        with gateway.store.snapshot() as connection:
+            [told] = [entry.content for entry in entries_of(connection, kind="recall")]
+            [intent] = [each.content for each in entries_of(connection, kind="intent", request=str(sent.notice))]
+            [outcome] = [each.content for each in entries_of(connection, kind="outcome", request=str(sent.notice))]
+        assert (told["recall"], told["of"], told["reason"]) == (asked.id, row, "repayment")
+        assert (told["caller"], told["person"]) == ("compliance", "A. Compliance")
+        assert (intent["recall"], intent["disclosures"], intent["fields"]) == (asked.id, 1, [])
+        assert outcome["result"] == "delivered"
+        recipient.acknowledge(path.name, result="destroyed")
+        done = await reached(gateway, asked.id, RecallState.CONFIRMED)
+        assert done.figures["receipt"]["signed"] is True
+        [receipt] = house.entries(gateway, "receipt")
+        assert (receipt["recall"], receipt["result"]) == (asked.id, "destroyed")
+        house.verified(gateway)
+        with pytest.raises(NotPossible, match="recalled already"):
+            await scene.ask(row)
+
+
+@both_engines
+async def test_a_whole_handover_goes_as_one_notice_of_all_rows_that_went(house: House, tmp_path: Path) -> None:
+    async with handed_over(house, tmp_path / "agency") as scene:
+        asked = await scene.ask(scene.handover, RecallReason.AGREEMENT_ENDED)
+        sent = await reached(scene.gateway, asked.id, RecallState.SENT)
+        listed, manifest = named_in(scene.agency, scene.notices[0].name)
+        assert [each["disclosure"] for each in listed] == [
+            row_id(HandoverId(scene.handover), line) for line in (2, 4, 5, 6)
+        ]
+        assert [each["row"] for each in listed] == ["1", "2", "3", "4"]
+        assert (manifest["scope"], manifest["disclosures"]) == ("handover", 4)
+        with pytest.raises(NotPossible, match="recalled already"):  # one of its rows, too
+            await scene.ask(row_id(HandoverId(scene.handover), 4))
+        scene.agency.acknowledge(scene.notices[0].name, reject={3: "court_order"})
+        refused = await reached(scene.gateway, sent.id, RecallState.REFUSED)
+        assert (refused.figures["receipt"]["kept"], refused.figures["receipt"]["code"]) == (1, "court_order")
+        house.verified(scene.gateway)
+
+
+async def test_what_did_not_leave_is_not_recalled(house: House, tmp_path: Path) -> None:
+    async with handed_over(house, tmp_path / "agency") as scene:
+        for unknown in (uuid7(), "x", row_id(HandoverId(scene.handover), 3)):  # the last one stayed behind
+            with pytest.raises(NotFound):
+                await scene.ask(unknown)
+        assert house.entries(scene.gateway, "recall") == []
+        asked = await scene.ask(scene.handover)
+        sent = await reached(scene.gateway, asked.id, RecallState.SENT)
+        with pytest.raises(NotFound):  # a notice is nobody's data
+            await scene.ask(str(sent.notice))
+
+
+async def test_a_recall_that_policy_refuses_stays_here_until_somebody_lets_it_go_anew(
+    house: House, tmp_path: Path
+) -> None:
+    async with handed_over(house, tmp_path / "agency") as scene:
+        acts = {"person": "A. Compliance", "reason": "incident"}
+        await scene.gateway.suspend("compliance", "demo-collector", **acts)
+        asked = await scene.ask(scene.handover)
+        blocked = await reached(scene.gateway, asked.id, RecallState.BLOCKED)
+        assert (blocked.figures["code"], scene.notices) == ("deny", [])
+        [refusal] = [each for each in house.entries(scene.gateway, "refusal") if "recall" in each]
+        assert refusal["recall"] == asked.id
+        assert "recipient_active" in {reason["guard"] for reason in refusal["reasons"]}
+        await scene.gateway.resume("compliance", "demo-collector", **acts)
+        again = await scene.gateway.recalls.confirm("compliance", asked.id, ASKING)
+        await reached(scene.gateway, again.id, RecallState.SENT)
+        assert len(scene.notices) == 1
+        house.verified(scene.gateway)
+
+
+async def test_an_unobeyed_recall_is_late_and_can_still_be_confirmed(house: House, tmp_path: Path) -> None:
+    async with handed_over(house, tmp_path / "agency") as scene:
+        recalls = scene.gateway.recalls
+        asked = await scene.ask(scene.handover)
+        await reached(scene.gateway, asked.id, RecallState.SENT)
+        house.clock.offset = timedelta(days=10)  # the last day itself is not late
+        await recalls.keep()
+        assert (await recalls.find("compliance", asked.id)).state is RecallState.SENT
+        house.clock.offset = timedelta(days=11)
+        await recalls.keep()
+        [late] = await recalls.listed("compliance", [RecallState.LATE])
+        assert late.id == asked.id
+        with pytest.raises(NotPossible):
+            await recalls.cancel("compliance", asked.id, person="A. Compliance")
+        done = await recalls.acknowledge("compliance", asked.id, destroyed=True, act="Act 7", person="A. Compliance")
+        assert done.state is RecallState.CONFIRMED
+        [receipt] = house.entries(scene.gateway, "receipt")
+        assert (receipt["act"], receipt["signed"], receipt["caller"]) == ("Act 7", False, "compliance")
+        house.verified(scene.gateway)
+
+
+@pytest.mark.parametrize("fault", [ReceiptFault.STRANGER, ReceiptFault.UNSIGNED, ReceiptFault.ANOTHER_FILE])
+async def test_a_receipt_that_is_not_theirs_confirms_nothing(house: House, tmp_path: Path, fault: ReceiptFault) -> None:
+    async with handed_over(house, tmp_path / "agency") as scene:
+        asked = await scene.ask(scene.handover)
+        await reached(scene.gateway, asked.id, RecallState.SENT)
+        bad = scene.agency.acknowledge(scene.notices[0].name, result="destroyed", fault=fault)
+        good = scene.agency.acknowledge(scene.notices[0].name, result="accepted")
+        async with asyncio.timeout(20):
+            while not (await scene.gateway.recalls.recalls.find(asked.id)).figures.get("receipt"):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        found = await scene.gateway.recalls.recalls.find(asked.id)
+        assert (found.state, found.figures["receipt"]["result"]) == (RecallState.SENT, "accepted")
+        kept = {path.name for path in (house.home / "handovers/receipts/demo-collector").iterdir()}
+        assert kept == {bad.name, good.name}
+
+
+async def test_a_receipt_for_another_recall_is_entered_there_and_not_here(house: House, tmp_path: Path) -> None:
+    async with handed_over(house, tmp_path / "agency") as scene:
+        first = await scene.ask(row_id(HandoverId(scene.handover), 2))
+        await reached(scene.gateway, first.id, RecallState.SENT)
+        [of_first] = scene.notices
+        second = await scene.ask(row_id(HandoverId(scene.handover), 4))
+        await reached(scene.gateway, second.id, RecallState.SENT)
+        receipt = scene.agency.acknowledge(of_first.name, result="destroyed").read_bytes()
+        with pytest.raises(NotFound, match=first.id):
+            await scene.gateway.recalls.receipt("compliance", second.id, receipt)
+        assert (await scene.gateway.recalls.find("compliance", first.id)).state is RecallState.CONFIRMED
+        assert (await scene.gateway.recalls.find("compliance", second.id)).state is RecallState.SENT
+        handovers = scene.agency.acknowledge(f"{scene.handover}.zip.age", result="destroyed").read_bytes()
+        with pytest.raises(NotFound):  # the receipt of a handover, which cannot say that either
+            await scene.gateway.recalls.receipt("compliance", second.id, handovers)
