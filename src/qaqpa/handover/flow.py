@@ -201,7 +201,7 @@ class HandoverFlow:
         rest = await turn_comes_in(self.packer, handover)
         if rest:
             return rest
-        route, terms = self.packer.route(handover), self.packer.partner(handover).terms
+        route, terms = self.packer.route(handover), self.packer.partner(handover.order.recipient).terms
         policy: dict[str, Json] = {
             "policy": self.packer.policy.version_on(self.packer.policy.day(self.ledger.clock())),
             "ground": route.ground.value,
@@ -333,7 +333,7 @@ class HandoverFlow:
                 "folder handovers of the home"
             )
         figures, recipient = handover.figures["package"], RecipientId(handover.order.recipient)
-        seal = self.packer.partner(handover).terms.seal.kind
+        seal = self.packer.partner(handover.order.recipient).terms.seal.kind
         intent = PackageIntent(handover.id, -1, recipient, seal, figures["sha256"], figures["bytes"])
         path = self.packer.package_path(handover)
         return SealedPackage(intent, path, path.name)
@@ -346,7 +346,7 @@ class HandoverFlow:
             return await self._ask(handover)
         await self.receipts.look(handover.order.recipient)
         now = self.ledger.clock()
-        due = handover.changed + self.packer.partner(handover).terms.receipts.due
+        due = handover.changed + self.packer.partner(handover.order.recipient).terms.receipts.due
         if now > due and not handover.figures.get("receipt_late"):
             current = await self._load(handover.id)
             if current.state is HandoverState.SENT:

@@ -123,12 +123,12 @@ class Packer:
             raise DecisionOutdated("the configuration has no route for this handover any more")
         return route
 
-    def partner(self, handover: Handover) -> Partner | Bureau:
-        """Its recipient. Raises NotConfigured where packages cannot go there any more."""
-        partner = self.partners.get(handover.order.recipient)
+    def partner(self, recipient: str) -> Partner | Bureau:
+        """Who takes packages there. Raises NotConfigured where none can go any more."""
+        partner = self.partners.get(recipient)
         if partner is None:
             raise NotConfigured(
-                f"{handover.order.recipient}: takes no packages as it is configured; `qaqpa check` says what is missing"
+                f"{recipient}: takes no packages as it is configured; `qaqpa check` says what is missing"
             )
         return partner
 
@@ -262,7 +262,7 @@ class Packer:
 
     def package_path(self, handover: Handover) -> Path:
         """The sealed package."""
-        seal = self.partner(handover).terms.seal.kind
+        seal = self.partner(handover.order.recipient).terms.seal.kind
         return self.folder_of(handover) / f"{handover.id}.zip.{ENDINGS[seal]}"
 
     def was_begun(self, handover: Handover) -> bool:

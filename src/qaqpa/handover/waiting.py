@@ -21,7 +21,7 @@ async def turn_comes_in(packer: Packer, handover: Handover) -> float:
     """Seconds until it may be tried: the window is closed, another one goes first, or the day's number is full."""
     if wait := until_open(packer, handover.order.recipient):
         return min(wait, LONGEST_REST_S)
-    terms, store, now = packer.partner(handover).terms, packer.ledger.store, packer.ledger.clock()
+    terms, store, now = packer.partner(handover.order.recipient).terms, packer.ledger.store, packer.ledger.clock()
     others = await store.read(
         lambda connection: records.in_states(connection, HandoverState.PACKAGED, HandoverState.SENDING)
     )
@@ -48,7 +48,7 @@ def _rank(handover: Handover) -> tuple[int, datetime, str]:
 def until_open(packer: Packer, recipient: str) -> float:
     """Seconds until a window of `recipient` is open, by the operator's clock; 0 while one is."""
     zone = packer.policy.operator.time_zone
-    return _until_open(packer.partners[recipient].terms, packer.ledger.clock().astimezone(zone))
+    return _until_open(packer.partner(recipient).terms, packer.ledger.clock().astimezone(zone))
 
 
 def _until_open(terms: Packages | BatchTerms, now: datetime) -> float:
