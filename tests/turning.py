@@ -51,7 +51,9 @@ async def still(house: House) -> AsyncIterator[Gateway]:
         yield gateway
 
 
-async def taken_in(gateway: Gateway, count: int = 7, *, seed: int = 2026, lines: Any = None, **asked: Any) -> HandoverId:
+async def taken_in(
+    gateway: Gateway, count: int = 7, *, seed: int = 2026, lines: Any = None, **asked: Any
+) -> HandoverId:
     """A register of so many debtors, queued."""
     register = as_csv(rows(count, seed=seed) if lines is None else lines)
     return (await gateway.handovers.order(order(**asked), pieces(register))).id

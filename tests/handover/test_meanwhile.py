@@ -93,7 +93,9 @@ async def test_a_consent_that_ends_before_the_package_leaves_stops_it(home: Hous
                     consents[4] = (await give_consent(home, gateway, debtors[4], **GIVEN)).id
                 else:
                     home.clock.offset += timedelta(seconds=1)
-                    consents = await given(given_at=home.clock().isoformat(), expires_at=(home.clock() + timedelta(days=30)).isoformat())
+                    consents = await given(
+                        given_at=home.clock().isoformat(), expires_at=(home.clock() + timedelta(days=30)).isoformat()
+                    )
         examined(home, gateway, collector)
 
 

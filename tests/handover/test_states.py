@@ -163,7 +163,9 @@ async def test_unknown_is_left_by_a_person_alone(home: House, tmp_path: Path) ->
             assert home.verified(gateway).unknown == ()
         placed = [call.name for call in recipient.calls if call.what == "place"]
         assert len(placed) == len(set(placed)) == 3
-        assert {each.name for each in (home.home / "handovers").iterdir()} >= {name.partition(".")[0] for name in placed[:1]}
+        assert {each.name for each in (home.home / "handovers").iterdir()} >= {
+            name.partition(".")[0] for name in placed[:1]
+        }
         assert not (home.home / "handovers" / name).exists()
 
 

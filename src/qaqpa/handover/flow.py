@@ -316,13 +316,14 @@ class HandoverFlow:
     async def _await_receipt(self, handover: Handover) -> float:
         """Look for receipts; a late one is told of once."""
         await self.receipts.look(handover.order.recipient)
+        current = await self._load(handover.id)
+        if current.state is not HandoverState.SENT:
+            return 0
         now = self.ledger.clock()
         due = handover.changed + self.packer.partner(handover).config.receipts.due
         if now > due and not handover.figures.get("receipt_late"):
-            current = await self._load(handover.id)
-            if current.state is HandoverState.SENT:
-                _log.warning("receipt late", handover=handover.id, recipient=handover.order.recipient)
-                await self._to(current, HandoverState.SENT, receipt_late=True)
+            _log.warning("receipt late", handover=handover.id, recipient=handover.order.recipient)
+            await self._to(current, HandoverState.SENT, receipt_late=True)
         waited = (now - handover.changed).total_seconds()
         return float(min(_RECEIPT_S, max(_LOOK_AGAIN_S, waited * _PART_OF_AGE)))
 
