@@ -159,7 +159,7 @@ class Torture:
             going = [line["identity.iin"] for at, line in enumerate(lines) if at + 2 not in told]
             assert [line["ИИН"] for line in register_in(package)] == going
             assert (await standing(gateway, name)).state is HandoverState.ACKNOWLEDGED
-            folder = self.house.home / "export"
+            folder = self.house.home / f"export-{name}"
             await gateway.compliance.export("compliance", folder, lambda _done, _all: None)
         checked = await asyncio.to_thread(
             subprocess.run, [sys.executable, "-I", "-S", str(folder / "verify.py"), str(folder)], capture_output=True
