@@ -345,13 +345,14 @@ class HandoverFlow:
         if handover.order.recipient in self.batches.bureaus:
             return await self._ask(handover)
         await self.receipts.look(handover.order.recipient)
+        current = await self._load(handover.id)
+        if current.state is not HandoverState.SENT:
+            return 0
         now = self.ledger.clock()
         due = handover.changed + self.packer.partner(handover.order.recipient).terms.receipts.due
         if now > due and not handover.figures.get("receipt_late"):
-            current = await self._load(handover.id)
-            if current.state is HandoverState.SENT:
-                _log.warning("receipt late", handover=handover.id, recipient=handover.order.recipient)
-                await self._to(current, HandoverState.SENT, receipt_late=True)
+            _log.warning("receipt late", handover=handover.id, recipient=handover.order.recipient)
+            await self._to(current, HandoverState.SENT, receipt_late=True)
         waited = (now - handover.changed).total_seconds()
         return float(min(_RECEIPT_S, max(LOOK_AGAIN_S, waited * _PART_OF_AGE)))
 
