@@ -113,9 +113,12 @@ async def test_a_withdrawn_consent_recalls_its_row_by_itself_where_configuration
 ) -> None:
     house.edit(
         COLLECTOR,
-        ('ground = "legal_protection"\nclauses = ["1.1(15)", "2.3(3)"', 'ground = "consent"\nclauses = ["1.1(15)", "2.3(1)"'),
+        (
+            'ground = "legal_protection"\nclauses = ["1.1(15)", "2.3(3)"',
+            'ground = "consent"\nclauses = ["1.1(15)", "2.3(1)"',
+        ),
         ("[limits]\n", "[recall]\nautomatic = true\n\n[limits]\n"),
-    )  # fmt: skip
+    )
     covers = {"purposes": ["debt_collection"], "third_parties": ["collector"],
               "fields": ["identity", "contact", "contract"]}  # fmt: skip
     async with agency(house, tmp_path / "agency") as recipient, house.gateway() as gateway:

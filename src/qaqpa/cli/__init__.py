@@ -27,6 +27,7 @@ from qaqpa.cli import (
     ledger,
     migrate,
     policy,
+    recall,
     recipient,
     sandbox,
     serve,
@@ -54,6 +55,7 @@ app.add_typer(consent.app, name="consent")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(recipient.app, name="recipient")
+app.add_typer(recall.app, name="recall")
 app.add_typer(subject.app, name="subject")
 app.add_typer(keys.app, name="keys")
 app.add_typer(token.app, name="token")

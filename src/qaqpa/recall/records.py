@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -29,6 +30,12 @@ _MOVE = (
 )
 _COUNTS = "SELECT state, count(*) FROM recalls GROUP BY state"
 _ALL_STATES = tuple(RecallState)
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_id(text: str) -> bool:
+    """Whether it can be the id of anything."""
+    return _ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +96,8 @@ def _recalled(row: Row) -> Recalled:
 
 def find(connection: Connection, recall: str) -> Recalled:
     """Raises NotFound."""
-    row = connection.execute(_FIND, (recall,)).first()
+    # What is no id may hold what a database does not take.
+    row = connection.execute(_FIND, (recall,)).first() if is_id(recall) else None
     if row is None:
         raise NotFound("there is no recall with this id (`qaqpa recall list`)")
     return _recalled(row)

@@ -13,10 +13,16 @@ from pydantic import BaseModel
 from qaqpa import metrics
 from qaqpa.errors import AnswerAwaited, InvalidRequest, NotFound
 from qaqpa.gateway import Gateway
-from qaqpa.gateway.answers import awaiting_answer, consent_answer, decision_answer, disclosure_answer
+from qaqpa.gateway.answers import (
+    awaiting_answer,
+    consent_answer,
+    decision_answer,
+    disclosure_answer,
+)
 from qaqpa.ledger.read import Entry, Wanted
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest
+from qaqpa.service import recalls
 from qaqpa.service.callers import Callers
 from qaqpa.service.examples import EXAMPLES
 from qaqpa.service.exchange import JSON, KEPT_APART, PROBLEM, document, json_answer, language_of
@@ -32,15 +38,22 @@ from qaqpa.service.schemas import (
     ErasureRequest,
     Problem,
     ReadyAnswer,
+    RecallAnswer,
+    RecallConfirmation,
+    RecallRequest,
+    RecallsAnswer,
     SearchRequest,
     WithdrawalRequest,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
-REQUESTS = (DisclosureRequest, ConsentRequest, WithdrawalRequest, SearchRequest, ErasureRequest)
+REQUESTS = (
+    DisclosureRequest, ConsentRequest, WithdrawalRequest, SearchRequest, ErasureRequest, RecallRequest,
+    RecallConfirmation,
+)  # fmt: skip
 ANSWERS = (
     DecisionAnswer, DisclosureAnswer, AwaitingAnswer, ConsentAnswer, EntryAnswer, EntriesAnswer, ErasureAnswer, Problem,
-    ReadyAnswer,
+    ReadyAnswer, RecallAnswer, RecallsAnswer,
 )  # fmt: skip
 _TEXT = "text/plain; charset=utf-8"
 NOTHING_HERE = "nothing stands at this address"
@@ -296,7 +309,7 @@ def _ref(model: type[BaseModel]) -> str:
 
 def _path_parameter(path: str) -> list[dict[str, Any]]:
     found = re.findall(r"{(\w+)(?::path)?}", path)
-    shapes = {"consent": _UUID, "disclosure": _UUID, "index": _NUMBER, "path": {"type": "string"}}
+    shapes = {"consent": _UUID, "disclosure": _UUID, "recall": _UUID, "index": _NUMBER, "path": {"type": "string"}}
     return [{"name": name, "in": "path", "required": True, "schema": shapes[name]} for name in found]
 
 
@@ -339,6 +352,11 @@ def add(app: FastAPI) -> None:
          takes=WithdrawalRequest)  # fmt: skip
     path("POST", "/v1/disclosures/search", search, _answered(200, EntriesAnswer), takes=SearchRequest)
     path("POST", "/v1/erasures", erase, _answered(202, ErasureAnswer) | _problems(404, 409), takes=ErasureRequest)
+    asked, known = _answered(202, RecallAnswer) | _problems(404, 409), _problems(404)
+    path("POST", "/v1/recalls", recalls.start_recall, asked, takes=RecallRequest)
+    path("POST", "/v1/recalls/{recall}/confirmation", recalls.confirm_recall, asked, takes=RecallConfirmation)
+    path("GET", "/v1/recalls", recalls.list_recalls, _answered(200, RecallsAnswer))
+    path("GET", "/v1/recalls/{recall}", recalls.show_recall, _answered(200, RecallAnswer) | known)
     path("GET", "/v1/ledger/checkpoint", checkpoint, _answered(200, None, "text/plain") | _problems(404))
     path("GET", "/v1/ledger/entries/{index}", show_entry, _answered(200, EntryAnswer) | _problems(404))
     path("GET", "/v1/ledger/entries/{index}/proof", prove_entry, _answered(200, None, "text/plain") | _problems(404))
