@@ -9,12 +9,18 @@ from pathlib import Path
 import pytest
 
 from harness import House, both_engines
-from qaqpa.errors import NotFound, NotPossible
+from qaqpa.errors import NotFound, NotPossible, VerificationFailed
 from qaqpa.handover.manifest import verified
 from qaqpa.ledger.handovers import row_id
 from qaqpa.ledger.read import entries_of
-from qaqpa.model.identifiers import HandoverId, uuid7
+from qaqpa.ledger.recalls import intend_notice, notice_intent
+from qaqpa.model.decision import Asked
+from qaqpa.model.identifiers import CallerId, HandoverId, RecipientId, uuid7
 from qaqpa.model.recall import RecallReason, RecallState
+from qaqpa.model.request import ContractFacts
+from qaqpa.model.vocabulary import FieldPath
+from qaqpa.model.words import SealKind
+from qaqpa.policy import Facts, decide
 from qaqpa.testing.packages import ReceiptFault
 from qaqpa.tlog.notes import VerifierKey
 from recalls import ASKING, handed_over, named_in, reached
@@ -147,6 +153,41 @@ async def test_a_receipt_that_is_not_theirs_confirms_nothing(house: House, tmp_p
         assert (found.state, found.figures["receipt"]["result"]) == (RecallState.SENT, "accepted")
         kept = {path.name for path in (house.home / "handovers/receipts/demo-collector").iterdir()}
         assert kept == {bad.name, good.name}
+
+
+async def test_a_receipt_that_comes_before_we_know_that_the_notice_arrived_is_looked_at_again(
+    house: House, tmp_path: Path
+) -> None:
+    async with handed_over(house, tmp_path / "agency") as scene:
+        asked = await scene.ask(scene.handover)
+        sent = await reached(scene.gateway, asked.id, RecallState.SENT)
+        store, receipts = scene.gateway.store, scene.gateway.handovers.flow.receipts
+        change = "UPDATE recalls SET state = ? WHERE id = ?"
+        await store.write(lambda connection: connection.execute(change, ("unknown", sent.id)))
+        scene.agency.acknowledge(scene.notices[0].name, result="destroyed")
+        assert await receipts.look("demo-collector") == 0
+        await store.write(lambda connection: connection.execute(change, ("sent", sent.id)))
+        await receipts.look("demo-collector")
+        await reached(scene.gateway, asked.id, RecallState.CONFIRMED)
+
+
+async def test_a_notice_that_nobody_asked_for_is_found_in_the_ledger(house: House) -> None:
+    async with house.gateway() as gateway:
+        ledger, notice = gateway.ledger, uuid7()
+        asked = Asked(CallerId("collections"), RecipientId("demo-collector"), "recall", "debt_collection")
+        decision = decide(gateway.policy, gateway.policy.find(asked), facts(house, asked))
+        public = notice_intent(
+            notice, uuid7(), decision,
+            seal=SealKind.AGE, disclosures=1, package={"sha256": "0" * 64, "bytes": 1}, at=house.clock(),
+        )  # fmt: skip
+        await ledger.record_policy([], gateway.setup.config.digest)
+        await intend_notice(ledger, public, still_holds=lambda _: True, move=lambda _: None)
+        with pytest.raises(VerificationFailed, match="nobody asked for"):
+            house.verified(gateway)
+
+
+def facts(house: House, asked: Asked) -> Facts:
+    return Facts(house.clock(), asked, frozenset({FieldPath("contract.number")}), ContractFacts())
 
 
 async def test_a_receipt_for_another_recall_is_entered_there_and_not_here(house: House, tmp_path: Path) -> None:

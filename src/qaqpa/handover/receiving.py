@@ -43,6 +43,10 @@ _FINDING = (
 )
 
 
+class NotYet(ReceiptMalformed):
+    """What it is about is still under way here: it is fetched again, and believed or not then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Receipts:
     """Takes receipts in."""
@@ -67,6 +71,8 @@ class Receipts:
                 if not any([await other(recipient, data) for other in self.others]):
                     await self.take(recipient, data)
                 taken += 1
+            except NotYet:
+                continue
             except (ReceiptRefused, NotFound) as error:
                 _log.error("receipt refused", recipient=recipient, code=error.code)
             # Kept last: after a crash it is looked at again, and entered once.
@@ -101,7 +107,7 @@ class Receipts:
         )
         if handover.state is not HandoverState.SENT:
             # The upload's own end, or a person, comes first; the receipt is fetched again afterwards.
-            raise ReceiptMalformed(f"the package is still {handover.state.value}; it is looked at again")
+            raise NotYet(f"the package is still {handover.state.value}; it is looked at again")
         return await self._enter(handover, receipt)
 
     async def _load(self, handover: str) -> Handover:
