@@ -51,7 +51,7 @@ async def test_on_the_command_line(house: House, tmp_path: Path, monkeypatch: py
         assert ran.code == 0, ran.err
         exported = tmp_path / "export"
         await house.cli("ledger", "export", str(exported), "--caller", "compliance")
-        checked = subprocess.run(
+        checked = subprocess.run(  # noqa: ASYNC221 - nothing else is to go on meanwhile
             [sys.executable, str(exported / "verify.py"), str(exported), "--vkey", str(scene.gateway.setup.log_key)],
             capture_output=True, text=True,
         )  # fmt: skip

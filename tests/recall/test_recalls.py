@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,9 +20,9 @@ from qaqpa.model.request import ContractFacts
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import SealKind
 from qaqpa.policy import Facts, decide
-from qaqpa.testing.packages import ReceiptFault
+from qaqpa.testing.packages import PackageFault, ReceiptFault
 from qaqpa.tlog.notes import VerifierKey
-from recalls import ASKING, handed_over, named_in, reached
+from recalls import ASKING, handed_over, named_in, reached, worked
 from registers import opened
 
 
@@ -71,39 +70,37 @@ async def test_a_row_is_recalled_by_ids_alone_and_confirmed_by_the_recipients_re
 @both_engines
 async def test_a_whole_handover_goes_as_one_notice_of_all_rows_that_went(house: House, tmp_path: Path) -> None:
     async with handed_over(house, tmp_path / "agency") as scene:
+        row, behind = (row_id(HandoverId(scene.handover), line) for line in (4, 3))
+        for unknown in (uuid7(), "x", behind):  # a row that stayed behind never left
+            with pytest.raises(NotFound):
+                await scene.ask(unknown)
+        assert house.entries(scene.gateway, "recall") == []
+        scene.agency.fail_next(PackageFault.DROP_AFTER_RENAME)  # it arrived, and nobody could say so
         asked = await scene.ask(scene.handover, RecallReason.AGREEMENT_ENDED)
         sent = await reached(scene.gateway, asked.id, RecallState.SENT)
-        listed, manifest = named_in(scene.agency, scene.notices[0].name)
+        [path] = scene.notices
+        listed, manifest = named_in(scene.agency, path.name)
         assert [each["disclosure"] for each in listed] == [
             row_id(HandoverId(scene.handover), line) for line in (2, 4, 5, 6)
         ]
         assert [each["row"] for each in listed] == ["1", "2", "3", "4"]
         assert (manifest["scope"], manifest["disclosures"]) == ("handover", 4)
-        with pytest.raises(NotPossible, match="recalled already"):  # one of its rows, too
-            await scene.ask(row_id(HandoverId(scene.handover), 4))
-        scene.agency.acknowledge(scene.notices[0].name, reject={3: "court_order"})
+        for of in (scene.handover, row):  # one of its rows, too
+            with pytest.raises(NotPossible, match="recalled already"):
+                await scene.ask(of)
+        with pytest.raises(NotFound):  # a notice is nobody's data
+            await scene.ask(str(sent.notice))
+        scene.agency.acknowledge(path.name, reject={3: "court_order"})
         refused = await reached(scene.gateway, sent.id, RecallState.REFUSED)
         assert (refused.figures["receipt"]["kept"], refused.figures["receipt"]["code"]) == (1, "court_order")
         house.verified(scene.gateway)
 
 
-async def test_what_did_not_leave_is_not_recalled(house: House, tmp_path: Path) -> None:
-    async with handed_over(house, tmp_path / "agency") as scene:
-        for unknown in (uuid7(), "x", row_id(HandoverId(scene.handover), 3)):  # the last one stayed behind
-            with pytest.raises(NotFound):
-                await scene.ask(unknown)
-        assert house.entries(scene.gateway, "recall") == []
-        asked = await scene.ask(scene.handover)
-        sent = await reached(scene.gateway, asked.id, RecallState.SENT)
-        with pytest.raises(NotFound):  # a notice is nobody's data
-            await scene.ask(str(sent.notice))
-
-
-async def test_a_recall_that_policy_refuses_stays_here_until_somebody_lets_it_go_anew(
+async def test_a_recall_that_policy_refuses_waits_and_one_that_is_not_obeyed_is_late(
     house: House, tmp_path: Path
 ) -> None:
     async with handed_over(house, tmp_path / "agency") as scene:
-        acts = {"person": "A. Compliance", "reason": "incident"}
+        recalls, acts = scene.gateway.recalls, {"person": "A. Compliance", "reason": "incident"}
         await scene.gateway.suspend("compliance", "demo-collector", **acts)
         asked = await scene.ask(scene.handover)
         blocked = await reached(scene.gateway, asked.id, RecallState.BLOCKED)
@@ -112,22 +109,13 @@ async def test_a_recall_that_policy_refuses_stays_here_until_somebody_lets_it_go
         assert refusal["recall"] == asked.id
         assert "recipient_active" in {reason["guard"] for reason in refusal["reasons"]}
         await scene.gateway.resume("compliance", "demo-collector", **acts)
-        again = await scene.gateway.recalls.confirm("compliance", asked.id, ASKING)
-        await reached(scene.gateway, again.id, RecallState.SENT)
+        again = await recalls.confirm("compliance", asked.id, ASKING)
+        await worked(scene.gateway, again.id)
         assert len(scene.notices) == 1
-        house.verified(scene.gateway)
-
-
-async def test_an_unobeyed_recall_is_late_and_can_still_be_confirmed(house: House, tmp_path: Path) -> None:
-    async with handed_over(house, tmp_path / "agency") as scene:
-        recalls = scene.gateway.recalls
-        asked = await scene.ask(scene.handover)
-        await reached(scene.gateway, asked.id, RecallState.SENT)
         house.clock.offset = timedelta(days=10)  # the last day itself is not late
         await recalls.keep()
         assert (await recalls.find("compliance", asked.id)).state is RecallState.SENT
         house.clock.offset = timedelta(days=11)
-        await recalls.keep()
         [late] = await recalls.listed("compliance", [RecallState.LATE])
         assert late.id == asked.id
         with pytest.raises(NotPossible):
@@ -139,36 +127,45 @@ async def test_an_unobeyed_recall_is_late_and_can_still_be_confirmed(house: Hous
         house.verified(scene.gateway)
 
 
-@pytest.mark.parametrize("fault", [ReceiptFault.STRANGER, ReceiptFault.UNSIGNED, ReceiptFault.ANOTHER_FILE])
-async def test_a_receipt_that_is_not_theirs_confirms_nothing(house: House, tmp_path: Path, fault: ReceiptFault) -> None:
-    async with handed_over(house, tmp_path / "agency") as scene:
-        asked = await scene.ask(scene.handover)
-        await reached(scene.gateway, asked.id, RecallState.SENT)
-        bad = scene.agency.acknowledge(scene.notices[0].name, result="destroyed", fault=fault)
-        good = scene.agency.acknowledge(scene.notices[0].name, result="accepted")
-        async with asyncio.timeout(20):
-            while not (await scene.gateway.recalls.recalls.find(asked.id)).figures.get("receipt"):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        found = await scene.gateway.recalls.recalls.find(asked.id)
-        assert (found.state, found.figures["receipt"]["result"]) == (RecallState.SENT, "accepted")
-        kept = {path.name for path in (house.home / "handovers/receipts/demo-collector").iterdir()}
-        assert kept == {bad.name, good.name}
-
-
-async def test_a_receipt_that_comes_before_we_know_that_the_notice_arrived_is_looked_at_again(
+async def test_a_receipt_counts_only_for_its_own_recall_and_from_its_own_recipient(
     house: House, tmp_path: Path
 ) -> None:
     async with handed_over(house, tmp_path / "agency") as scene:
-        asked = await scene.ask(scene.handover)
-        sent = await reached(scene.gateway, asked.id, RecallState.SENT)
-        store, receipts = scene.gateway.store, scene.gateway.handovers.flow.receipts
-        change = "UPDATE recalls SET state = ? WHERE id = ?"
-        await store.write(lambda connection: connection.execute(change, ("unknown", sent.id)))
-        scene.agency.acknowledge(scene.notices[0].name, result="destroyed")
-        assert await receipts.look("demo-collector") == 0
-        await store.write(lambda connection: connection.execute(change, ("sent", sent.id)))
+        gateway, agency = scene.gateway, scene.agency
+        receipts, look_at = gateway.handovers.flow.receipts, gateway.recalls.recalls.find
+        first = await scene.ask(row_id(HandoverId(scene.handover), 2))
+        await worked(gateway, first.id)
+        [of_first] = scene.notices
+        second = await scene.ask(row_id(HandoverId(scene.handover), 4))
+        await worked(gateway, second.id)
+        [of_second] = [path for path in scene.notices if path != of_first]
+        bad = [
+            agency.acknowledge(of_second.name, result="destroyed", fault=fault)
+            for fault in (ReceiptFault.STRANGER, ReceiptFault.UNSIGNED, ReceiptFault.ANOTHER_FILE)
+        ]
         await receipts.look("demo-collector")
-        await reached(scene.gateway, asked.id, RecallState.CONFIRMED)
+        assert (await look_at(second.id)).state is RecallState.SENT
+        kept = {path.name for path in (house.home / "handovers/receipts/demo-collector").iterdir()}
+        assert kept == {path.name for path in bad}, "as evidence, and not to be looked at again"
+        receipt = agency.acknowledge(of_first.name, result="destroyed").read_bytes()
+        with pytest.raises(NotFound, match=first.id):
+            await gateway.recalls.receipt("compliance", second.id, receipt)
+        assert (await look_at(first.id)).state is RecallState.CONFIRMED
+        assert (await look_at(second.id)).state is RecallState.SENT
+        handovers = agency.acknowledge(f"{scene.handover}.zip.age", result="destroyed").read_bytes()
+        with pytest.raises(NotFound):  # the receipt of a handover, which cannot say that either
+            await gateway.recalls.receipt("compliance", second.id, handovers)
+        # One that comes before we know that the notice arrived is looked at again.
+        change = "UPDATE recalls SET state = ? WHERE id = ?"
+        await gateway.store.write(lambda connection: connection.execute(change, ("unknown", second.id)))
+        agency.acknowledge(of_second.name, result="accepted")
+        agency.acknowledge(of_second.name, result="destroyed")
+        await receipts.look("demo-collector")
+        assert (await look_at(second.id)).state is RecallState.UNKNOWN
+        await gateway.store.write(lambda connection: connection.execute(change, ("sent", second.id)))
+        await receipts.look("demo-collector")
+        assert (await look_at(second.id)).state is RecallState.CONFIRMED
+        house.verified(gateway)
 
 
 async def test_a_notice_that_nobody_asked_for_is_found_in_the_ledger(house: House) -> None:
@@ -188,20 +185,3 @@ async def test_a_notice_that_nobody_asked_for_is_found_in_the_ledger(house: Hous
 
 def facts(house: House, asked: Asked) -> Facts:
     return Facts(house.clock(), asked, frozenset({FieldPath("contract.number")}), ContractFacts())
-
-
-async def test_a_receipt_for_another_recall_is_entered_there_and_not_here(house: House, tmp_path: Path) -> None:
-    async with handed_over(house, tmp_path / "agency") as scene:
-        first = await scene.ask(row_id(HandoverId(scene.handover), 2))
-        await reached(scene.gateway, first.id, RecallState.SENT)
-        [of_first] = scene.notices
-        second = await scene.ask(row_id(HandoverId(scene.handover), 4))
-        await reached(scene.gateway, second.id, RecallState.SENT)
-        receipt = scene.agency.acknowledge(of_first.name, result="destroyed").read_bytes()
-        with pytest.raises(NotFound, match=first.id):
-            await scene.gateway.recalls.receipt("compliance", second.id, receipt)
-        assert (await scene.gateway.recalls.find("compliance", first.id)).state is RecallState.CONFIRMED
-        assert (await scene.gateway.recalls.find("compliance", second.id)).state is RecallState.SENT
-        handovers = scene.agency.acknowledge(f"{scene.handover}.zip.age", result="destroyed").read_bytes()
-        with pytest.raises(NotFound):  # the receipt of a handover, which cannot say that either
-            await scene.gateway.recalls.receipt("compliance", second.id, handovers)

@@ -268,6 +268,8 @@ class Recalls:
             await enter(self._ledger, Kind.RECEIPT, public, move)
         except DecisionOutdated:
             raise NotPossible(["recall: was changed meanwhile; look at it again"]) from None
+        if state is RecallState.CONFIRMED:
+            self.flow.remove(found)
         level = _log.warning if state is RecallState.REFUSED else _log.info
         level("recall answered", recall=found.id, recipient=found.recipient, result=answer.value)
         return replace(after, changed=now)

@@ -28,6 +28,11 @@ _MOVE = (
     "UPDATE recalls SET notice = ?, state = ?, changed = ?, due_on = ?, figures = ?, sealed = ? "
     "WHERE id = ? AND state = ?"
 )
+_WORKED_ON = "SELECT id FROM recalls WHERE state IN (?, ?) OR (state IN (?, ?) AND figures LIKE ?) ORDER BY due_on, id"
+_BUSY = (
+    RecallState.ASKED.value, RecallState.SENDING.value, RecallState.SENT.value, RecallState.LATE.value,
+    '%"package":{%',
+)  # fmt: skip
 _COUNTS = "SELECT state, count(*) FROM recalls GROUP BY state"
 _ALL_STATES = tuple(RecallState)
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -127,12 +132,7 @@ def of(connection: Connection, target: str, handover: str | None) -> list[Recall
 
 def worked_on(connection: Connection) -> list[str]:
     """Ids of those that a job has something to do for: notices to send, and packages whose receipts may come."""
-    busy = (RecallState.ASKED, RecallState.SENDING, RecallState.SENT, RecallState.LATE)
-    return [
-        each.id
-        for each in in_states(connection, busy)
-        if each.state in {RecallState.ASKED, RecallState.SENDING} or "package" in each.figures
-    ]
+    return [str(row[0]) for row in connection.execute(_WORKED_ON, _BUSY).all()]
 
 
 def counts(connection: Connection) -> dict[RecallState, int]:
