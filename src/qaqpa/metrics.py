@@ -65,6 +65,8 @@ JOB_AGE = Gauge(
     "qaqpa_job_age_seconds", "Since the oldest of them was sent", registry=REGISTRY, multiprocess_mode="livemax"
 )
 
+RECALLS = Gauge("qaqpa_recalls", "Recalls by state", ("state",), registry=REGISTRY, multiprocess_mode="livemostrecent")
+
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:

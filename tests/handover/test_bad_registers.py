@@ -67,7 +67,9 @@ def as_xlsx(lines: list[dict[str, Any]], cells: Mapping[str, str] | None = None)
 
 def as_parquet(lines: list[dict[str, Any]]) -> bytes:
     out = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{path: line.get(path) for path in PATHS} for line in lines]), out)
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist([{path: line.get(path) for path in PATHS} for line in lines]), out
+    )
     return out.getvalue()
 
 

@@ -104,9 +104,7 @@ async def test_a_receipt_that_comes_before_our_own_outcome_is_not_lost(home: Hou
         for _ in range(2):
             await turn(gateway, first)
         with pytest.raises(ReceiptRefused, match="still sending"):
-            await gateway.handovers.receipt(
-                "collections", "demo-collector", await asyncio.to_thread(early.read_bytes)
-            )
+            await gateway.handovers.receipt("collections", "demo-collector", await asyncio.to_thread(early.read_bytes))
         await turned(gateway, second, SENT)
         await turned(gateway, second, ACKNOWLEDGED)
         await turn(gateway, second)

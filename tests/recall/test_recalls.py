@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from harness import House, both_engines
-from qaqpa.errors import NotFound, NotPossible
+from qaqpa.errors import NotFound, NotPossible, VerificationFailed
 from qaqpa.handover.manifest import verified
 from qaqpa.ledger.handovers import row_id
 from qaqpa.ledger.read import entries_of
-from qaqpa.model.identifiers import HandoverId, uuid7
+from qaqpa.ledger.recalls import intend_notice, notice_intent
+from qaqpa.model.decision import Asked
+from qaqpa.model.identifiers import CallerId, HandoverId, RecipientId, uuid7
 from qaqpa.model.recall import RecallReason, RecallState
-from qaqpa.testing.packages import ReceiptFault
+from qaqpa.model.request import ContractFacts
+from qaqpa.model.vocabulary import FieldPath
+from qaqpa.model.words import SealKind
+from qaqpa.policy import Facts, decide
+from qaqpa.testing.packages import PackageFault, ReceiptFault
 from qaqpa.tlog.notes import VerifierKey
-from recalls import ASKING, handed_over, named_in, reached
+from recalls import ASKING, handed_over, named_in, reached, worked
 from registers import opened
 
 
@@ -65,39 +70,37 @@ async def test_a_row_is_recalled_by_ids_alone_and_confirmed_by_the_recipients_re
 @both_engines
 async def test_a_whole_handover_goes_as_one_notice_of_all_rows_that_went(house: House, tmp_path: Path) -> None:
     async with handed_over(house, tmp_path / "agency") as scene:
+        row, behind = (row_id(HandoverId(scene.handover), line) for line in (4, 3))
+        for unknown in (uuid7(), "x", behind):  # a row that stayed behind never left
+            with pytest.raises(NotFound):
+                await scene.ask(unknown)
+        assert house.entries(scene.gateway, "recall") == []
+        scene.agency.fail_next(PackageFault.DROP_AFTER_RENAME)  # it arrived, and nobody could say so
         asked = await scene.ask(scene.handover, RecallReason.AGREEMENT_ENDED)
         sent = await reached(scene.gateway, asked.id, RecallState.SENT)
-        listed, manifest = named_in(scene.agency, scene.notices[0].name)
+        [path] = scene.notices
+        listed, manifest = named_in(scene.agency, path.name)
         assert [each["disclosure"] for each in listed] == [
             row_id(HandoverId(scene.handover), line) for line in (2, 4, 5, 6)
         ]
         assert [each["row"] for each in listed] == ["1", "2", "3", "4"]
         assert (manifest["scope"], manifest["disclosures"]) == ("handover", 4)
-        with pytest.raises(NotPossible, match="recalled already"):  # one of its rows, too
-            await scene.ask(row_id(HandoverId(scene.handover), 4))
-        scene.agency.acknowledge(scene.notices[0].name, reject={3: "court_order"})
+        for of in (scene.handover, row):  # one of its rows, too
+            with pytest.raises(NotPossible, match="recalled already"):
+                await scene.ask(of)
+        with pytest.raises(NotFound):  # a notice is nobody's data
+            await scene.ask(str(sent.notice))
+        scene.agency.acknowledge(path.name, reject={3: "court_order"})
         refused = await reached(scene.gateway, sent.id, RecallState.REFUSED)
         assert (refused.figures["receipt"]["kept"], refused.figures["receipt"]["code"]) == (1, "court_order")
         house.verified(scene.gateway)
 
 
-async def test_what_did_not_leave_is_not_recalled(house: House, tmp_path: Path) -> None:
-    async with handed_over(house, tmp_path / "agency") as scene:
-        for unknown in (uuid7(), "x", row_id(HandoverId(scene.handover), 3)):  # the last one stayed behind
-            with pytest.raises(NotFound):
-                await scene.ask(unknown)
-        assert house.entries(scene.gateway, "recall") == []
-        asked = await scene.ask(scene.handover)
-        sent = await reached(scene.gateway, asked.id, RecallState.SENT)
-        with pytest.raises(NotFound):  # a notice is nobody's data
-            await scene.ask(str(sent.notice))
-
-
-async def test_a_recall_that_policy_refuses_stays_here_until_somebody_lets_it_go_anew(
+async def test_a_recall_that_policy_refuses_waits_and_one_that_is_not_obeyed_is_late(
     house: House, tmp_path: Path
 ) -> None:
     async with handed_over(house, tmp_path / "agency") as scene:
-        acts = {"person": "A. Compliance", "reason": "incident"}
+        recalls, acts = scene.gateway.recalls, {"person": "A. Compliance", "reason": "incident"}
         await scene.gateway.suspend("compliance", "demo-collector", **acts)
         asked = await scene.ask(scene.handover)
         blocked = await reached(scene.gateway, asked.id, RecallState.BLOCKED)
@@ -106,22 +109,13 @@ async def test_a_recall_that_policy_refuses_stays_here_until_somebody_lets_it_go
         assert refusal["recall"] == asked.id
         assert "recipient_active" in {reason["guard"] for reason in refusal["reasons"]}
         await scene.gateway.resume("compliance", "demo-collector", **acts)
-        again = await scene.gateway.recalls.confirm("compliance", asked.id, ASKING)
-        await reached(scene.gateway, again.id, RecallState.SENT)
+        again = await recalls.confirm("compliance", asked.id, ASKING)
+        await worked(scene.gateway, again.id)
         assert len(scene.notices) == 1
-        house.verified(scene.gateway)
-
-
-async def test_an_unobeyed_recall_is_late_and_can_still_be_confirmed(house: House, tmp_path: Path) -> None:
-    async with handed_over(house, tmp_path / "agency") as scene:
-        recalls = scene.gateway.recalls
-        asked = await scene.ask(scene.handover)
-        await reached(scene.gateway, asked.id, RecallState.SENT)
         house.clock.offset = timedelta(days=10)  # the last day itself is not late
         await recalls.keep()
         assert (await recalls.find("compliance", asked.id)).state is RecallState.SENT
         house.clock.offset = timedelta(days=11)
-        await recalls.keep()
         [late] = await recalls.listed("compliance", [RecallState.LATE])
         assert late.id == asked.id
         with pytest.raises(NotPossible):
@@ -133,34 +127,61 @@ async def test_an_unobeyed_recall_is_late_and_can_still_be_confirmed(house: Hous
         house.verified(scene.gateway)
 
 
-@pytest.mark.parametrize("fault", [ReceiptFault.STRANGER, ReceiptFault.UNSIGNED, ReceiptFault.ANOTHER_FILE])
-async def test_a_receipt_that_is_not_theirs_confirms_nothing(house: House, tmp_path: Path, fault: ReceiptFault) -> None:
+async def test_a_receipt_counts_only_for_its_own_recall_and_from_its_own_recipient(
+    house: House, tmp_path: Path
+) -> None:
     async with handed_over(house, tmp_path / "agency") as scene:
-        asked = await scene.ask(scene.handover)
-        await reached(scene.gateway, asked.id, RecallState.SENT)
-        bad = scene.agency.acknowledge(scene.notices[0].name, result="destroyed", fault=fault)
-        good = scene.agency.acknowledge(scene.notices[0].name, result="accepted")
-        async with asyncio.timeout(20):
-            while not (await scene.gateway.recalls.recalls.find(asked.id)).figures.get("receipt"):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        found = await scene.gateway.recalls.recalls.find(asked.id)
-        assert (found.state, found.figures["receipt"]["result"]) == (RecallState.SENT, "accepted")
-        kept = {path.name for path in (house.home / "handovers/receipts/demo-collector").iterdir()}
-        assert kept == {bad.name, good.name}
-
-
-async def test_a_receipt_for_another_recall_is_entered_there_and_not_here(house: House, tmp_path: Path) -> None:
-    async with handed_over(house, tmp_path / "agency") as scene:
+        gateway, agency = scene.gateway, scene.agency
+        receipts, look_at = gateway.handovers.flow.receipts, gateway.recalls.recalls.find
         first = await scene.ask(row_id(HandoverId(scene.handover), 2))
-        await reached(scene.gateway, first.id, RecallState.SENT)
+        await worked(gateway, first.id)
         [of_first] = scene.notices
         second = await scene.ask(row_id(HandoverId(scene.handover), 4))
-        await reached(scene.gateway, second.id, RecallState.SENT)
-        receipt = scene.agency.acknowledge(of_first.name, result="destroyed").read_bytes()
+        await worked(gateway, second.id)
+        [of_second] = [path for path in scene.notices if path != of_first]
+        bad = [
+            agency.acknowledge(of_second.name, result="destroyed", fault=fault)
+            for fault in (ReceiptFault.STRANGER, ReceiptFault.UNSIGNED, ReceiptFault.ANOTHER_FILE)
+        ]
+        await receipts.look("demo-collector")
+        assert (await look_at(second.id)).state is RecallState.SENT
+        kept = {path.name for path in (house.home / "handovers/receipts/demo-collector").iterdir()}
+        assert kept == {path.name for path in bad}, "as evidence, and not to be looked at again"
+        receipt = agency.acknowledge(of_first.name, result="destroyed").read_bytes()
         with pytest.raises(NotFound, match=first.id):
-            await scene.gateway.recalls.receipt("compliance", second.id, receipt)
-        assert (await scene.gateway.recalls.find("compliance", first.id)).state is RecallState.CONFIRMED
-        assert (await scene.gateway.recalls.find("compliance", second.id)).state is RecallState.SENT
-        handovers = scene.agency.acknowledge(f"{scene.handover}.zip.age", result="destroyed").read_bytes()
+            await gateway.recalls.receipt("compliance", second.id, receipt)
+        assert (await look_at(first.id)).state is RecallState.CONFIRMED
+        assert (await look_at(second.id)).state is RecallState.SENT
+        handovers = agency.acknowledge(f"{scene.handover}.zip.age", result="destroyed").read_bytes()
         with pytest.raises(NotFound):  # the receipt of a handover, which cannot say that either
-            await scene.gateway.recalls.receipt("compliance", second.id, handovers)
+            await gateway.recalls.receipt("compliance", second.id, handovers)
+        # One that comes before we know that the notice arrived is looked at again.
+        change = "UPDATE recalls SET state = ? WHERE id = ?"
+        await gateway.store.write(lambda connection: connection.execute(change, ("unknown", second.id)))
+        agency.acknowledge(of_second.name, result="accepted")
+        agency.acknowledge(of_second.name, result="destroyed")
+        await receipts.look("demo-collector")
+        assert (await look_at(second.id)).state is RecallState.UNKNOWN
+        await gateway.store.write(lambda connection: connection.execute(change, ("sent", second.id)))
+        await receipts.look("demo-collector")
+        assert (await look_at(second.id)).state is RecallState.CONFIRMED
+        house.verified(gateway)
+
+
+async def test_a_notice_that_nobody_asked_for_is_found_in_the_ledger(house: House) -> None:
+    async with house.gateway() as gateway:
+        ledger, notice = gateway.ledger, uuid7()
+        asked = Asked(CallerId("collections"), RecipientId("demo-collector"), "recall", "debt_collection")
+        decision = decide(gateway.policy, gateway.policy.find(asked), facts(house, asked))
+        public = notice_intent(
+            notice, uuid7(), decision,
+            seal=SealKind.AGE, disclosures=1, package={"sha256": "0" * 64, "bytes": 1}, at=house.clock(),
+        )  # fmt: skip
+        await ledger.record_policy([], gateway.setup.config.digest)
+        await intend_notice(ledger, public, still_holds=lambda _: True, move=lambda _: None)
+        with pytest.raises(VerificationFailed, match="nobody asked for"):
+            house.verified(gateway)
+
+
+def facts(house: House, asked: Asked) -> Facts:
+    return Facts(house.clock(), asked, frozenset({FieldPath("contract.number")}), ContractFacts())

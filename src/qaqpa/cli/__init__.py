@@ -29,6 +29,7 @@ from qaqpa.cli import (
     ledger,
     migrate,
     policy,
+    recall,
     recipient,
     sandbox,
     serve,
@@ -57,6 +58,7 @@ app.add_typer(handover.app, name="handover")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(recipient.app, name="recipient")
+app.add_typer(recall.app, name="recall")
 app.add_typer(subject.app, name="subject")
 app.add_typer(keys.app, name="keys")
 app.add_typer(token.app, name="token")

@@ -14,7 +14,9 @@ from qaqpa.ledger.checkpoints import Outside, latest_note
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.integrate import integrated, tree_of
 from qaqpa.ledger.read import entries_of
+from qaqpa.model.recall import RecallState
 from qaqpa.model.words import timestamp
+from qaqpa.recall.records import counts
 from qaqpa.service.tokens import listed
 from qaqpa.store import Connection, Store, migrate, store_at
 
@@ -104,6 +106,7 @@ def _inside(made: Setup, connection: Connection, keyring: Keyring | None, now: d
     yield _clock(made, connection, now)
     yield from _unsettled(connection, now)
     yield _jobs(connection, now)
+    yield from _recalls(connection)
     if keyring is not None:
         yield from _erasures(connection, keyring)
     yield from _tokens(made, connection, now)
@@ -149,6 +152,25 @@ def _jobs(connection: Connection, now: datetime) -> Finding:
             "no gateway runs jobs; start `qaqpa serve`"
         )  # fmt: skip
     return ok("jobs", f"{found.count} answers are awaited" if found.count else "no answer is awaited")
+
+
+_SEE_TO = {
+    RecallState.LATE: "were not obeyed in time: ask the recipients, then `qaqpa recall acknowledge`",
+    RecallState.REFUSED: "were refused by the recipient: see why (`qaqpa recall show`), and what the agreement says",
+    RecallState.BLOCKED: "could not be sent: `qaqpa recall show` says why; then `qaqpa recall confirm`",
+    RecallState.PROPOSED: "are proposed and wait for a person: `qaqpa recall list`, then confirm or cancel them",
+    RecallState.UPCOMING: "come soon, because the time to keep the data ends: `qaqpa recall list`",
+}
+
+
+def _recalls(connection: Connection) -> Iterator[Finding]:
+    about, found = "recalls", counts(connection)
+    waiting = {state: said for state, said in _SEE_TO.items() if found[state]}
+    for state, said in waiting.items():
+        late = state in {RecallState.LATE, RecallState.REFUSED}
+        yield (wrong if late else look)(about, f"{found[state]} {said}")
+    if not waiting:
+        yield ok(about, "none waits for anybody")
 
 
 def _erasures(connection: Connection, keyring: Keyring) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from qaqpa.model.consent import Consent
 from qaqpa.model.decision import Decision, GuardResult
 from qaqpa.model.disclosure import Disclosure
 from qaqpa.model.words import Language, timestamp
+from qaqpa.recall.records import Recalled
 
 Answer = dict[str, Any]
 
@@ -77,6 +78,31 @@ def consent_answer(consent: Consent, status: str) -> Answer:
         "terms": consent.terms.model_dump(mode="json", exclude_none=True),
         "withdrawal_asked_at": consent.withdrawal_asked_at and timestamp(consent.withdrawal_asked_at),
         "withdrawn_at": consent.withdrawn_at and timestamp(consent.withdrawn_at),
+    }
+
+
+def recall_answer(recall: Recalled, way: str) -> Answer:
+    """A recall as it stands: names, ids and codes; nothing of what was disclosed."""
+    figures = recall.figures
+    receipt = figures.get("receipt")
+    return {
+        "recall": recall.id,
+        "of": recall.target,
+        "scope": recall.scope.value,
+        "handover": recall.handover,
+        "recipient": recall.recipient,
+        "reason": recall.reason.value,
+        "state": recall.state.value,
+        "way": way,
+        "due_on": recall.due_on.isoformat(),
+        "since": timestamp(recall.since),
+        "changed": timestamp(recall.changed),
+        "asked_by": figures.get("asked_by"),
+        "person": figures.get("person"),
+        "code": figures.get("code") or figures.get("held"),
+        "notice": recall.notice,
+        "disclosures": figures.get("disclosures"),
+        "receipt": None if receipt is None else {name: receipt.get(name) for name in ("result", "signed", "code")},
     }
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -77,17 +77,6 @@ class Recalling:
     begin: Callable[[Connection], None]
     """In the transaction of its intent: this recall leaves now, and never again under this id. Raises to undo it."""
 
-    def holds(self, besides: StillHolds) -> StillHolds:
-        """`besides`, and the beginning."""
-
-        def holds(connection: Connection) -> bool:
-            if not besides(connection):
-                return False
-            self.begin(connection)
-            return True
-
-        return holds
-
 
 @dataclass(frozen=True, slots=True)
 class Flow:
@@ -135,16 +124,13 @@ class Flow:
         # 3.2: only what the purpose needs, in the recipient's own format.
         token = await self._kdp_token(route, decision, request, person, facts)
         extract = minimised(data, route, decision, self.policy.day(facts.now), token)
-        holds = self.still_holds(decision) if notice is None else notice.holds(self.still_holds(decision))
+        holds = holding(self.still_holds(decision), notice)
         # Paid for once, disclosed once: where the route says so, a fresh report serves the same purpose again.
         memo = self.remembered.about(route, decision, extract, person, once, request.stated)
         if (known := await memo.reuse(holds)) is not None:
             return known
-        operation = route.operation
-        adapter, signer = self.adapters[asked.recipient], self.signers.get(asked.recipient)
-        exchange = Exchange(DisclosureId(uuid7()), facts.now)
-        if notice is not None:
-            exchange = Exchange(notice.id, facts.now, notice.recall)
+        operation, adapter, signer = route.operation, self.adapters[asked.recipient], self.signers.get(asked.recipient)
+        exchange = exchange_at(facts.now, notice)
         message = await write_message(adapter, operation, extract, exchange, signer)
 
         # Where the answer comes later, what it takes to fetch it is durable with the intent, and a job fetches it.
@@ -159,8 +145,7 @@ class Flow:
             await self.dialogues.begin(intent, later)
         reply: Reply | None = None
         try:
-            sealed = seal(intent, self.keys[asked.recipient], idempotent=operation.idempotent)
-            sent_at = perf_counter()
+            sealed, sent_at = seal(intent, self.keys[asked.recipient], idempotent=operation.idempotent), perf_counter()
             reply = await self.transport.send(sealed)
             wire_ms = (perf_counter() - sent_at) * 1000
             report = await read_answer(adapter, operation, reply, signer, exchange, request.iin)
@@ -207,6 +192,25 @@ class Flow:
         await self.ledger.conclude(
             intent, Outcome(result_of(error), error.code, reply, their_code=their_code), memo.of(error)
         )
+
+
+def exchange_at(now: datetime, notice: Recalling | None) -> Exchange:
+    """What names the exchange that begins now."""
+    return Exchange(DisclosureId(uuid7()), now) if notice is None else Exchange(notice.id, now, notice.recall)
+
+
+def holding(besides: StillHolds, notice: Recalling | None) -> StillHolds:
+    """`besides`, and the beginning of the notice where it is one."""
+    if notice is None:
+        return besides
+
+    def holds(connection: Connection) -> bool:
+        if not besides(connection):
+            return False
+        notice.begin(connection)
+        return True
+
+    return holds
 
 
 def stated(request: DisclosureRequest, facts: Facts) -> dict[str, Json]:

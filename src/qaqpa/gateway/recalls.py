@@ -84,8 +84,9 @@ class Recaller:
     # --- looking -----------------------------------------------------------------------------------
 
     async def listed(self, caller: str, states: Sequence[RecallState] = LISTED, limit: int = 500) -> list[Recalled]:
-        """The most urgent first. A person's look is an entry."""
+        """The most urgent first, as they stand today. A person's look is an entry."""
         self._require(caller, Role.REVIEW, Role.OPERATE)
+        await self.recalls.come_due()
         await self._enter_look(caller, "recalls", {})
         return await self.recalls.listed(states, limit)
 

@@ -47,8 +47,8 @@ _FINDING = (
 )
 
 
-class _Early(ReceiptMalformed):
-    """Good in itself, and its package's own end is not known yet."""
+class NotYet(ReceiptMalformed):
+    """What it is about is still under way here: it is fetched again, and believed or not then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Receipts:
                 if not any([await other(recipient, data) for other in self.others]):
                     await self.take(recipient, data)
                 taken += 1
-            except _Early:
+            except NotYet:
                 _log.info("receipt early", recipient=recipient)
                 continue  # not kept, so that it is fetched again
             except (ReceiptRefused, NotFound) as error:
@@ -113,7 +113,7 @@ class Receipts:
         )
         if handover.state is not HandoverState.SENT:
             # The upload's own end, or a person, comes first; the receipt is fetched again afterwards.
-            raise _Early(f"the package is still {handover.state.value}: hand the receipt in again when that is settled")
+            raise NotYet(f"the package is still {handover.state.value}: hand the receipt in again when that is settled")
         return await self._enter(handover, receipt)
 
     async def _load(self, handover: str) -> Handover:

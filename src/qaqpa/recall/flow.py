@@ -143,11 +143,11 @@ class RecallFlow:
 
     async def work(self, run: Run, recall: str) -> None:
         """The job of one recall: turns, and rests between them."""
-        while (rest := await run.step("turn", lambda: self._turn(recall))) >= 0:
+        while (rest := await run.step("turn", lambda: self.turn(recall))) >= 0:
             if rest:
                 await run.sleep(rest)
 
-    async def _turn(self, name: str) -> float:
+    async def turn(self, name: str) -> float:
         """One turn: seconds to rest before the next, or OVER. Raises nothing that a later turn could mend."""
         try:
             recall = await self._load(name)
@@ -222,7 +222,6 @@ class RecallFlow:
             content = manifest(head, register, others, checkpoint)
             return content, signature(HandoverId(notice), content, self.packer.key, self.ledger.keyring.sign)
 
-        self._remove(recall)  # of an attempt that came to nothing
         package, count = await asyncio.to_thread(write_notice, notice, recall.recipient, partner.key, path, rows, made)
         figures: dict[str, Json] = {"sha256": package.sha256, "bytes": package.size, "kid": package.kid}
         public = notice_intent(
@@ -235,6 +234,9 @@ class RecallFlow:
         await intend_notice(
             self.ledger, public, still_holds=self.still_holds(recall.recipient), move=self._mover(recall, after)
         )
+        for other in path.parent.iterdir():  # of attempts that came to nothing
+            if not other.name.startswith(notice):
+                other.unlink(missing_ok=True)
         return 0
 
     def _partner(self, recipient: str) -> Partner:
@@ -282,7 +284,8 @@ class RecallFlow:
         seal = self._partner(recall.recipient).config.seal.kind
         return self.folder / recall.id / f"{notice}.zip.{ENDINGS[seal]}"
 
-    def _remove(self, recall: Recalled) -> None:
+    def remove(self, recall: Recalled) -> None:
+        """Its notice; what is said of it stays in the database and in the ledger."""
         shutil.rmtree(self.folder / recall.id, ignore_errors=True)
 
     def _package(self, recall: Recalled) -> SealedPackage:
@@ -298,6 +301,11 @@ class RecallFlow:
     async def _send(self, recall: Recalled) -> float:
         """Bring the notice there. In doubt nothing is sent again: the recipient's machine is asked first."""
         package = self._package(recall)
+        if not package.path.exists():
+            # Written on another machine, which may have sent it: nobody here can say that it did not leave.
+            if self.ledger.clock() - recall.changed > GIVE_UP:
+                return await self._concluded(recall, OutcomeResult.UNKNOWN, "elsewhere")
+            return _RECEIPT_S
         try:
             await self.transport.deliver(package, lambda _bytes: None)
         except PackageChanged as error:
@@ -320,7 +328,7 @@ class RecallFlow:
         await enter(self.ledger, Kind.OUTCOME, public, self._mover(recall, after))
         _log.info("recall notice", recall=recall.id, recipient=recall.recipient, outcome=result.value)
         if after.state is RecallState.BLOCKED:
-            self._remove(recall)
+            self.remove(recall)
         return 0 if after.state is RecallState.SENT else OVER
 
     async def _await_receipt(self, recall: Recalled) -> float:

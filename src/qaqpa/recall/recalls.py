@@ -16,6 +16,7 @@ from qaqpa.errors import (
     ReceiptMalformed,
     ReceiptRefused,
 )
+from qaqpa.handover.receiving import NotYet
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.entries import Kind, Public
 from qaqpa.ledger.recalls import destruction, enter, recall_entry
@@ -238,6 +239,8 @@ class Recalls:
         noted = found.figures.get("receipt", {})
         if noted.get("sha256") == receipt.digest:
             return found
+        if found.state in {RecallState.SENDING, RecallState.UNKNOWN}:
+            raise NotYet(f"the notice is still {found.state.value}; the receipt is looked at again")
         if found.state not in _OBEYABLE:
             raise ReceiptMalformed(f"the recall is {found.state.value}: a receipt for it says nothing new")
         code = receipt.kept[0].code if receipt.kept else None
@@ -265,6 +268,8 @@ class Recalls:
             await enter(self._ledger, Kind.RECEIPT, public, move)
         except DecisionOutdated:
             raise NotPossible(["recall: was changed meanwhile; look at it again"]) from None
+        if state is RecallState.CONFIRMED:
+            self.flow.remove(found)
         level = _log.warning if state is RecallState.REFUSED else _log.info
         level("recall answered", recall=found.id, recipient=found.recipient, result=answer.value)
         return replace(after, changed=now)

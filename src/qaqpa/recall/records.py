@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -27,8 +28,19 @@ _MOVE = (
     "UPDATE recalls SET notice = ?, state = ?, changed = ?, due_on = ?, figures = ?, sealed = ? "
     "WHERE id = ? AND state = ?"
 )
+_WORKED_ON = "SELECT id FROM recalls WHERE state IN (?, ?) OR (state IN (?, ?) AND figures LIKE ?) ORDER BY due_on, id"
+_BUSY = (
+    RecallState.ASKED.value, RecallState.SENDING.value, RecallState.SENT.value, RecallState.LATE.value,
+    '%"package":{%',
+)  # fmt: skip
 _COUNTS = "SELECT state, count(*) FROM recalls GROUP BY state"
 _ALL_STATES = tuple(RecallState)
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_id(text: str) -> bool:
+    """Whether it can be the id of anything."""
+    return _ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +101,8 @@ def _recalled(row: Row) -> Recalled:
 
 def find(connection: Connection, recall: str) -> Recalled:
     """Raises NotFound."""
-    row = connection.execute(_FIND, (recall,)).first()
+    # What is no id may hold what a database does not take.
+    row = connection.execute(_FIND, (recall,)).first() if is_id(recall) else None
     if row is None:
         raise NotFound("there is no recall with this id (`qaqpa recall list`)")
     return _recalled(row)
@@ -119,12 +132,7 @@ def of(connection: Connection, target: str, handover: str | None) -> list[Recall
 
 def worked_on(connection: Connection) -> list[str]:
     """Ids of those that a job has something to do for: notices to send, and packages whose receipts may come."""
-    busy = (RecallState.ASKED, RecallState.SENDING, RecallState.SENT, RecallState.LATE)
-    return [
-        each.id
-        for each in in_states(connection, busy)
-        if each.state in {RecallState.ASKED, RecallState.SENDING} or "package" in each.figures
-    ]
+    return [str(row[0]) for row in connection.execute(_WORKED_ON, _BUSY).all()]
 
 
 def counts(connection: Connection) -> dict[RecallState, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ from qaqpa.model.identifiers import CallerId, HandoverId, RecipientId
 from qaqpa.model.recall import RecallScope
 from qaqpa.model.words import OutcomeResult
 from qaqpa.policy import Policy, Route
+from qaqpa.recall.records import is_id
 from qaqpa.store import Connection
 
 NEVER_LEFT = OutcomeResult.NOT_SENT
@@ -44,14 +46,13 @@ class Left:
 
 def left(connection: Connection, target: str) -> Left:
     """What has this id: a handover, a row of one, or a disclosure alone. Raises NotFound, NotPossible."""
-    try:
-        return of_handover(handovers.find(connection, target))
-    except NotFound:
-        pass
-    for entry in entries_of(connection, kind=Kind.INTENT, request=target):
-        content = entry.content
-        if content.get("subject") is not None:
-            return _of_intent(connection, content)
+    if is_id(target):  # anything else may hold what a database does not take
+        with suppress(NotFound):
+            return of_handover(handovers.find(connection, target))
+        for entry in entries_of(connection, kind=Kind.INTENT, request=target):
+            content = entry.content
+            if content.get("subject") is not None:
+                return _of_intent(connection, content)
     raise NotFound(
         "no disclosure or handover with this id left from here (`qaqpa ledger show --kind intent`, `qaqpa handover "
         "list`); one whose month was moved to a file is recalled by letter"

@@ -35,5 +35,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "duties_met": True,
         "instrument": "94-V art. 18",
     },
+    "RecallRequest": {
+        "of": "0198c5a0-0000-7000-8000-000000000003",
+        "reason": "repayment",
+        "person": "A. Auditor",
+        "due_on": "2035-01-15",
+    },
+    "RecallConfirmation": {"person": "A. Auditor"},
 }
 """By the name of the model."""

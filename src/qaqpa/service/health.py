@@ -12,6 +12,7 @@ from qaqpa.errors import QaqpaError
 from qaqpa.gateway import Gateway
 from qaqpa.ledger.awaited import standing
 from qaqpa.model.words import timestamp
+from qaqpa.recall.records import counts
 from qaqpa.store import Connection
 
 _PROBE = ("INSERT INTO meta (name, value) VALUES (?, '')", "DELETE FROM meta WHERE name = ?")
@@ -164,12 +165,15 @@ class Health:
             size = await gateway.store.read(lambda connection: connection.execute(_TREE).one()[0])
             age = await self.checkpoint_age_s()
             jobs = await gateway.store.read(standing)
+            recalls = await gateway.store.read(counts)
         except (QaqpaError, LookupError, ValueError):
             return  # what cannot be read keeps its last value; readiness says why
         found = {str(row[0]): int(row[1]) for row in rows}
         for state in ("open", "unknown"):
             metrics.OPEN_INTENTS.labels(state).set(found.get(state, 0))
         metrics.ENTRIES.set(size)
+        for recall_state, count in recalls.items():
+            metrics.RECALLS.labels(recall_state.value).set(count)
         metrics.JOBS.set(jobs.count)
         oldest = gateway.ledger.clock() if jobs.since is None else jobs.since
         metrics.JOB_AGE.set(max(0.0, (gateway.ledger.clock() - oldest).total_seconds()))

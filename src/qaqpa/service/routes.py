@@ -15,7 +15,7 @@ from qaqpa.gateway.answers import awaiting_answer, consent_answer, decision_answ
 from qaqpa.ledger.read import Entry, Wanted
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest
-from qaqpa.service import handovers
+from qaqpa.service import handovers, recalls
 from qaqpa.service.desk import Desk, desk
 from qaqpa.service.examples import EXAMPLES
 from qaqpa.service.exchange import JSON, KEPT_APART, PROBLEM, json_answer
@@ -34,6 +34,10 @@ from qaqpa.service.schemas import (
     HandoversAnswer,
     Problem,
     ReadyAnswer,
+    RecallAnswer,
+    RecallConfirmation,
+    RecallRequest,
+    RecallsAnswer,
     ReceiptTaken,
     RowsAnswer,
     SearchRequest,
@@ -41,10 +45,13 @@ from qaqpa.service.schemas import (
 )
 
 Model = TypeVar("Model", bound=BaseModel)
-REQUESTS = (DisclosureRequest, ConsentRequest, WithdrawalRequest, SearchRequest, ErasureRequest)
+REQUESTS = (
+    DisclosureRequest, ConsentRequest, WithdrawalRequest, SearchRequest, ErasureRequest, RecallRequest,
+    RecallConfirmation,
+)  # fmt: skip
 ANSWERS = (
     DecisionAnswer, DisclosureAnswer, AwaitingAnswer, ConsentAnswer, EntryAnswer, EntriesAnswer, ErasureAnswer, Problem,
-    ReadyAnswer, AliveAnswer, HandoverAnswer, HandoversAnswer, RowsAnswer, ReceiptTaken,
+    ReadyAnswer, AliveAnswer, HandoverAnswer, HandoversAnswer, RowsAnswer, ReceiptTaken, RecallAnswer, RecallsAnswer,
 )  # fmt: skip
 _TEXT = "text/plain; charset=utf-8"
 NOTHING_HERE = "nothing stands at this address"
@@ -261,7 +268,8 @@ def _ref(model: type[BaseModel]) -> str:
 def _path_parameter(path: str) -> list[dict[str, Any]]:
     found = re.findall(r"{(\w+)(?::path)?}", path)
     shapes = {
-        "consent": _UUID, "disclosure": _UUID, "handover": _UUID, "index": _NUMBER, "path": {"type": "string"},
+        "consent": _UUID, "disclosure": _UUID, "handover": _UUID, "recall": _UUID, "index": _NUMBER,
+        "path": {"type": "string"},
     }  # fmt: skip
     return [{"name": name, "in": "path", "required": True, "schema": shapes[name]} for name in found]
 
@@ -324,6 +332,11 @@ def add(app: FastAPI) -> None:
          shown | _answered(202, HandoverAnswer) | _problems(409))  # fmt: skip
     path("POST", "/v1/handovers/{handover}/receipt", handovers.receipt,
          _answered(200, ReceiptTaken) | _problems(404, 409, 502), body=handovers.RECEIPTS)  # fmt: skip
+    asked, known = _answered(202, RecallAnswer, headers=_PLACE) | _problems(404, 409), _problems(404)
+    path("POST", "/v1/recalls", recalls.start_recall, asked, takes=RecallRequest)
+    path("POST", "/v1/recalls/{recall}/confirmation", recalls.confirm_recall, asked, takes=RecallConfirmation)
+    path("GET", "/v1/recalls", recalls.list_recalls, _answered(200, RecallsAnswer))
+    path("GET", "/v1/recalls/{recall}", recalls.show_recall, _answered(200, RecallAnswer) | known)
     path("GET", "/v1/ledger/checkpoint", checkpoint, _answered(200, None, "text/plain") | _problems(404))
     path("GET", "/v1/ledger/entries/{index}", show_entry, _answered(200, EntryAnswer) | _problems(404))
     path("GET", "/v1/ledger/entries/{index}/proof", prove_entry, _answered(200, None, "text/plain") | _problems(404))

@@ -8,11 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from qaqpa.model.consent import ConsentTerms
 from qaqpa.model.identifiers import Iin, Slug
+from qaqpa.model.recall import RecallReason, RecallScope, RecallState
 from qaqpa.model.vocabulary import Report
-from qaqpa.model.words import Flag
+from qaqpa.model.words import Day, Flag
 
 Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+ContractNumber = Annotated[str, StringConstraints(pattern=r"^[!-~\u0400-\u04ff]{1,100}$")]
 OpenText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """Stands in the ledger in the open: no number of a person in it."""
 
@@ -328,6 +331,62 @@ class AliveAnswer(_Shape):
     """This process answers."""
 
     alive: Literal[True]
+
+
+class RecallConfirmation(_Shape):
+    """Who lets a recall go, and what its notice needs."""
+
+    person: OpenText
+    due_on: Day | None = None
+    """Last day for destroying; else as the recipient's configuration says."""
+    contract: ContractNumber | None = None
+    """Only where the recipient must be told it (`way` is `message`); kept sealed until the notice has left."""
+    by_letter: Flag = False
+    """The recipient was written to by you; only the books are kept here."""
+
+
+class RecallRequest(RecallConfirmation):
+    """What is asked back, and why."""
+
+    of: Id
+    """A disclosure, a row of a handover, or a whole handover."""
+    reason: RecallReason
+
+
+class RecallReceiptAnswer(_Shape):
+    """What the recipient said of it."""
+
+    result: Literal["accepted", "destroyed", "partial", "rejected"]
+    signed: bool
+    code: str | None
+
+
+class RecallAnswer(_Shape):
+    """A recall as it stands; nothing of what was disclosed is said."""
+
+    recall: Id
+    of: Id
+    scope: RecallScope
+    handover: Id | None
+    recipient: str
+    reason: RecallReason
+    state: RecallState
+    way: Literal["package", "message", "letter"]
+    due_on: str
+    since: Moment
+    changed: Moment
+    asked_by: str | None
+    person: str | None
+    code: str | None
+    notice: Id | None
+    disclosures: int | None
+    receipt: RecallReceiptAnswer | None
+
+
+class RecallsAnswer(_Shape):
+    """Recalls that are neither confirmed nor cancelled, the most urgent first."""
+
+    recalls: list[RecallAnswer]
 
 
 class ReadyAnswer(_Shape):
