@@ -319,7 +319,7 @@ def add(app: FastAPI) -> None:
     path("POST", "/v1/handovers/{handover}/cancel", handovers.cancel,
          shown | _answered(202, HandoverAnswer) | _problems(409))  # fmt: skip
     path("POST", "/v1/handovers/{handover}/receipt", handovers.receipt,
-         _answered(200, ReceiptTaken) | _problems(404, 409, 502), body=handovers.RECEIPTS)  # fmt: skip
+         _answered(200, ReceiptTaken) | _problems(404, 409, 422), body=handovers.RECEIPTS)  # fmt: skip
     path("GET", "/v1/ledger/checkpoint", checkpoint, _answered(200, None, "text/plain") | _problems(404))
     path("GET", "/v1/ledger/entries/{index}", show_entry, _answered(200, EntryAnswer) | _problems(404))
     path("GET", "/v1/ledger/entries/{index}/proof", prove_entry, _answered(200, None, "text/plain") | _problems(404))
