@@ -54,6 +54,13 @@ async def reached(desk: Desk, where: str, *states: str) -> dict[str, Any]:
             await asyncio.sleep(0.05)
 
 
+def taken_away(receipt: Path) -> bytes:
+    """A receipt that is not left where it would be fetched."""
+    data = receipt.read_bytes()
+    receipt.unlink()
+    return data
+
+
 def kept(house: House) -> list[str]:
     folder = house.home / "handovers"
     return sorted(each.name for each in folder.iterdir() if each.name != "receipts") if folder.exists() else []
@@ -123,14 +130,12 @@ async def test_a_recipient_hands_in_receipts_of_its_own_packages_and_nothing_els
     path.write_text(path.read_text() + AGENCY)
     as_sent = {"content-type": "application/jose"}
     async with opened(house, tmp_path / "agency") as (recipient, desk):
-        desk.gateway.handovers.flow.receipts.transport = None  # type: ignore[misc] # of this test: no receipt is fetched
-        wheres = [
-            (await hand(desk, as_csv([line]), key=f"k{at}")).headers["location"] for at, line in enumerate(rows(2))
-        ]
+        taken = [await hand(desk, as_csv([line]), key=f"k{at}") for at, line in enumerate(rows(2))]
+        wheres = [each.headers["location"] for each in taken]
         names = [(await reached(desk, where, "sent"))["package"]["name"] for where in wheres]
 
         async def given(at: int, receipt: Path, caller: str = "agency") -> tuple[int, str]:
-            data = receipt.read_bytes()
+            data = taken_away(receipt)
             answer = await desk.ask("POST", f"{wheres[at]}/receipt", caller, headers=as_sent, content=data)
             return answer.status_code, answer.json().get("code", answer.json().get("state"))
 
@@ -172,17 +177,18 @@ WRONG = {
     "a number of a person as its name": ({"more": f"&{NUMBER}=1"}, 400, "request_invalid"),
     "a name twice": ({"more": "&recipient=x"}, 400, "request_invalid"),
     "no choice": ({"more": "&strict=perhaps"}, 400, "request_invalid"),
-    "a key that is none": ({"key": "ключ".encode().decode("latin-1")}, 400, "request_invalid"),
+    "a key that is none": ({"key": "a key"}, 400, "request_invalid"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-async def test_what_is_wrong_is_said_without_repeating_it(desk: Desk, case: str) -> None:
+async def test_what_is_wrong_is_said_without_repeating_it(house: House, tmp_path: Path, case: str) -> None:
     given, status, code = WRONG[case]
-    answer = await hand(desk, **{"body": b"a;b", **given})
+    async with opened(house, tmp_path / "agency") as (_, desk):
+        answer = await hand(desk, **{"body": b"a;b", **given})
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert NUMBER not in answer.text
-    assert kept(desk.house) == []
+    assert kept(house) == []
 
 
 async def test_where_no_route_or_no_way_leads_nothing_is_read(desk: Desk) -> None:
@@ -223,13 +229,13 @@ async def test_a_register_is_never_whole_in_memory_and_what_breaks_off_leaves_no
         writer.write(head.format(10_000_000).encode() + as_csv(rows(3)))
         await writer.drain()
         async with asyncio.timeout(10):
-            while not kept(house):
+            while not kept(house):  # noqa: ASYNC110 - a folder of another process has no event
                 await asyncio.sleep(0.01)
         [name] = kept(house)
         assert rows(1)[0]["identity.iin"].encode() not in (house.home / "handovers" / name / "register").read_bytes()
         writer.close()
         async with asyncio.timeout(10):
-            while kept(house):
+            while kept(house):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (await server.ask("GET", "/v1/handovers", "collections")).json() == {"handovers": []}
 
