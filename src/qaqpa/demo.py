@@ -24,6 +24,7 @@ from typing import Any
 
 import orjson
 
+from qaqpa.demo_handovers import Handed, hand_over
 from qaqpa.errors import Blocked, NotConfigured, ThirdPartyError, UsageError
 from qaqpa.gateway import Gateway, load_setup
 from qaqpa.keys import Keyring
@@ -51,6 +52,8 @@ ASKED = (
 )
 """What scoring asks about each applicant, and whom."""
 AT_ONCE = 4
+REGISTER = 2_000
+"""Rows of the register that collections hand over."""
 
 KINDS = (
     *("good",) * 12, "two", "pending", "none", "expired", "not_yet_given", "withdrawn", "other_purpose",
@@ -83,6 +86,8 @@ class Summary:
     """Bodies at the bureaus and the pension centre that no intent's digest matches; anything but 0 is a leak."""
     outsider: dict[str, Any] = field(default_factory=dict)
     """What the exported ledger's own verifier says."""
+    handed: list[Handed] = field(default_factory=list)
+    """Whole registers, in the order of their handovers."""
     seconds: float = 0.0
 
 
@@ -177,10 +182,23 @@ class Stands:
 
     def fail_next(self, name: str, fault: str, times: int = 1) -> None:
         """Let the next answers of one stand-in suffer from a fault."""
+        self._ask(f"{name} {fault} {times}")
+
+    def acknowledge(self, name: str, package: str, rejected: Mapping[int, str]) -> None:
+        """Let a recipient acknowledge a package: rows that it rejects with their codes."""
+        rows = ",".join(f"{row}={code}" for row, code in rejected.items())
+        self._ask(f"{name} acknowledge {package} {rows or '-'}")
+
+    def opened(self, name: str) -> dict[str, dict[str, Any]]:
+        """What a recipient found in each package that it opened and held against its manifest."""
+        found: dict[str, dict[str, Any]] = orjson.loads(self._ask(f"{name} opened"))
+        return found
+
+    def _ask(self, line: str) -> bytes:
         if self._process.stdin is not None:
-            self._process.stdin.write(f"{name} {fault} {times}\n".encode())
+            self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
-        self._answer(b"\n")
+        return self._answer(b"\n")
 
     def _answer(self, end: bytes) -> bytes:
         said = b""
@@ -209,7 +227,8 @@ async def unaccounted(gateway: Gateway, calls: list[dict[str, Any]]) -> int:
     Only for recipients whose seal is TLS alone; what was encrypted to a recipient only the recipient can compare.
     """
     with gateway.store.snapshot() as connection:
-        intents = [entry.content for entry in entries_of(connection, kind=Kind.INTENT)]
+        every = (entry.content for entry in entries_of(connection, kind=Kind.INTENT))
+        intents = [intent for intent in every if intent["recipient"] in BY_TLS_ALONE]
     sent: Counter[str] = Counter()
     subjects: dict[str, Subject] = {}
     for intent in intents:
@@ -256,6 +275,7 @@ async def run(config: Path, home: Path, *, count: int, progress: Progress) -> Su
             Keyring.create(setup.keyring_path, setup.unlock).close()
         async with Gateway.open(setup) as gateway:
             await _jobs(gateway, third_parties, summary, count, progress)
+            summary.handed = await hand_over(gateway, third_parties, REGISTER, progress)
             summary.received = len(third_parties.calls())
             arrived = [call for name in BY_TLS_ALONE for call in received(home, name)]
             summary.unaccounted = await unaccounted(gateway, arrived)

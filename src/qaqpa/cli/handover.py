@@ -88,7 +88,8 @@ def check(
     """Try a register dry: which rows may go, which may not and why. Nothing is entered, kept or sent."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from qaqpa.cli.handover_check import Tally, checked, print_check  # noqa: PLC0415
+    from qaqpa.cli.handover_check import checked, print_check  # noqa: PLC0415
+    from qaqpa.gateway.handover_answers import Tally  # noqa: PLC0415
     from qaqpa.handover.deciding import Told  # noqa: PLC0415
 
     async def work() -> tuple[Tally, Told, Path | None]:

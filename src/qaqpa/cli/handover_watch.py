@@ -10,11 +10,11 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from qaqpa.cli.handover_check import alike_lines, tally_of
-from qaqpa.cli.render import err, out
+from qaqpa.cli.handover_check import alike_lines, print_reasons
+from qaqpa.cli.render import err, out, speech
 from qaqpa.errors import BY_CODE
 from qaqpa.gateway import Gateway
-from qaqpa.gateway.handover_answers import Pace, handover_answer, pace
+from qaqpa.gateway.handover_answers import Pace, handover_answer, pace, tally_of
 from qaqpa.handover.handovers import Standing
 from qaqpa.ledger.handovers import Finding
 from qaqpa.model.handover import FINAL, HandoverState, RowResult
@@ -192,14 +192,14 @@ def print_standing(gateway: Gateway, standing: Standing, findings: Sequence[Find
 
 
 def _print_behind(gateway: Gateway, standing: Standing, findings: Sequence[Finding]) -> None:
-    tally = tally_of(findings, gateway.setup.config.guards)
+    tally = tally_of(findings, gateway.setup.config.guards, speech.language)
     behind = tally.held - tally.results[RowResult.REJECTED]
     if tally.held:
         rejected = tally.results[RowResult.REJECTED]
         more = f", {rejected:,} were rejected" if rejected else ""
         verb = "stays" if behind == 1 else "stay"
         out.print(f"  {behind:,} of {sum(standing.counts.values()):,} rows {verb} behind{more}:")
-        tally.print_reasons()
+        print_reasons(tally)
 
 
 def _next(standing: Standing) -> list[str]:
