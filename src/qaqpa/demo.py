@@ -52,8 +52,6 @@ ASKED = (
 )
 """What scoring asks about each applicant, and whom."""
 AT_ONCE = 4
-REGISTER = 2_000
-"""Rows of the register that collections hand over."""
 
 KINDS = (
     *("good",) * 12, "two", "pending", "none", "expired", "not_yet_given", "withdrawn", "other_purpose",
@@ -253,11 +251,15 @@ def passphrase(home: Path) -> str:
 
 
 @contextmanager
-def stands(config: Path, home: Path, *names: str) -> Iterator[Stands]:
-    """Start the stand-ins of these names, or all that are installed, and stop them. Raises NotConfigured."""
+def stands(config: Path, home: Path, *names: str, receipts: bool = True) -> Iterator[Stands]:
+    """Start the stand-ins of these names, or all that are installed, and stop them. Raises NotConfigured.
+
+    Without `receipts` packages are acknowledged only when that is asked for.
+    """
+    more = () if receipts else ("--no-receipts",)
     command = (sys.executable, "-m", "qaqpa", "sandbox", *names, "--config", str(config), "--home", str(home))
     process = subprocess.Popen(  # noqa: S603 - our own command
-        [*command, "--attached", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [*command, *more, "--attached", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
         yield Stands(process, home)
@@ -265,17 +267,21 @@ def stands(config: Path, home: Path, *names: str) -> Iterator[Stands]:
         process.communicate()  # the end of its standard input is its end
 
 
-async def run(config: Path, home: Path, *, count: int, progress: Progress) -> Summary:
-    """The whole demonstration in `home`. Raises QaqpaError when anything but the expected goes wrong."""
+async def run(config: Path, home: Path, *, count: int, debtors: int, progress: Progress) -> Summary:
+    """The whole demonstration in `home`: so many applicants, and a register of so many debtors.
+
+    Raises QaqpaError when anything but the expected goes wrong.
+    """
     started = time.perf_counter()
     summary = Summary(people=count)
-    with stands(config, home, *SANDBOXES) as third_parties:
+    with stands(config, home, *SANDBOXES, receipts=False) as third_parties:
         setup = load_setup(config, home=home, environ={**os.environ, **third_parties.environment})
         if not setup.keyring_path.exists():
             Keyring.create(setup.keyring_path, setup.unlock).close()
         async with Gateway.open(setup) as gateway:
             await _jobs(gateway, third_parties, summary, count, progress)
-            summary.handed = await hand_over(gateway, third_parties, REGISTER, progress)
+            if debtors:
+                summary.handed = await hand_over(gateway, third_parties, debtors, progress)
             summary.received = len(third_parties.calls())
             arrived = [call for name in BY_TLS_ALONE for call in received(home, name)]
             summary.unaccounted = await unaccounted(gateway, arrived)

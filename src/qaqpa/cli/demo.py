@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     people: Annotated[int, typer.Option(min=10, help="How many synthetic applicants.")] = 200,
+    debtors: Annotated[int, typer.Option(min=0, help="How many rows a register has; 0 for none.")] = 2_000,
     home: Annotated[Path | None, typer.Option(help="Keep database, keys and logs here; thrown away if absent.")] = None,
     config: ConfigFolder = CONFIG,
     as_json: Json = False,
@@ -35,19 +36,23 @@ def demo(
     """Run the shipped sample: real sockets, TLS and disk, synthetic people. Ends by itself."""
     if home is not None:
         home.mkdir(parents=True, exist_ok=True)
-        _demo(config, home, people, as_json=as_json)
+        _demo(config, home, people, debtors, as_json=as_json)
         return
     with tempfile.TemporaryDirectory(prefix="qaqpa-demo-") as folder:
-        _demo(config, Path(folder), people, as_json=as_json)
+        _demo(config, Path(folder), people, debtors, as_json=as_json)
 
 
-def _demo(config: Path, home: Path, people: int, *, as_json: bool) -> None:
+def _demo(config: Path, home: Path, people: int, debtors: int, *, as_json: bool) -> None:
     columns = (TextColumn("scoring and collections"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("", total=None)
         summary = run_async(
             lambda: run_demo(
-                config, home, count=people, progress=lambda done, total: bar.update(task, completed=done, total=total)
+                config,
+                home,
+                count=people,
+                debtors=debtors,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
         )
     if as_json:
