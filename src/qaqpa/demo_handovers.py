@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from qaqpa.errors import ThirdPartyError
@@ -79,9 +80,8 @@ async def hand_over(
         one = Handed(order.recipient, order.operation)
         if not number:
             one.tried = await _tried(gateway, order, register)
-        await _sent(
-            gateway, one, order, register, lambda rows, n=number: progress(n * count + rows, len(orders) * count)
-        )
+        told = partial(_told, progress, number * count, len(orders) * count)
+        await _sent(gateway, one, order, register, told)
         recipients.acknowledge(one.recipient, one.package, REJECTED if one.recipient == COLLECTOR else {})
         handed.append(one)
     for one in handed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,8 +32,8 @@ async def recipient_of(
     monkeypatch: pytest.MonkeyPatch, folder: Path, name: str = "demo-collector"
 ) -> AsyncIterator[SftpRecipient]:
     """A recipient that commands find, and that checks what it gets."""
-    made: SftpRecipient
-    made = SftpRecipient(directory=folder, variables=STANDS[name], open_package=lambda path: checker(made.pair)(path))
+    made = SftpRecipient(directory=folder, variables=STANDS[name])
+    made._open_package = checker(made.pair)
     async with made:
         for key, value in made.environment.items():
             monkeypatch.setenv(key, value)
@@ -75,7 +76,7 @@ async def test_the_department_tries_sends_and_looks(
         assert agency.opened[package.name].rows == 92  # type: ignore[attr-defined]
         for told in (f"package {package.name}: 92 rows", "sha256 ", "8 of 100 rows stay behind", "next: "):
             assert told in sent.out, told
-        assert "deciding" in sent.err and of_iins(sent.out + sent.err) == []
+        assert "sending" in sent.err and of_iins(sent.out + sent.err) == []
         handover = package.name.partition(".")[0]
         shown = await house.cli("handover", "show", handover, "--json")
         assert shown.json["rows"] == {"permit": 92, **HELD} and shown.json["state"] == "sent"
@@ -116,14 +117,18 @@ async def manifest(house: House, handover: str) -> None:
     files = [str(folder / name) for name in ("manifest.json", "manifest.sig")]
     assert (await house.cli("handover", "verify", *files, "--key", key)).code == 0
     recipe = recipe_of(house, key)
-    assert subprocess.run(["bash", "-c", recipe], cwd=folder, capture_output=True, text=True).returncode == 0
+    assert await asyncio.to_thread(bash, recipe, folder) == 0
     changed = folder / "manifest.json"
     changed.write_bytes(changed.read_bytes().replace(b'"go": 92', b'"go": 93'))
     refused = await house.cli("handover", "verify", *files, "--key", key)
     assert refused.code == 6 and "verification_failed" in refused.err
-    assert subprocess.run(["bash", "-c", recipe], cwd=folder, capture_output=True, text=True).returncode != 0
+    assert await asyncio.to_thread(bash, recipe, folder) != 0
     other = await house.cli("handover", "verify", *files, "--key", "nothing")
     assert other.code == 6 and "verifier key" in other.err
+
+
+def bash(script: str, folder: Path) -> int:
+    return subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True).returncode
 
 
 def recipe_of(house: House, key: str) -> str:
@@ -144,11 +149,11 @@ async def test_one_row_holds_up_a_strict_one_and_nothing_permitted_is_a_refusal(
         held = await house.cli("handover", "send", register, *asked, "--strict")
         assert held.code == 1 and "held up by 8 rows" in held.out, held.err
         lines = [line | {"contract.days_overdue": 0} for line in debtors(2, today=TODAY)]
-        Path(register).write_bytes(as_csv(lines))
+        house.write("debtors.csv", as_csv(lines).decode())
         assert (await house.cli("handover", "check", register, *asked)).code == 1
         nothing = await house.cli("handover", "send", register, *asked, "--json")
         assert (nothing.code, nothing.json["state"], nothing.json["code"]) == (1, "cancelled", "nothing_permitted")
-        Path(register).write_bytes(b"%PDF-1.7")
+        house.write("debtors.csv", "%PDF-1.7")
         broken = await house.cli("handover", "send", register, *asked)
         assert broken.code == 2 and "PDF" in broken.out, broken.out
         assert agency.packages == []

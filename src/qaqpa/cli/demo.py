@@ -46,15 +46,11 @@ def _demo(config: Path, home: Path, people: int, debtors: int, *, as_json: bool)
     columns = (TextColumn("scoring and collections"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("", total=None)
-        summary = run_async(
-            lambda: run_demo(
-                config,
-                home,
-                count=people,
-                debtors=debtors,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-        )
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        summary = run_async(lambda: run_demo(config, home, count=people, debtors=debtors, progress=tell))
     if as_json:
         print_json(_as_data(summary))
     else:
@@ -188,8 +184,8 @@ def _print_handed(handed: Sequence[Handed]) -> None:
             )
         out.print(
             f"[green]{one.state}[/] {one.recipient}, {one.operation}: {one.rows:,} rows in {one.bytes / 1000:,.0f} kB "
-            f"by SFTP after {one.seconds:.1f} s; the recipient opened {(one.opened or {}).get('rows', 0):,} rows and held "
-            "every file against the signed manifest",
+            f"by SFTP after {one.seconds:.1f} s; the recipient opened it, held every file against the signed manifest "
+            f"and counted {(one.opened or {}).get('rows', 0):,} rows",
             soft_wrap=True,
         )
         if one.alike is not None:
