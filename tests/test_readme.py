@@ -97,7 +97,9 @@ def test_the_python_of_the_readme_works(folder: Path, port: int) -> None:
                 "ledger archive",
                 "ledger accept-clock", "ledger witness", "subject", "subject erase", "backup", "restore", "recipient",
                 "recipient list", "recipient suspend", "recipient resume", "keys", "keys init", "keys show",
-                "keys rotate", "policy", "policy diff", "policy show",
+                "keys rotate", "handover", "handover check", "handover send", "handover wait", "handover list",
+                "handover show", "handover rows", "handover manifest", "handover verify", "handover key",
+                "handover cancel", "handover receipt", "handover states", "policy", "policy diff", "policy show",
                 "serve", "token", "token make", "token list", "token revoke"],
 )  # fmt: skip
 def test_every_command_helps(command: str) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 import orjson
 
+from qaqpa.demo_handovers import Handed, hand_over
 from qaqpa.errors import Blocked, NotConfigured, ThirdPartyError, UsageError
 from qaqpa.gateway import Gateway, load_setup
 from qaqpa.keys import Keyring
@@ -83,6 +84,8 @@ class Summary:
     """Bodies at the bureaus and the pension centre that no intent's digest matches; anything but 0 is a leak."""
     outsider: dict[str, Any] = field(default_factory=dict)
     """What the exported ledger's own verifier says."""
+    handed: list[Handed] = field(default_factory=list)
+    """Whole registers, in the order of their handovers."""
     seconds: float = 0.0
 
 
@@ -181,10 +184,23 @@ class Stands:
 
     def fail_next(self, name: str, fault: str, times: int = 1) -> None:
         """Let the next answers of one stand-in suffer from a fault."""
+        self._ask(f"{name} {fault} {times}")
+
+    def acknowledge(self, name: str, package: str, rejected: Mapping[int, str]) -> None:
+        """Let a recipient acknowledge a package: rows that it rejects with their codes."""
+        rows = ",".join(f"{row}={code}" for row, code in rejected.items())
+        self._ask(f"{name} acknowledge {package} {rows or '-'}")
+
+    def opened(self, name: str) -> dict[str, dict[str, Any]]:
+        """What a recipient found in each package that it opened and held against its manifest."""
+        found: dict[str, dict[str, Any]] = orjson.loads(self._ask(f"{name} opened"))
+        return found
+
+    def _ask(self, line: str) -> bytes:
         if self._process.stdin is not None:
-            self._process.stdin.write(f"{name} {fault} {times}\n".encode())
+            self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
-        self._answer(b"\n")
+        return self._answer(b"\n")
 
     def _answer(self, end: bytes) -> bytes:
         said = b""
@@ -213,7 +229,8 @@ async def unaccounted(gateway: Gateway, calls: list[dict[str, Any]]) -> int:
     Only for recipients whose seal is TLS alone; what was encrypted to a recipient only the recipient can compare.
     """
     with gateway.store.snapshot() as connection:
-        intents = [entry.content for entry in entries_of(connection, kind=Kind.INTENT)]
+        every = (entry.content for entry in entries_of(connection, kind=Kind.INTENT))
+        intents = [intent for intent in every if intent["recipient"] in BY_TLS_ALONE]
     sent: Counter[str] = Counter()
     subjects: dict[str, Subject] = {}
     for intent in intents:
@@ -238,11 +255,15 @@ def passphrase(home: Path) -> str:
 
 
 @contextmanager
-def stands(config: Path, home: Path, *names: str) -> Iterator[Stands]:
-    """Start the stand-ins of these names, or all that are installed, and stop them. Raises NotConfigured."""
+def stands(config: Path, home: Path, *names: str, receipts: bool = True) -> Iterator[Stands]:
+    """Start the stand-ins of these names, or all that are installed, and stop them. Raises NotConfigured.
+
+    Without `receipts` packages are acknowledged only when that is asked for.
+    """
+    more = () if receipts else ("--no-receipts",)
     command = (sys.executable, "-m", "qaqpa", "sandbox", *names, "--config", str(config), "--home", str(home))
     process = subprocess.Popen(  # noqa: S603 - our own command
-        [*command, "--attached", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [*command, *more, "--attached", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
         yield Stands(process, home)
@@ -250,16 +271,21 @@ def stands(config: Path, home: Path, *names: str) -> Iterator[Stands]:
         process.communicate()  # the end of its standard input is its end
 
 
-async def run(config: Path, home: Path, *, count: int, progress: Progress) -> Summary:
-    """The whole demonstration in `home`. Raises QaqpaError when anything but the expected goes wrong."""
+async def run(config: Path, home: Path, *, count: int, debtors: int, progress: Progress) -> Summary:
+    """The whole demonstration in `home`: so many applicants, and a register of so many debtors.
+
+    Raises QaqpaError when anything but the expected goes wrong.
+    """
     started = time.perf_counter()
     summary = Summary(people=count)
-    with stands(config, home, *SANDBOXES) as third_parties:
+    with stands(config, home, *SANDBOXES, receipts=False) as third_parties:
         setup = load_setup(config, home=home, environ={**os.environ, **third_parties.environment})
         if not setup.keyring_path.exists():
             Keyring.create(setup.keyring_path, setup.unlock).close()
         async with Gateway.open(setup) as gateway:
             await _jobs(gateway, third_parties, summary, count, progress)
+            if debtors:
+                summary.handed = await hand_over(gateway, third_parties, debtors, progress)
             summary.received = len(third_parties.calls())
             arrived = [call for name in BY_TLS_ALONE for call in received(home, name)]
             summary.unaccounted = await unaccounted(gateway, arrived)

@@ -24,7 +24,7 @@ SEED = int(os.environ.get("QAQPA_SEED", str(time.time_ns())))
 
 async def demo(home: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "qaqpa", "demo", "--people", "60", "--home", str(home), "--json",
+        sys.executable, "-m", "qaqpa", "demo", "--people", "60", "--debtors", "0", "--home", str(home), "--json",
         cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from qaqpa.cli.handover_check import alike_lines, print_reasons
 from qaqpa.cli.options import CONFIG, ConfigFolder, Json
 from qaqpa.cli.options import run as run_async
 from qaqpa.cli.render import err, out, print_json, table
 from qaqpa.demo import AT_ONCE, Summary
 from qaqpa.demo import run as run_demo
+from qaqpa.demo_handovers import Handed
 from qaqpa.errors import VerificationFailed
 
 
@@ -25,6 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     people: Annotated[int, typer.Option(min=10, help="How many synthetic applicants.")] = 200,
+    debtors: Annotated[int, typer.Option(min=0, help="How many rows a register has; 0 for none.")] = 2_000,
     home: Annotated[Path | None, typer.Option(help="Keep database, keys and logs here; thrown away if absent.")] = None,
     config: ConfigFolder = CONFIG,
     as_json: Json = False,
@@ -32,21 +36,21 @@ def demo(
     """Run the shipped sample: real sockets, TLS and disk, synthetic people. Ends by itself."""
     if home is not None:
         home.mkdir(parents=True, exist_ok=True)
-        _demo(config, home, people, as_json=as_json)
+        _demo(config, home, people, debtors, as_json=as_json)
         return
     with tempfile.TemporaryDirectory(prefix="qaqpa-demo-") as folder:
-        _demo(config, Path(folder), people, as_json=as_json)
+        _demo(config, Path(folder), people, debtors, as_json=as_json)
 
 
-def _demo(config: Path, home: Path, people: int, *, as_json: bool) -> None:
+def _demo(config: Path, home: Path, people: int, debtors: int, *, as_json: bool) -> None:
     columns = (TextColumn("scoring and collections"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("", total=None)
-        summary = run_async(
-            lambda: run_demo(
-                config, home, count=people, progress=lambda done, total: bar.update(task, completed=done, total=total)
-            )
-        )
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        summary = run_async(lambda: run_demo(config, home, count=people, debtors=debtors, progress=tell))
     if as_json:
         print_json(_as_data(summary))
     else:
@@ -80,6 +84,22 @@ def _as_data(summary: Summary) -> dict[str, object]:
         ],
         "malformed": dict(summary.malformed),
         "third_party_failed": dict(summary.failed),
+        "handovers": [
+            {
+                "recipient": one.recipient,
+                "operation": one.operation,
+                "state": one.state,
+                "rows": one.rows,
+                "bytes": one.bytes,
+                "tried": None if one.tried is None else one.tried.as_data(),
+                "not_sent_or_rejected": None if one.tally is None else one.tally.as_data(),
+                "alike": one.alike,
+                "receipt": one.receipt,
+                "opened": one.opened,
+                "seconds": round(one.seconds, 2),
+            }
+            for one in summary.handed
+        ],
         "added_ms": _milliseconds(summary.added_ms),
         "third_party_ms": _milliseconds(summary.wire_ms),
         "received": summary.received,
@@ -105,7 +125,8 @@ def _print(summary: Summary) -> None:
 
     refusals = summary.verified.kinds.get("refusal", 0) if summary.verified else 0
     out.print(
-        f"\n[bold]What was refused, and why[/]: {refusals} refusal entries, some with several reasons; "
+        f"\n[bold]What was refused, and why[/]: {refusals} refusal entries, those of "
+        "registers (below) included, some with several reasons; "
         "what was malformed was not even decided. Not a byte left"
     )
     refused = table("result", "reason", "clause", "times")
@@ -121,6 +142,7 @@ def _print(summary: Summary) -> None:
     for note, count in summary.notes.items():
         out.print(f"[bold]Said beside a permit[/] ×{count}: {note}")
 
+    _print_handed(summary.handed)
     added, wire = _milliseconds(summary.added_ms), _milliseconds(summary.wire_ms)
     out.print(
         f"\n[bold]Time[/] added by the gateway: median {added['p50']} ms, 95% under {added['p95']} ms "
@@ -132,8 +154,10 @@ def _print(summary: Summary) -> None:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
     out.print(f"[bold]Ledger[/] {found.size} entries ({kinds})")
     out.print(f"  root {found.root.hex()}")
+    in_packages = sum(one.rows + 1 for one in summary.handed)  # each row, and each package as a whole
     out.print(
-        f"  third parties received {summary.received} requests, the ledger holds {found.kinds['intent']} intents, "
+        f"  third parties received {summary.received} requests and {len(summary.handed)} packages; the ledger holds "
+        f"{found.kinds['intent'] - in_packages} intents of single disclosures and {in_packages} of rows and packages, "
         f"{len(found.open_intents)} of them open"
     )
     out.print(
@@ -146,6 +170,33 @@ def _print(summary: Summary) -> None:
         "entries, every tile and the signature"
     )
     out.print(f"[green]verified[/] in {summary.seconds:.1f} s")
+
+
+def _print_handed(handed: Sequence[Handed]) -> None:
+    """Whole registers: what the dry run said, what went, what stayed behind, what was acknowledged."""
+    for one in handed:
+        if one.tried is not None:
+            held, total = one.tried.held, sum(one.tried.results.values())
+            out.print(f"\n[bold]A register of {total:,} debtors, tried dry[/]: {held:,} of its rows must not go")
+            print_reasons(one.tried)
+            out.print(
+                "\n[bold]Whole registers[/]: every row decided, in the ledger, and in one package sealed with age"
+            )
+        out.print(
+            f"[green]{one.state}[/] {one.recipient}, {one.operation}: {one.rows:,} rows in {one.bytes / 1000:,.0f} kB "
+            f"by SFTP after {one.seconds:.1f} s; the recipient opened it, held every file against the signed manifest "
+            f"and counted {(one.opened or {}).get('rows', 0):,} rows",
+            soft_wrap=True,
+        )
+        if one.alike is not None:
+            for line in alike_lines(one.alike):
+                out.print(f"  {line}", soft_wrap=True)
+        if one.tally is not None:
+            results = {result.name.lower(): count for result, count in sorted(one.tally.results.items())}
+            out.print("  stayed behind or came back: " + ", ".join(f"{name} {n:,}" for name, n in results.items()))
+        if one.receipt is not None:
+            said = "signed receipt" if one.receipt["signed"] else "receipt"
+            out.print(f"  {said}: {one.receipt['result']}, {one.receipt['rejected']} rows rejected")
 
 
 def _names(fields: tuple[str, ...]) -> str:

@@ -88,7 +88,8 @@ def check(
     """Try a register dry: which rows may go, which may not and why. Nothing is entered, kept or sent."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from qaqpa.cli.handover_check import Tally, checked, print_check  # noqa: PLC0415
+    from qaqpa.cli.handover_check import checked, print_check  # noqa: PLC0415
+    from qaqpa.gateway.handover_answers import Tally  # noqa: PLC0415
     from qaqpa.handover.deciding import Told  # noqa: PLC0415
 
     async def work() -> tuple[Tally, Told, Path | None]:
@@ -169,30 +170,27 @@ def _readable(path: Path) -> Path:
 
 async def _told(gateway: Gateway, caller: str, handover: str, *, as_json: bool) -> int:
     """Say where it stands."""
-    from qaqpa.cli.handover_watch import answer, print_standing  # noqa: PLC0415
-
-    standing = await gateway.handovers.find(caller, handover)
-    await _say(gateway, caller, standing, as_json, answer, print_standing)
+    await _say(gateway, caller, await gateway.handovers.find(caller, handover), as_json=as_json)
     return 0
 
 
 async def _waited(
     gateway: Gateway, caller: str, handover: str, *, receipt: bool, as_json: bool, most_s: float = math.inf
 ) -> int:
-    from qaqpa.cli.handover_watch import answer, exit_code, print_standing, watched  # noqa: PLC0415
+    from qaqpa.cli.handover_watch import exit_code, watched  # noqa: PLC0415
 
     standing = await watched(gateway, caller, handover, receipt=receipt, quiet=as_json, most_s=most_s)
-    await _say(gateway, caller, standing, as_json, answer, print_standing)
+    await _say(gateway, caller, standing, as_json=as_json)
     return exit_code(standing)
 
 
-async def _say(
-    gateway: Gateway, caller: str, standing: Standing, as_json: bool, answer: Any, print_standing: Any
-) -> None:
+async def _say(gateway: Gateway, caller: str, standing: Standing, *, as_json: bool) -> None:
+    from qaqpa.cli.handover_watch import answer, print_standing, tallied  # noqa: PLC0415
+
     if as_json:
         print_json(answer(gateway, standing))
     else:
-        print_standing(gateway, standing, await gateway.handovers.findings(caller, standing.handover.id))
+        print_standing(gateway, standing, await tallied(gateway, caller, standing.handover.id))
 
 
 # --- looking ---------------------------------------------------------------------------------------
@@ -274,39 +272,47 @@ def rows(
 ) -> None:
     """List the rows that did not go, or that the recipient rejected, by their numbers in the register."""
 
-    async def work() -> tuple[list[Finding], Mapping[str, Any]]:
+    shown: list[Finding] = []
+    count, written = 0, None
+
+    async def work() -> Mapping[str, Any]:
+        nonlocal count, written
         async with opened(config, home) as gateway:
-            return await gateway.handovers.findings(caller, handover), gateway.setup.config.guards
+            guards = gateway.setup.config.guards
+            with Results(out_file) as results:
+                async for page in gateway.handovers.every_finding(caller, handover):
+                    count += len(page)
+                    shown.extend(page if as_json else page[: _SHOWN - len(shown)])
+                    for each in page:
+                        what = RESULTS[each.result].in_language(speech.language)
+                        lines = tuple(reason_lines(each, guards, speech.language))
+                        results.put(Result(each.number, "", what, lines))
+                written = results.finish()
+            return guards
 
-    found, guards = run(work)
-    language = speech.language
-    if out_file is not None:
-        from qaqpa.cli.handover_check import Results  # noqa: PLC0415
-        from qaqpa.tables import Result  # noqa: PLC0415
+    from qaqpa.cli.handover_check import Results  # noqa: PLC0415
+    from qaqpa.tables import Result  # noqa: PLC0415
 
-        with Results(out_file) as results:
-            for each in found:
-                what = RESULTS[each.result].in_language(language)
-                results.put(Result(each.number, "", what, tuple(reason_lines(each, guards, language))))
-            written = results.finish()
-        err.print(f"{len(found):,} rows: {escape(str(written))}", soft_wrap=True)
+    guards = run(work)
+    if written is not None:
+        err.print(f"{count:,} rows: {escape(str(written))}", soft_wrap=True)
     if as_json:
-        print_json([finding_answer(each, guards, language) for each in found])
-    elif out_file is None:
-        _print_rows(found, guards)
+        print_json([finding_answer(each, guards, speech.language) for each in shown])
+    elif written is None:
+        _print_rows(shown, count, guards)
 
 
-def _print_rows(found: list[Finding], guards: Mapping[str, Any]) -> None:
+def _print_rows(found: list[Finding], count: int, guards: Mapping[str, Any]) -> None:
     if not found:
         out.print("Every row went, and none was rejected.")
         return
     made = table("row", "result", "reasons")
-    for each in found[:_SHOWN]:
+    for each in found:
         what = RESULTS[each.result].in_language(speech.language)
         made.add_row(str(each.number), what, escape("\n".join(reason_lines(each, guards, speech.language))))
     out.print(made)
-    if len(found) > _SHOWN:
-        out.print(f"… and {len(found) - _SHOWN:,} more: --out rows.xlsx writes all of them")
+    if count > len(found):
+        out.print(f"… and {count - len(found):,} more: --out rows.xlsx writes all of them")
 
 
 @app.command()

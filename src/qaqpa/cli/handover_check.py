@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,11 @@ from rich.markup import escape
 
 from qaqpa import files
 from qaqpa.cli.render import out, speech, table
-from qaqpa.config.models import GuardConfig
 from qaqpa.errors import InvalidRequest
 from qaqpa.gateway import Gateway
-from qaqpa.gateway.handover_answers import RESULTS, reason_lines
+from qaqpa.gateway.handover_answers import RESULTS, Tally, reason_lines
 from qaqpa.handover.deciding import Told
 from qaqpa.handover.records import Order
-from qaqpa.ledger.handovers import Finding
 from qaqpa.model.handover import RowResult
 from qaqpa.model.words import Words
 from qaqpa.tables import Result, Row, write_results
@@ -39,55 +35,13 @@ _HEADINGS = (
 )
 
 
-@dataclass(slots=True)
-class Tally:
-    """Rows by result, and by result and reason."""
-
-    results: Counter[RowResult] = field(default_factory=Counter)
-    reasons: Counter[tuple[RowResult, str]] = field(default_factory=Counter)
-
-    def add(self, finding: Finding, lines: Sequence[str]) -> None:
-        """One row that does not go, with its reasons in words."""
-        self.results[finding.result] += 1
-        if finding.result is RowResult.DUPLICATE:  # which row it repeats says nothing of how many there are
-            lines = [re.sub(r"\d+", "…", line) for line in lines]
-        self.reasons.update((finding.result, line) for line in dict.fromkeys(lines))
-
-    @property
-    def held(self) -> int:
-        """Rows that do not go."""
-        return sum(self.results.values()) - self.results[RowResult.PERMIT]
-
-    def as_data(self) -> dict[str, Any]:
-        """For programs."""
-        return {
-            "rows": {result.name.lower(): self.results[result] for result in RowResult if self.results[result]},
-            "reasons": [
-                {"result": result.name.lower(), "reason": reason, "rows": count}
-                for (result, reason), count in self.sorted
-            ],
-        }
-
-    @property
-    def sorted(self) -> list[tuple[tuple[RowResult, str], int]]:
-        """The most frequent reason first."""
-        return sorted(self.reasons.items(), key=lambda each: (-each[1], each[0]))
-
-    def print_reasons(self) -> None:
-        """A table for people."""
-        made = table("rows", "result", "reason")
-        for (result, reason), count in self.sorted:
-            colour = COLOURS.get(result, "red")
-            made.add_row(f"{count:,}", f"[{colour}]{RESULTS[result].in_language(speech.language)}[/]", escape(reason))
-        out.print(made)
-
-
-def tally_of(findings: Sequence[Finding], guards: Mapping[str, GuardConfig]) -> Tally:
-    """Of rows that are decided."""
-    tally = Tally()
-    for finding in findings:
-        tally.add(finding, reason_lines(finding, guards, speech.language))
-    return tally
+def print_reasons(tally: Tally) -> None:
+    """Rows by result and reason, for people."""
+    made = table("rows", "result", "reason")
+    for (result, reason), count in tally.sorted:
+        colour = COLOURS.get(result, "red")
+        made.add_row(f"{count:,}", f"[{colour}]{RESULTS[result].in_language(speech.language)}[/]", escape(reason))
+    out.print(made)
 
 
 def subject_of(row: Row) -> str:
@@ -215,7 +169,7 @@ def print_check(tally: Tally, told: Told, written: Path | None) -> None:
     total, goes = sum(tally.results.values()), tally.results[RowResult.PERMIT]
     out.print(f"[bold]{total:,} rows[/] ({told.kind}): [green]{goes:,} may go[/], {tally.held:,} stay behind")
     if tally.held:
-        tally.print_reasons()
+        print_reasons(tally)
     if told.alike is not None:
         for line in alike_lines(asdict(told.alike)):
             out.print(line)

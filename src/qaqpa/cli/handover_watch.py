@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from qaqpa.cli.handover_check import alike_lines, tally_of
-from qaqpa.cli.render import err, out
+from qaqpa.cli.handover_check import alike_lines, print_reasons
+from qaqpa.cli.render import err, out, speech
 from qaqpa.errors import BY_CODE
 from qaqpa.gateway import Gateway
-from qaqpa.gateway.handover_answers import Pace, handover_answer, pace
+from qaqpa.gateway.handover_answers import Pace, Tally, handover_answer, pace, reason_lines
 from qaqpa.handover.handovers import Standing
-from qaqpa.ledger.handovers import Finding
 from qaqpa.model.handover import FINAL, HandoverState, RowResult
 
 _LOOK_EVERY_S = 0.1
+_LOOK_AT_LEAST_S = 0.5
+"""Looking counts every row anew, so it is done less and less often."""
 _SAY_EVERY_S = 10.0
 """A plain line, where nothing else is to be said."""
 PATIENCE = 3
@@ -105,7 +105,7 @@ async def watched(
     gateway: Gateway, caller: str, handover: str, *, receipt: bool, quiet: bool, most_s: float
 ) -> Standing:
     """Let it go on, in this process where no other does, until it is sent (or acknowledged), ended or stuck."""
-    until = time.monotonic() + most_s
+    until, rest = time.monotonic() + most_s, _LOOK_EVERY_S
     gateway.jobs.wake()
     over = FINAL | {HandoverState.UNKNOWN} | (set() if receipt else {HandoverState.SENT})
     try:
@@ -120,7 +120,8 @@ async def watched(
                     or (time.monotonic() > until)
                 ):
                     return standing
-                await asyncio.sleep(_LOOK_EVERY_S)
+                await asyncio.sleep(rest)
+                rest = min(rest * 1.1, _LOOK_AT_LEAST_S)
     except asyncio.CancelledError:
         err.print(
             f"nothing is lost: `qaqpa handover wait {handover}` goes on, or any gateway that runs", soft_wrap=True
@@ -151,7 +152,16 @@ def answer(gateway: Gateway, standing: Standing) -> dict[str, Any]:
     return handover_answer(standing, gateway.handovers.package_name(standing.handover), gateway.ledger.clock())
 
 
-def print_standing(gateway: Gateway, standing: Standing, findings: Sequence[Finding]) -> None:
+async def tallied(gateway: Gateway, caller: str, handover: str) -> Tally:
+    """Why rows stayed behind or came back, counted."""
+    tally, guards = Tally(), gateway.setup.config.guards
+    async for page in gateway.handovers.every_finding(caller, handover):
+        for finding in page:
+            tally.add(finding, reason_lines(finding, guards, speech.language))
+    return tally
+
+
+def print_standing(gateway: Gateway, standing: Standing, tally: Tally) -> None:
     """Everything about one handover, for people, with what to do next."""
     handover, figures = standing.handover, standing.handover.figures
     order, state = handover.order, handover.state
@@ -186,20 +196,19 @@ def print_standing(gateway: Gateway, standing: Standing, findings: Sequence[Find
             out.print(f"  the recipient destroys the data by {due}")
     if figures.get("receipt_late") and state is HandoverState.SENT:
         out.print("  [yellow]the receipt is late[/]: ask the recipient")
-    _print_behind(gateway, standing, findings)
+    _print_behind(standing, tally)
     for line in _next(standing):
         out.print(f"  next: {line}", soft_wrap=True)
 
 
-def _print_behind(gateway: Gateway, standing: Standing, findings: Sequence[Finding]) -> None:
-    tally = tally_of(findings, gateway.setup.config.guards)
+def _print_behind(standing: Standing, tally: Tally) -> None:
     behind = tally.held - tally.results[RowResult.REJECTED]
     if tally.held:
         rejected = tally.results[RowResult.REJECTED]
         more = f", {rejected:,} were rejected" if rejected else ""
         verb = "stays" if behind == 1 else "stay"
         out.print(f"  {behind:,} of {sum(standing.counts.values()):,} rows {verb} behind{more}:")
-        tally.print_reasons()
+        print_reasons(tally)
 
 
 def _next(standing: Standing) -> list[str]:

@@ -49,6 +49,9 @@ def sandbox(
             help="End when standard input closes, and obey lines on it (`NAME FAULT TIMES`, ...); for programs.",
         ),
     ] = False,
+    receipts: Annotated[
+        bool, typer.Option("--receipts/--no-receipts", help="Whether packages are acknowledged as they come.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Run stand-ins of the third parties until interrupted, and say how a gateway finds them.
@@ -74,7 +77,7 @@ def sandbox(
                 made.fault = fault
                 running[name] = await stack.enter_async_context(made)
                 if name in STANDS:
-                    packages[name] = await stack.enter_async_context(_sftp(name, folder, acknowledges=not attached))
+                    packages[name] = await stack.enter_async_context(_sftp(name, folder, acknowledges=receipts))
             environment = {key: value for made in running.values() for key, value in made.environment.items()}
             for takes in packages.values():
                 environment |= takes.environment

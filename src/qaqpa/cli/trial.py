@@ -40,3 +40,10 @@ def prepare(config: Path, home: Path, url: str) -> None:
     out.print("For example, with TOKEN set to that of loan-scoring:")
     out.print(f"  {ask.format('consents')} -d @{examples}/consent.json", soft_wrap=True)
     out.print(f'  {ask.format("disclosures")} -H "Idempotency-Key: first" -d @{examples}/request.json', soft_wrap=True)
+    where = f"{url}/v1/handovers?recipient=demo-collector&operation=handover&purpose=debt_collection"
+    out.print("With that of collections, a whole register, which its Location tells of:")
+    out.print(
+        f'  curl -si \'{where}\' -H "Authorization: Bearer $TOKEN" -H "Idempotency-Key: register-1" '
+        f'-H "Content-Type: text/csv" --data-binary @{examples}/debtors.csv',
+        soft_wrap=True,
+    )

@@ -7,6 +7,9 @@ async with Client("https://gate.internal:8480", token=TOKEN, ca="/etc/ssl/intern
     )
     found.report["outstanding"]
 
+Whole registers: `taken = await gate.hand_over("debtors.csv", recipient=..., operation=..., purpose=...)`, then
+`await gate.handover(taken.handover)` until its `state` says sent, and `handover_rows` for those that stayed behind.
+
 Every method raises `GateError` or a kind of it; besides, ValueError for what cannot be asked at all, and whatever the
 token_source raises (while a later answer is waited for, Awaiting with that as its cause):
 
@@ -28,7 +31,18 @@ token_source raises (while a later answer is waited for, Awaiting with that as i
 It imports nothing of the gate itself: the package `qaqpa` may be installed at a caller without a configuration.
 """
 
-from qaqpa.client.answers import Consent, Decision, Disclosed, Places, Reason
+from qaqpa.client.answers import (
+    Consent,
+    Decision,
+    Disclosed,
+    Handover,
+    HandoverRow,
+    HandoverRows,
+    Places,
+    Progress,
+    Reason,
+    RowReason,
+)
 from qaqpa.client.asking import Client, Patience, TokenSource
 from qaqpa.client.failures import (
     Awaiting,
@@ -56,14 +70,19 @@ __all__ = [
     "Disclosed",
     "Gap",
     "GateError",
+    "Handover",
+    "HandoverRow",
+    "HandoverRows",
     "NotAllowed",
     "NotAuthenticated",
     "NotSent",
     "Patience",
     "Places",
+    "Progress",
     "Reason",
     "Refused",
     "Rejected",
+    "RowReason",
     "ThirdPartyFailed",
     "TokenSource",
     "Unavailable",

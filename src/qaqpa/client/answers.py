@@ -84,6 +84,72 @@ class Consent(_Shape):
     withdrawn_at: str | None = None
 
 
+class Progress(_Shape):
+    """How far a handover has come in what it does now. Bytes are of the register, or of the package being sent."""
+
+    rows: int
+    bytes: int
+    of_bytes: int
+    rows_per_s: float | None = None
+    bytes_per_s: float | None = None
+    eta_s: float | None = None
+
+
+class Handover(_Shape):
+    """A handover as it stands."""
+
+    handover: str
+    state: str
+    """queued, deciding, packaged, sending, sent, acknowledged, rejected, unknown, cancelled."""
+    recipient: str
+    operation: str
+    purpose: str
+    code: str | None = None
+    """Why it ended."""
+    progress: Progress
+    rows: Mapping[str, int]
+    """By what became of them: permit, deny, gap, malformed, duplicate, suppressed."""
+    package: Mapping[str, Json] | None = None
+    alike: Mapping[str, Json] | None = None
+    receipt: Mapping[str, Json] | None = None
+    waits: Mapping[str, Json] | None = None
+    """Why it does not go on now; it is tried again."""
+    held_up_by: int | None = None
+    """With `strict`: rows that may not go."""
+    problems: tuple[str, ...] = ()
+    """Of the register as a whole."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing follows without a person."""
+        return self.state in {"acknowledged", "rejected", "unknown", "cancelled"}
+
+
+class RowReason(_Shape):
+    """One reason why a row stayed behind."""
+
+    code: str
+    message: str
+    clause: str | None = None
+    column: str | None = None
+
+
+class HandoverRow(_Shape):
+    """A row that did not go, or that the recipient rejected: its line in the register, the heading's being 1."""
+
+    row: int
+    result: str
+    reasons: tuple[RowReason, ...]
+
+
+class HandoverRows(_Shape):
+    """A page of rows."""
+
+    rows: tuple[HandoverRow, ...]
+    next_after: int | None = None
+    """None on the last page."""
+
+
 class Problem(_Shape):
     """RFC 9457, with the gate's own members."""
 

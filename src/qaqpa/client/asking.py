@@ -8,37 +8,28 @@ import random
 import ssl
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from types import TracebackType
 from typing import ClassVar, Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
-from qaqpa import errors
-from qaqpa.client.answers import Awaited, Consent, Decision, Disclosed, Json, Problem
-from qaqpa.client.failures import Awaiting, GateError, Unavailable, kind_of
+from qaqpa.client.answers import Consent, Decision, Disclosed, Handover, HandoverRows, Json
+from qaqpa.client.failures import Awaiting
+from qaqpa.client.reading import Failure, read, unreachable
+from qaqpa.client.registers import Register, body_of, media_type
 
+Content = bytes | AsyncIterator[bytes] | None
 TokenSource = Callable[[], Awaitable[str]]
 """Gives the token to use now; asked before each attempt, so it should remember one while it is good."""
 Answer = TypeVar("Answer", bound=BaseModel)
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_MEANWHILE = frozenset({errors.RequestInFlight.code, errors.DecisionOutdated.code})
-"""Conflicts that pass."""
-_WAITING_HELPS_NOT = frozenset(
-    kind.code
-    for kind in (
-        errors.NotConfigured, errors.AddressRefused, errors.PeerRefused, errors.SchemaMismatch, errors.ClockSetBack,
-        errors.LedgerRolledBack, errors.KeyringError, errors.TooManyAttempts,
-    )
-)  # fmt: skip
-"""Somebody has to mend these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +51,6 @@ class Patience:
             return retry_after_s + jitter * max(0.1, retry_after_s / 4)
         longest: float = min(self.longest_wait_s, self.first_wait_s * 2.0**attempt)
         return longest * (0.5 + jitter / 2)
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """What an attempt failed with, and whether another may be made."""
-
-    error: GateError
-    again: bool
-    retry_after_s: float | None = None
 
 
 class Client:
@@ -213,6 +195,47 @@ class Client:
         path = f"/v1/consents/{quote(consent, safe='')}/withdrawal"
         return await self._ask(Consent, "POST", path, {"duties_met": duties_met})
 
+    # --- handovers -------------------------------------------------------------------------------
+
+    async def hand_over(
+        self,
+        register: Register,
+        *,
+        recipient: str,
+        operation: str,
+        purpose: str,
+        kind: Literal["csv", "jsonl", "xlsx"] | None = None,
+        encoding: Literal["utf-8", "windows-1251", "kz-1048"] | None = None,
+        strict: bool = False,
+        priority: int = 0,
+        idempotency_key: str | None = None,
+        deadline_s: float = 3_600.0,
+    ) -> Handover:
+        """Hand a whole register over: a file by its path, or bytes. It is taken in when this returns; ask `handover`.
+
+        `kind` is told from the file's name where it is not said. Without a key one is made; give one of your own
+        (the register's number, say) where the process may be restarted in between. Raises ValueError, OSError.
+        """
+        key = uuid.uuid4().hex if idempotency_key is None else idempotency_key
+        query = {"recipient": recipient, "operation": operation, "purpose": purpose, "priority": str(priority)}
+        query["strict"] = "true" if strict else "false"
+        return await self._ask(
+            Handover, "POST", f"/v1/handovers?{urlencode(query)}", key=key, deadline_s=deadline_s,
+            body=(media_type(register, kind, encoding), lambda: body_of(register)),
+        )  # fmt: skip
+
+    async def handover(self, handover: str) -> Handover:
+        """Where a handover stands, and how fast it goes."""
+        return await self._ask(Handover, "GET", f"/v1/handovers/{quote(handover, safe='')}")
+
+    async def handover_rows(self, handover: str, *, after: int = 0) -> HandoverRows:
+        """Rows that did not go or were rejected, a thousand at a time: `after` is `next_after` of the page before."""
+        return await self._ask(HandoverRows, "GET", f"/v1/handovers/{quote(handover, safe='')}/rows?after={after:d}")
+
+    async def cancel(self, handover: str) -> Handover:
+        """Cancel a handover that is not sent. One that is being sent is stopped if it still can be: look again."""
+        return await self._ask(Handover, "POST", f"/v1/handovers/{quote(handover, safe='')}/cancel")
+
     # --- asking ----------------------------------------------------------------------------------
 
     async def _ask(
@@ -224,22 +247,27 @@ class Client:
         *,
         key: str | None = None,
         repeatable: bool = True,
+        body: tuple[str, Callable[[], Content]] | None = None,
+        deadline_s: float | None = None,
     ) -> Answer:
+        """`body` is a media type, and what makes the content anew for each attempt."""
         headers = dict(self._headers)
-        content = None
+        make: Callable[[], Content] = lambda: None  # noqa: E731
         if document is not None:
-            content = _encoded(document)
-            headers["content-type"] = "application/json"
+            encoded = _encoded(document)
+            body = ("application/json", lambda: encoded)
+        if body is not None:
+            headers["content-type"], make = body
         if key is not None:
             headers["idempotency-key"] = key
-        ends = time.monotonic() + self._patience.deadline_s
-        failure = _Failure(_unreachable("the deadline passed"), again=False)
+        ends = time.monotonic() + (self._patience.deadline_s if deadline_s is None else deadline_s)
+        failure = Failure(unreachable("the deadline passed"), again=False)
         for attempt in range(self._patience.attempts):
             left = ends - time.monotonic()
             if left <= 0:
                 break
-            found = await self._attempt(model, method, path, content, headers, left, repeatable=repeatable)
-            if not isinstance(found, _Failure):
+            found = await self._attempt(model, method, path, make(), headers, left, repeatable=repeatable)
+            if not isinstance(found, Failure):
                 return found
             failure = found
             wait = self._patience.wait_s(attempt, found.retry_after_s)
@@ -254,12 +282,12 @@ class Client:
         model: type[Answer],
         method: str,
         path: str,
-        content: bytes | None,
+        content: Content,
         headers: Mapping[str, str],
         left_s: float,
         *,
         repeatable: bool,
-    ) -> Answer | _Failure:
+    ) -> Answer | Failure:
         if self._http is None:
             raise RuntimeError(self.OPEN)
         token = self._token if self._token_source is None else await self._token_source()
@@ -276,8 +304,8 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             lost, arrived = type(error).__name__, True
         else:
-            return _read(model, answer, repeatable=repeatable)
-        return _Failure(_unreachable(lost), again=repeatable or not arrived)
+            return read(model, answer, repeatable=repeatable)
+        return Failure(unreachable(lost), again=repeatable or not arrived)
 
 
 def _place(disclosure: str) -> str:
@@ -307,55 +335,3 @@ def _encoded(document: Mapping[str, Json]) -> bytes:
     except PydanticSerializationError:
         pass
     raise ValueError("the request holds a value that JSON cannot carry")
-
-
-def _unreachable(how: str) -> Unavailable:
-    error = Unavailable(f"no answer from the gate ({how}): ask again with the same idempotency_key")
-    error.code = "unreachable"
-    return error
-
-
-def _read(model: type[Answer], answer: httpx.Response, *, repeatable: bool) -> Answer | _Failure:
-    """The answer, or what it says was wrong."""
-    if answer.status_code == httpx.codes.ACCEPTED and model is Disclosed:
-        with suppress(ValidationError):
-            waits = Awaiting("the recipient answers later: ask for the answer of this disclosure")
-            waits.disclosure = Awaited.model_validate_json(answer.content).disclosure
-            waits.code, waits.status = errors.AnswerAwaited.code, answer.status_code
-            return _Failure(waits, again=False)
-    if answer.is_success:
-        try:
-            return model.model_validate_json(answer.content)
-        except ValidationError:
-            pass
-        error = Unavailable("the answer is not of the form that this client knows: look at its version and the url")
-        error.code, error.status = "unreadable", answer.status_code
-        return _Failure(error, again=False)
-    try:
-        problem = Problem.model_validate_json(answer.content)
-    except ValidationError:
-        problem = None
-    if problem is None:  # a proxy's answer, or no gate at all
-        error = Unavailable(f"HTTP {answer.status_code} from something that is not the gate: look at the url")
-        error.code, error.status = "unreadable", answer.status_code
-        return _Failure(error, again=repeatable and answer.status_code in {502, 503, 504}, retry_after_s=_after(answer))
-    failed = kind_of(problem.code, answer.status_code)(problem.detail or problem.code)
-    failed.code, failed.status, failed.disclosure = problem.code, answer.status_code, problem.disclosure
-    failed.reasons, failed.problems, failed.their_code = problem.reasons, problem.problems, problem.their_code
-    return _Failure(failed, _passes(answer, problem.code, repeatable=repeatable), _after(answer))
-
-
-def _passes(answer: httpx.Response, code: str, *, repeatable: bool) -> bool:
-    """Whether the gate says that asking again will do."""
-    if code in _WAITING_HELPS_NOT or _after(answer) is None:
-        return False
-    if answer.status_code == httpx.codes.CONFLICT:
-        return code in _MEANWHILE
-    return answer.status_code == httpx.codes.TOO_MANY_REQUESTS or (
-        answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and repeatable
-    )
-
-
-def _after(answer: httpx.Response) -> float | None:
-    text = answer.headers.get("retry-after", "")
-    return float(text) if text.isdecimal() and len(text) <= 6 else None

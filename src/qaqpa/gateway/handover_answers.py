@@ -6,8 +6,9 @@ The command line and the service say the same. Nothing here holds a value of a p
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -115,6 +116,49 @@ def reason_lines(finding: Finding, guards: Mapping[str, GuardConfig], language: 
         about = each.get("column") or each.get("clause")
         lines.append(f"{about}: {each['message']}" if about else each["message"])
     return lines
+
+
+@dataclass(slots=True)
+class Tally:
+    """Rows by result, and by result and reason."""
+
+    results: Counter[RowResult] = field(default_factory=Counter)
+    reasons: Counter[tuple[RowResult, str]] = field(default_factory=Counter)
+
+    def add(self, finding: Finding, lines: Sequence[str]) -> None:
+        """One row that does not go, with its reasons in words."""
+        self.results[finding.result] += 1
+        if finding.result is RowResult.DUPLICATE:  # which row it repeats says nothing of how many there are
+            lines = [re.sub(r"\d+", "…", line) for line in lines]
+        self.reasons.update((finding.result, line) for line in dict.fromkeys(lines))
+
+    @property
+    def held(self) -> int:
+        """Rows that do not go."""
+        return sum(self.results.values()) - self.results[RowResult.PERMIT]
+
+    def as_data(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "rows": {result.name.lower(): self.results[result] for result in RowResult if self.results[result]},
+            "reasons": [
+                {"result": result.name.lower(), "reason": reason, "rows": count}
+                for (result, reason), count in self.sorted
+            ],
+        }
+
+    @property
+    def sorted(self) -> list[tuple[tuple[RowResult, str], int]]:
+        """The most frequent reason first."""
+        return sorted(self.reasons.items(), key=lambda each: (-each[1], each[0]))
+
+
+def tally_of(findings: Iterable[Finding], guards: Mapping[str, GuardConfig], language: Language) -> Tally:
+    """Of rows that are decided."""
+    tally = Tally()
+    for finding in findings:
+        tally.add(finding, reason_lines(finding, guards, language))
+    return tally
 
 
 # --- how far ---------------------------------------------------------------------------------------

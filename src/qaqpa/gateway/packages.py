@@ -225,6 +225,14 @@ class Handing:
         await self.find(caller, handover)
         return await self._handovers.findings(handover, after=after, limit=limit)
 
+    async def every_finding(self, caller: str, handover: str, size: int = 5_000) -> AsyncIterator[list[Finding]]:
+        """All of them, in pages: there may be a million."""
+        await self.find(caller, handover)
+        after = 0
+        while page := await self._handovers.findings(handover, after=after, limit=size):
+            yield page
+            after = page[-1].number
+
     async def manifest(self, caller: str, handover: str) -> bytes:
         """The manifest of its package."""
         await self.find(caller, handover)

@@ -331,7 +331,7 @@ def add(app: FastAPI) -> None:
     path("POST", "/v1/handovers/{handover}/cancel", handovers.cancel,
          shown | _answered(202, HandoverAnswer) | _problems(409))  # fmt: skip
     path("POST", "/v1/handovers/{handover}/receipt", handovers.receipt,
-         _answered(200, ReceiptTaken) | _problems(404, 409, 502), body=handovers.RECEIPTS)  # fmt: skip
+         _answered(200, ReceiptTaken) | _problems(404, 409, 422), body=handovers.RECEIPTS)  # fmt: skip
     asked, known = _answered(202, RecallAnswer, headers=_PLACE) | _problems(404, 409), _problems(404)
     path("POST", "/v1/recalls", recalls.start_recall, asked, takes=RecallRequest)
     path("POST", "/v1/recalls/{recall}/confirmation", recalls.confirm_recall, asked, takes=RecallConfirmation)
