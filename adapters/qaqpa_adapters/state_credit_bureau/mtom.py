@@ -32,7 +32,7 @@ _PLAIN = frozenset({"", "7bit", "8bit", "binary"})
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
+class Parts:
     """The SOAP envelope of an answer, and what was attached to it."""
 
     root: bytes = field(repr=False)
@@ -47,14 +47,14 @@ class Package:
         return self.attached.get(_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), found[1]))
 
 
-def unpack(reply: Reply, unreadable: Callable[[str], AnswerUnreadable]) -> Package:
+def unpack(reply: Reply, unreadable: Callable[[str], AnswerUnreadable]) -> Parts:
     """The package in a reply; what is not multipart is an envelope without attachments.
 
     Raises AnswerUnreadable, as `unreadable` words it; base64 that is none raises ValueError.
     """
     kind, parameters = _media_type(reply.content_type)
     if kind != "multipart/related":
-        return Package(reply.body)
+        return Parts(reply.body)
     if parameters is None or parameters.get("type", "").lower() != "application/xop+xml":
         raise unreadable("multipart, but not XOP")
     boundary = parameters.get("boundary", "")
@@ -109,7 +109,7 @@ def _part(piece: bytes, unreadable: Callable[[str], AnswerUnreadable]) -> _Part:
     return _Part(_media_type(headers.get("content-type", ""))[0], None if identity is None else identity[1], content)
 
 
-def _package(parts: list[_Part], start: str | None, unreadable: Callable[[str], AnswerUnreadable]) -> Package:
+def _package(parts: list[_Part], start: str | None, unreadable: Callable[[str], AnswerUnreadable]) -> Parts:
     """The root (named by `start`, else the first) apart from what is attached, each under an id of its own."""
     ids = [part.id for part in parts if part.id is not None]
     if len(set(ids)) != len(ids):
@@ -121,7 +121,7 @@ def _package(parts: list[_Part], start: str | None, unreadable: Callable[[str], 
     attached = {part.id: part.content for part in parts if part is not root and part.id is not None}
     if len(attached) != len(parts) - 1:
         raise unreadable("a part without a Content-ID")
-    return Package(root.content, attached)
+    return Parts(root.content, attached)
 
 
 def _media_type(text: str) -> tuple[str, dict[str, str] | None]:

@@ -20,8 +20,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
 from qaqpa.client.answers import Consent, Decision, Disclosed, Handover, HandoverRows, Json
-from qaqpa.client.failures import Awaiting
-from qaqpa.client.reading import Failure, read, unreachable
+from qaqpa.client.failures import Awaiting, Unavailable
+from qaqpa.client.reading import WAITING_HELPS_NOT, Failure, read, unreachable
 from qaqpa.client.registers import Register, body_of, media_type
 
 Content = bytes | AsyncIterator[bytes] | None
@@ -145,7 +145,7 @@ class Client:
     async def _awaited(self, waits: Awaiting, ends: float) -> Disclosed:
         """The answer that comes later, asked for until `ends`; while the gate does not answer, too."""
         path = _place(waits.disclosure or "")
-        last = _Failure(waits, again=True)
+        last = Failure(waits, again=True)
         for attempt in itertools.count():
             wait = self._patience.wait_s(min(attempt, 16), last.retry_after_s)
             left = ends - time.monotonic() - wait
@@ -156,9 +156,9 @@ class Client:
                 found = await self._attempt(Disclosed, "GET", path, None, self._headers, left, repeatable=True)
             except Exception as error:  # the token_source's: it must not take along what is known of the disclosure
                 raise waits from error
-            if not isinstance(found, _Failure):
+            if not isinstance(found, Failure):
                 return found
-            passes = isinstance(found.error, Awaiting | Unavailable) and found.error.code not in _WAITING_HELPS_NOT
+            passes = isinstance(found.error, Awaiting | Unavailable) and found.error.code not in WAITING_HELPS_NOT
             last = replace(found, again=passes)
         last.error.idempotency_key, last.error.disclosure = waits.idempotency_key, waits.disclosure
         raise last.error

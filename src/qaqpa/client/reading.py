@@ -17,7 +17,7 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 _MEANWHILE = frozenset({errors.RequestInFlight.code, errors.DecisionOutdated.code})
 """Conflicts that pass."""
-_WAITING_HELPS_NOT = frozenset(
+WAITING_HELPS_NOT = frozenset(
     kind.code
     for kind in (
         errors.NotConfigured, errors.AddressRefused, errors.PeerRefused, errors.SchemaMismatch, errors.ClockSetBack,
@@ -75,7 +75,7 @@ def read(model: type[Answer], answer: httpx.Response, *, repeatable: bool) -> An
 
 def _passes(answer: httpx.Response, code: str, *, repeatable: bool) -> bool:
     """Whether the gate says that asking again will do."""
-    if code in _WAITING_HELPS_NOT or _after(answer) is None:
+    if code in WAITING_HELPS_NOT or _after(answer) is None:
         return False
     if answer.status_code == httpx.codes.CONFLICT:
         return code in _MEANWHILE

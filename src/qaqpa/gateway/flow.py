@@ -118,8 +118,7 @@ class Flow:
         decision = self.shadow(decide(self.policy, route, facts), route, facts)
         if route is None or not decision.permits:
             await self._refuse(decision, request, person, facts)
-        self.transport.require(asked.recipient)
-        require_valid(self.keys[asked.recipient], facts.now)
+        self._require_ready(asked.recipient, facts.now)
 
         # 3.2: only what the purpose needs, in the recipient's own format.
         token = await self._kdp_token(route, decision, request, person, facts)
@@ -163,6 +162,11 @@ class Flow:
             intent.id, decision, extract.fields, extract.withheld, answer, returned, cut, intent.index, -1, wire_ms
         )
         return replace(done, outcome_index=await self.ledger.conclude(intent, outcome, memo.of(done)))
+
+    def _require_ready(self, recipient: RecipientId, now: datetime) -> None:
+        """Raises NotConfigured: no line to the recipient, or its key is not in force."""
+        self.transport.require(recipient)
+        require_valid(self.keys[recipient], now)
 
     async def _refuse(self, decision: Decision, request: DisclosureRequest, person: Person, facts: Facts) -> NoReturn:
         known = self.policy.known(decision.asked)

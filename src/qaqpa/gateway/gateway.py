@@ -83,6 +83,8 @@ class Gateway:
         self._clock = clock
         self.unready: dict[str, str] = {}
         """Recipients that cannot be sent to, and why."""
+        self.unready_for_packages: dict[str, str] = {}
+        """The same of recipients that take packages."""
         equipped: dict[str, Equipped] = {}
         for recipient in setup.config.recipients.values():
             try:
@@ -122,7 +124,7 @@ class Gateway:
             setup, ledger,
             is_suspended=self._is_suspended, still_holds=standing_recipient(setup.config.digest),
             checkpoint=lambda: checkpointed(self.upkeep), facts=self.facts, enter_policy=self._enter_policy,
-            equipped=equipped, online=self.transport, unready=self.unready,
+            equipped=equipped, online=self.transport, unready=self.unready_for_packages,
         )  # fmt: skip
         self.packages = handover_flow.transport
         recalls = make_recalls(

@@ -32,8 +32,6 @@ from qaqpa.transport import Transport
 from qaqpa.transport.https import Https
 from qaqpa.transport.limits import Breaker
 from qaqpa.transport.packages import PackageChannel, PackageLine, PackageTransport
-from qaqpa.transport.sftp import Sftp
-from qaqpa.transport.ssh import ssh_access
 from qaqpa.transport.uploads import Uploads
 
 FOLDER = "handovers"
@@ -78,6 +76,10 @@ def _channel(setup: Setup, recipient: RecipientFile) -> PackageChannel:
         raise TypeError("no packages")
     channel, rate = config.channel, config.bytes_per_second
     if isinstance(channel, SftpChannel):
+        # Not before one is needed: asyncssh looks for libraries with the machine's compiler while it is imported.
+        from qaqpa.transport.sftp import Sftp  # noqa: PLC0415
+        from qaqpa.transport.ssh import ssh_access  # noqa: PLC0415
+
         networks = networks_of(setup, channel.private_networks, "packages.channel.private_networks")
         return Sftp(channel, ssh_access(channel, networks, setup.resolve, setup.home), bytes_per_second=rate)
     wire = Https(channel, addresses(setup, channel))
@@ -103,7 +105,7 @@ def make_handovers(
         try:
             one = ready(setup, recipient, ledger)
         except NotConfigured as error:
-            unready.setdefault(f"{recipient.id} packages", str(error))
+            unready[recipient.id] = str(error)
         else:
             if one is not None:
                 found[recipient.id] = one

@@ -22,11 +22,12 @@ from qaqpa.adapter import BatchAdapter
 from qaqpa.config.packages import Window
 from qaqpa.handover.records import Handover
 from qaqpa.handover.spool import SpoolWriter, open_spool
+from qaqpa.ledger.handovers import exchange_of_package
 from qaqpa.minimise import Cut
 from qaqpa.model.batch import BatchState, Remark
 from qaqpa.model.decision import Decision
-from qaqpa.model.disclosure import Exchange, Intent, Message, Reply
-from qaqpa.model.identifiers import DisclosureId, SubjectId
+from qaqpa.model.disclosure import Exchange, Message, Reply
+from qaqpa.model.identifiers import DisclosureId
 from qaqpa.model.words import SealKind
 from qaqpa.seal import RecipientKey, seal
 from qaqpa.transport import Transport
@@ -207,7 +208,7 @@ class Batches:
     async def _send(
         self, bureau: Bureau, handover: Handover, decision: Decision, message: Message, *, idempotent: bool
     ) -> Reply:
-        intent = Intent(DisclosureId(handover.id), -1, SubjectId(""), decision, message)
+        intent = exchange_of_package(handover.id, decision, message)
         return await self.transport.send(seal(intent, bureau.key, idempotent=idempotent))
 
     def _read(self, handover: Handover, part: str) -> bytes:

@@ -22,9 +22,9 @@ from qaqpa.ledger.ledger import Ledger, StillHolds
 from qaqpa.ledger.subjects import Person, Subject
 from qaqpa.model.canonical import canonical
 from qaqpa.model.decision import Asked, Decision
-from qaqpa.model.disclosure import Json
+from qaqpa.model.disclosure import Intent, Json, Message
 from qaqpa.model.handover import HandoverState, PackageIntent, RowResult
-from qaqpa.model.identifiers import DisclosureId, HandoverId
+from qaqpa.model.identifiers import DisclosureId, HandoverId, SubjectId
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult, SealKind, timestamp
 from qaqpa.store import Connection
@@ -295,6 +295,11 @@ async def intend_package(
 
     appended = await ledger.store.write(unit)
     return PackageIntent(handover, appended.index, asked.recipient, seal, package["sha256"], package["bytes"])
+
+
+def exchange_of_package(handover: HandoverId, decision: Decision, message: Message) -> Intent:
+    """A package that was intended, with one message of its exchange: about nobody alone."""
+    return Intent(DisclosureId(handover), -1, SubjectId(""), decision, message)
 
 
 async def enter(ledger: Ledger, kind: Kind, request: str, public: Public, move: Move) -> int:

@@ -241,9 +241,7 @@ _PHASES = {
     "repaid": "repaid", "погашен": "repaid", "өтелген": "repaid",
     "repaid early": "repaid_early", "repaid_early": "repaid_early", "погашен досрочно": "repaid_early",
     "мерзімінен бұрын өтелген": "repaid_early",
-    "creditor_changed": "creditor_changed", "creditor changed": "creditor_changed",
-    "смена кредитора": "creditor_changed",
-    "уступлен": "creditor_changed", "кредитор ауысты": "creditor_changed",
+    "creditor_changed": "creditor_changed", "смена кредитора": "creditor_changed", "уступлен": "creditor_changed", "кредитор ауысты": "creditor_changed",
 }  # fmt: skip
 _RESIDENCIES = {
     "resident": "resident", "резидент": "resident", "non_resident": "non_resident", "non-resident": "non_resident",
@@ -381,14 +379,8 @@ _BY_PATH: Mapping[str, Parser] = {
     "offer.text_sha256": sha256,
 }
 _BY_TYPE: Mapping[type, Parser] = {
-    str: text,
-    int: count,
-    Decimal: money,
-    Sex: sex,
-    Phase: phase,
-    Residency: residency,
-    bool: flag,
-}
+    str: text, int: count, Decimal: money, Sex: sex, Phase: phase, Residency: residency, bool: flag,
+}  # fmt: skip
 _FACT_TYPES = {"number": str, "days_overdue": int, "breach_notified_on": date, "cession": str}
 TYPES: Mapping[str, type] = {
     **{str(path): field.type for path, field in VOCABULARY.items()},
