@@ -30,7 +30,7 @@ from qaqpa.errors import (
 from qaqpa.model import vocabulary
 from qaqpa.model.disclosure import Exchange, Reply, Report
 from qaqpa_adapters.soap import children, own_value
-from qaqpa_adapters.state_credit_bureau.mtom import INCLUDE, Package, unpack
+from qaqpa_adapters.state_credit_bureau.mtom import INCLUDE, Parts, unpack
 from qaqpa_adapters.state_credit_bureau.wire import BUREAU, REGISTERS, REPORTS
 
 _Table = tuple[tuple[str, str, Callable[[str | None], Any]], ...]
@@ -208,7 +208,7 @@ def envelope_in(reply: Reply) -> bytes:
     return unpack(reply, BUREAU.unreadable).root
 
 
-def _document(result: etree._Element, package: Package) -> etree._Element:
+def _document(result: etree._Element, package: Parts) -> etree._Element:
     """The report, however `return` holds it: as its one element, as text, as base64, or attached."""
     if len(result) > 1:
         raise BUREAU.unreadable("more than one report")

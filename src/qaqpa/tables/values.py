@@ -237,8 +237,8 @@ def flag(cell: str) -> bool | None:
 
 
 _PHASES = {
-    "open": "open", "открыт": "open", "действует": "open", "ашық": "open",
-    "repaid": "repaid", "погашен": "repaid", "өтелген": "repaid",
+    "open": "open", "открыт": "open", "действует": "open", "ашық": "open", "repaid": "repaid",
+    "погашен": "repaid", "өтелген": "repaid",
     "repaid early": "repaid_early", "repaid_early": "repaid_early", "погашен досрочно": "repaid_early",
     "мерзімінен бұрын өтелген": "repaid_early",
     "creditor_changed": "creditor_changed", "смена кредитора": "creditor_changed", "уступлен": "creditor_changed", "кредитор ауысты": "creditor_changed",
