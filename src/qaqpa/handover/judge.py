@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -46,13 +45,6 @@ class Judged:
     """A `RowResult` for each row, in order."""
     going: list[tuple[int, Cut]] = field(default_factory=list)
     """Line and data of the rows that go."""
-    sums: dict[str, Decimal] = field(default_factory=dict)
-    """Of each sum of money that passes as it is."""
-
-    @property
-    def figures(self) -> dict[str, Json]:
-        """What is noted of the chunk: sums alone, for the counts stand in `results`."""
-        return {"sums": {path: str(total) for path, total in sorted(self.sums.items())}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +84,6 @@ class Judge:
         # A person may stand once for each contract; one row twice would be sent twice.
         self._duplicates = Duplicates((IIN, "contract.number"))
         self._known: dict[int, tuple[tuple[GuardResult, ...], bool]] = {}
-        self._summed = [
-            path
-            for path, rule in route.fields.items()
-            if rule.transform is None and VOCABULARY[path].type is Decimal and path != "contract.rate"
-        ]
 
     def at(self, now: datetime, *, suspended: bool) -> None:
         """Go on at a later moment."""
@@ -189,13 +176,8 @@ class Judge:
         judged.decided.append(DecidedRow(row.number, person, decision, facts, cut.fields, cut.withheld, record))
         judged.results.append(_PERMIT)
         judged.going.append((row.number, cut))
-        sums = judged.sums
-        for path in self._summed:
-            if path in data:
-                sums[path] = sums.get(path, _ZERO) + Decimal(data[path])
 
 
-_ZERO = Decimal(0)
 _NOTHING: Mapping[FieldPath, Json] = {}
 _PERMIT = int(RowResult.PERMIT)
 

@@ -23,7 +23,7 @@ from qaqpa.errors import DecisionOutdated, NotConfigured, StoreUnavailable
 from qaqpa.handover import records
 from qaqpa.handover.deciding import Deciding, FactsOfRecord, HeldUp, Packing, dry_run, settle
 from qaqpa.handover.manifest import NAME, SIGNATURE, Member, manifest, packages_key, signature
-from qaqpa.handover.package import PackageBuilder, sums_of
+from qaqpa.handover.package import PackageBuilder
 from qaqpa.handover.records import Handover
 from qaqpa.handover.spool import open_spool
 from qaqpa.ledger import Ledger, StillHolds
@@ -170,9 +170,10 @@ class Packer:
                 raise HeldUp("nothing_permitted")
             if order.strict and builder.rows < sum(counts.values()):
                 raise HeldUp("strict", held_up_by=sum(counts.values()) - builder.rows)
-            entered, checkpoint = await self._entered(handover), await self.checkpoint()
+            checkpoint = await self.checkpoint()
             alike = packing.alike(settled)
-            head = self._head(handover, route, builder.rows, sum(counts.values()), entered)
+            sums = {path: str(total) for path, total in sorted(packing.sums.items())}
+            head = self._head(handover, route, builder.rows, sum(counts.values()), sums)
             package, digest = await asyncio.to_thread(self._finish, handover, packing, head, checkpoint)
         return Packed(package, digest, builder.rows, counts, self.config, alike)
 
@@ -180,7 +181,7 @@ class Packer:
         return await self.ledger.store.read(lambda connection: entered_chunks(connection, handover.id))
 
     def _head(
-        self, handover: Handover, route: Route, going: int, handed_in: int, entered: Sequence[Entered]
+        self, handover: Handover, route: Route, going: int, handed_in: int, sums: Mapping[str, str]
     ) -> dict[str, Json]:
         order, operator, agreement = handover.order, self.policy.operator, route.recipient.agreement
         return {
@@ -195,7 +196,7 @@ class Packer:
             "agreement": None if agreement is None else agreement.number,
             "taken_in": timestamp(handover.since),
             "rows": {"handed_in": handed_in, "go": going},
-            "sums": sums_of(each.figures for each in entered),
+            "sums": dict(sums),
             "verifier_key": str(self.key),
         }
 

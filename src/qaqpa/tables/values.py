@@ -341,7 +341,7 @@ _BY_PATH: Mapping[str, Parser] = {
     "offer.text_sha256": sha256,
 }
 _BY_TYPE: Mapping[type, Parser] = {str: text, int: count, Decimal: money, Sex: sex, bool: flag}
-_FACT_TYPES = {"number": str, "days_overdue": int, "breach_notified_on": date}
+_FACT_TYPES = {"number": str, "cession": str, "days_overdue": int, "breach_notified_on": date}
 TYPES: Mapping[str, type] = {
     **{str(path): field.type for path, field in VOCABULARY.items()},
     **{path: _FACT_TYPES.get(path.rpartition(".")[2], bool) for path in FACTS},
