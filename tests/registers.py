@@ -96,10 +96,15 @@ async def until(gateway: Gateway, handover: str, *states: HandoverState, within_
             await asyncio.sleep(0.05)
 
 
+def is_left(folder: Path, *names: str) -> bool:
+    """Whether just these files are left in a handover's folder; with none, whether it is gone."""
+    return sorted(path.name for path in folder.glob("*")) == sorted(names) and (bool(names) or not folder.exists())
+
+
 async def until_left(folder: Path, *names: str, within_s: float = 15) -> None:
     """Wait until just these files are left in a handover's folder; with none, until it is gone."""
     async with asyncio.timeout(within_s):
-        while sorted(path.name for path in folder.glob("*")) != sorted(names) or (not names and folder.exists()):
+        while not is_left(folder, *names):  # noqa: ASYNC110 - another process's files tell no event
             await asyncio.sleep(0.05)
 
 

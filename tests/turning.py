@@ -22,7 +22,6 @@ from qaqpa.ledger.handovers import row_id
 from qaqpa.model.handover import HandoverState, RowResult
 from qaqpa.model.identifiers import HandoverId
 from qaqpa.model.words import OutcomeResult
-from qaqpa.testing.opening import Pair
 from qaqpa.testing.packages import PackageRecipient
 from registers import as_csv, order, pieces, rows
 
@@ -44,8 +43,10 @@ def bare(folder: Path, url: str | None = None) -> House:
 
 
 @asynccontextmanager
-async def still(house: House) -> AsyncIterator[Gateway]:
-    """A gateway whose jobs do not run by themselves."""
+async def still(house: House, recipient: PackageRecipient | None = None) -> AsyncIterator[Gateway]:
+    """A gateway whose jobs do not run by themselves, and that knows the recipient."""
+    if recipient is not None:
+        house.environ |= recipient.environment
     async with house.gateway() as gateway:
         await gateway.jobs.close()
         yield gateway
@@ -95,9 +96,7 @@ def meanwhile(gateway: Gateway, chunk: int, act: Callable[[], Awaitable[object]]
     return replace(flow, packer=replace(flow.packer, is_suspended=is_suspended))
 
 
-def examined(
-    house: House, gateway: Gateway, recipient: PackageRecipient, pair: Pair | None = None, **known: Any
-) -> Mapping[str, Any]:
+def examined(house: House, gateway: Gateway, recipient: PackageRecipient) -> Mapping[str, Any]:
     """What must hold however a handover went: the ledger verifies, no row stands twice in it, what the recipient got
     is a subset of what was intended, each package is there once and holds just the rows of its intents, and only what
     belongs there lies in the home. Returns the last outcome of each handover.

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
+import pyarrow as pa
 import pytest
 import xlsxwriter
+from pyarrow import parquet
 from python_calamine import CalamineWorkbook
 
 from harness import House
@@ -24,6 +24,7 @@ from qaqpa.errors import InvalidRequest, StoreUnavailable
 from qaqpa.gateway import Gateway
 from qaqpa.handover.records import Handover
 from qaqpa.model.handover import HandoverState
+from qaqpa.model.identifiers import HandoverId
 from qaqpa.tables import HEADINGS
 from qaqpa.testing.sftp_recipient import SftpRecipient
 from registers import FACTS, FIELDS, agency, as_csv, manifest_in, opened, order, pieces, register_in, rows
@@ -67,9 +68,8 @@ def as_xlsx(lines: list[dict[str, Any]], cells: Mapping[str, str] | None = None)
 
 def as_parquet(lines: list[dict[str, Any]]) -> bytes:
     out = io.BytesIO()
-    pyarrow.parquet.write_table(
-        pyarrow.Table.from_pylist([{path: line.get(path) for path in PATHS} for line in lines]), out
-    )
+    table = pa.Table.from_pylist([{path: line.get(path) for path in PATHS} for line in lines])
+    parquet.write_table(table, out)
     return out.getvalue()
 
 
@@ -205,7 +205,7 @@ async def test_documents_go_under_names_of_ours(home: House, collector: SftpReci
     }  # fmt: skip
     async with still(home) as gateway:
 
-        async def handed(documents: dict[str, Path]) -> str:
+        async def handed(documents: dict[str, Path]) -> HandoverId:
             return (await gateway.handovers.order(order(), pieces(as_csv(LINES)), documents)).id
 
         for kind, content in wrong.items():
@@ -221,7 +221,7 @@ async def test_documents_go_under_names_of_ours(home: House, collector: SftpReci
         assert house_is_empty(home)
         name = await handed({"assignment_of_files": good})
         good.write_bytes(PDF + b"changed since")
-        await turned(gateway, name, SENT)  # type: ignore[arg-type]
+        await turned(gateway, name, SENT)
         package = opened(collector, f"{name}.zip.age")
         assert package.namelist() == [
             "register.csv", "disclosures.csv", "documents/1-assignment_of_files.pdf", "manifest.json", "manifest.sig",
@@ -236,7 +236,7 @@ async def test_documents_go_under_names_of_ours(home: House, collector: SftpReci
 async def test_a_full_disk_loses_nothing(home: House, collector: SftpRecipient) -> None:
     folder = home.home / "handovers"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", folder], check=False).returncode:
+    if run("mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", folder):
         pytest.skip("this machine mounts nothing")
     many = rows(300)
     try:
@@ -244,17 +244,21 @@ async def test_a_full_disk_loses_nothing(home: House, collector: SftpRecipient) 
             with pytest.raises(StoreUnavailable, match="nothing was taken in"):
                 await taken_in(gateway, lines=many)
             assert list(folder.iterdir()) == []
-            subprocess.run(["mount", "-o", f"remount,size={len(as_csv(many)) // 1024 + 12}k", folder], check=True)
+            assert run("mount", "-o", f"remount,size={len(as_csv(many)) // 1024 + 12}k", folder) == 0
             name = await taken_in(gateway, lines=many)
             for _ in range(3):
                 assert (await turn(gateway, name)).state is DECIDING, "there is room for the register alone"
             assert gateway.handovers.flow.failures[name] == 2 and not list(folder.glob("*/.*")), "nothing is left"
-            subprocess.run(["mount", "-o", "remount,size=2m", folder], check=True)
+            assert run("mount", "-o", "remount,size=2m", folder) == 0
             await turned(gateway, name, SENT)
             assert results(gateway, name) == {"PERMIT": 300}
             examined(home, gateway, collector)
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+        run("umount", "--lazy", folder)
+
+
+def run(*command: str | Path) -> int:
+    return subprocess.run(command, check=False, capture_output=True).returncode
 
 
 def house_is_empty(house: House) -> bool:

@@ -15,7 +15,9 @@ import pytest
 from harness import House, both_engines
 from qaqpa import log
 from qaqpa.errors import NotFound, ReceiptMalformed, ReceiptRefused
+from qaqpa.gateway import Gateway
 from qaqpa.model.handover import HandoverState
+from qaqpa.model.identifiers import HandoverId
 from qaqpa.model.words import OutcomeResult
 from qaqpa.testing.packages import PackageFault, ReceiptFault
 from qaqpa.testing.sftp_recipient import SftpRecipient
@@ -72,7 +74,7 @@ async def test_what_is_not_believed_changes_nothing_and_is_told_of(
             assert "receipt refused" not in told(), "once is enough"
             assert len(list((home.home / "handovers" / "receipts" / "demo-collector").iterdir())) == number
         assert await gateway.handovers.findings("collections", name) == []
-        assert house_receipts(home, gateway) == []
+        assert home.entries(gateway, "receipt") == []
 
         good = collector.acknowledge(package, reject={3: "unknown_debtor"}, zipped=True)
         data = await asyncio.to_thread(good.read_bytes)
@@ -86,7 +88,7 @@ async def test_what_is_not_believed_changes_nothing_and_is_told_of(
         with pytest.raises(ReceiptMalformed):
             await gateway.handovers.receipt("collections", "demo-collector", await asyncio.to_thread(other.read_bytes))
         assert [each.number for each in await gateway.handovers.findings("collections", name)] == [4]
-        assert len(house_receipts(home, gateway)) == 1
+        assert len(home.entries(gateway, "receipt")) == 1
         await turn(gateway, name)
         examined(home, gateway, collector)
 
@@ -121,7 +123,7 @@ async def test_a_receipt_that_comes_before_our_own_outcome_is_not_lost(home: Hou
         examined(home, gateway, collector)
 
 
-async def collected(gateway: object, collector: SftpRecipient, name: str) -> None:
+async def collected(gateway: Gateway, collector: SftpRecipient, name: HandoverId) -> None:
     """The package is collected and rejected at once, while our process is told nothing of it."""
     real = collector.placed
 
@@ -131,7 +133,7 @@ async def collected(gateway: object, collector: SftpRecipient, name: str) -> Non
         (collector.inbox / file).unlink()
 
     collector.placed = placed  # type: ignore[method-assign]
-    assert (await turn(gateway, name)).state is UNKNOWN  # type: ignore[arg-type]
+    assert (await turn(gateway, name)).state is UNKNOWN
     collector.placed = real  # type: ignore[method-assign]
 
 
@@ -147,7 +149,3 @@ async def test_for_a_cancelled_handover(home: House, collector: SftpRecipient) -
             await gateway.handovers.receipt("collections", "demo-collector", path.read_bytes())
         assert await standing(gateway, name) == before
         examined(home, gateway, collector)
-
-
-def house_receipts(house: House, gateway: object) -> list[object]:
-    return list(house.entries(gateway, "receipt"))  # type: ignore[arg-type]

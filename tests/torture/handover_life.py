@@ -119,17 +119,18 @@ def live(asked: dict[str, Any]) -> None:
 
 
 async def _live(asked: dict[str, Any], environ: dict[str, str]) -> None:
-    parent = os.getppid()
-    setup = load_setup(Path(asked["config"]), home=Path(asked["home"]), environ=environ)
+    parent, home = os.getppid(), Path(asked["home"])
+    register = b"" if asked["register"] is None else Path(asked["register"]).read_bytes()  # noqa: ASYNC240 - small
+    setup = load_setup(Path(asked["config"]), home=home, environ=environ)
     async with Gateway.open(setup) as gateway:
         if asked["register"] is not None:
-            await gateway.handovers.order(order(), pieces(Path(asked["register"]).read_bytes(), 4_096))
+            await gateway.handovers.order(order(), pieces(register, 4_096))
             return
         gateway.jobs.wake()
         enough = {state.value for state in FINAL} | set(asked["until"])
         while os.getppid() == parent:  # a test that was killed leaves nothing running behind
             states = {each.state for each in await gateway.handovers.latest("compliance")}
-            tidy = asked["until"] or not any(Path(asked["home"]).glob("handovers/*/*.mark"))
+            tidy = asked["until"] or not any(home.glob("handovers/*/*.mark"))  # noqa: ASYNC240 - a few files
             if states and states <= enough and tidy:
                 return
             await asyncio.sleep(0.02)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from itertools import islice
 from typing import BinaryIO, Protocol
 
@@ -31,6 +32,7 @@ from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import HandoverState
 from qaqpa.model.identifiers import HandoverId
 from qaqpa.model.request import ContractFacts
+from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 from qaqpa.model.words import Ground
 from qaqpa.policy import Policy, Route
 from qaqpa.tables import Kind, Layout, Register, Row, read
@@ -206,6 +208,19 @@ def lines_of(entered: Entered) -> Sequence[int]:
     return lines if len(lines) == len(entered.results) else range(lines[0], lines[-1] + 1)
 
 
+_ZERO = Decimal(0)
+_RATES = frozenset({"contract.rate", "contract.effective_rate"})
+
+
+def summed(route: Route) -> list[FieldPath]:
+    """Fields of which a sum says something: money that passes as it is."""
+    return [
+        path
+        for path, rule in route.fields.items()
+        if rule.transform is None and VOCABULARY[path].type is Decimal and path not in _RATES
+    ]
+
+
 @dataclass(slots=True)
 class Packing:
     """Decides a register for real, and writes the package."""
@@ -219,6 +234,8 @@ class Packing:
     """Digest of what rows are cut by: rows of another one cannot go into the same package."""
     lines: array[int] = field(default_factory=lambda: array("L"))
     """Of the rows that go, in the register that was handed in."""
+    sums: dict[str, Decimal] = field(default_factory=dict)
+    """Of each sum of money that is written as it is."""
     _judging: asyncio.Lock = field(default_factory=asyncio.Lock)
     """A chunk that must be decided anew meets the next one at the judge."""
     _classes: Counter[tuple[Json, ...]] = field(default_factory=Counter)
@@ -257,7 +274,8 @@ class Packing:
     async def _enter(self, judge: Judge, chunk: Screened, ready: Judged) -> None:
         for tried in range(_TRIES):
             try:
-                figures = {**ready.figures, "basis": self.basis, "read": chunk.read, "lines": _lines(chunk.rows)}
+                # No sums: those of a chunk in which one row goes would be what this person owes.
+                figures: dict[str, Json] = {"basis": self.basis, "read": chunk.read, "lines": _lines(chunk.rows)}
                 consents = sorted(
                     {str(row.decision.consent) for row in ready.decided if row.goes and row.decision.consent}
                 )
@@ -282,6 +300,10 @@ class Packing:
     def _write(self, rows: Sequence[tuple[int, Cut]]) -> None:
         self.builder.add(rows)
         self.lines.extend(number for number, _ in rows)
+        for path in summed(self.deciding.route):
+            amounts = [cut.values[path] for _, cut in rows if path in cut.values]
+            if amounts:
+                self.sums[path] = self.sums.get(path, _ZERO) + sum(map(Decimal, amounts), _ZERO)
         if self.deciding.route.k is not None:
             quasi = self.deciding.route.quasi
             self._classes.update([tuple([cut.values.get(path) for path in quasi]) for _, cut in rows])

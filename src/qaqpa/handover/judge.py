@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -48,13 +47,6 @@ class Judged:
     """A `RowResult` for each row, in order."""
     going: list[tuple[int, Cut]] = field(default_factory=list)
     """Line and data of the rows that go."""
-    sums: dict[str, Decimal] = field(default_factory=dict)
-    """Of each sum of money that passes as it is."""
-
-    @property
-    def figures(self) -> dict[str, Json]:
-        """What is noted of the chunk: sums alone, for the counts stand in `results`."""
-        return {"sums": {path: str(total) for path, total in sorted(self.sums.items())}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +104,6 @@ class Judge:
         self._numbers_count = self._checks_facts or "contract.number" in named
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._known: dict[int, tuple[tuple[GuardResult, ...], bool]] = {}
-        self._summed = [
-            path
-            for path, rule in route.fields.items()
-            if rule.transform is None and VOCABULARY[path].type is Decimal and path != "contract.rate"
-        ]
 
     def at(self, now: datetime, *, suspended: bool) -> None:
         """Go on at a later moment."""
@@ -146,10 +133,6 @@ class Judge:
             else:
                 judged.findings.append(finding)
                 judged.results.append(finding.result)
-        for path in self._summed:
-            amounts = [cut.values[path] for _, cut in judged.going if path in cut.values]
-            if amounts:
-                judged.sums[path] = sum(map(Decimal, amounts))  # type: ignore[assignment]  # of none it would be 0
         return judged
 
     def going(self, rows: Sequence[Row], results: bytes) -> list[tuple[int, Cut]]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -190,12 +189,3 @@ class PackageBuilder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
-
-
-def sums_of(figures: Iterable[Mapping[str, Json]]) -> dict[str, str]:
-    """The sums of all chunks, by path."""
-    total: dict[str, Decimal] = {}
-    for each in figures:
-        for path, value in each.get("sums", {}).items():
-            total[path] = total.get(path, Decimal(0)) + Decimal(value)
-    return {path: str(value) for path, value in sorted(total.items())}

@@ -24,7 +24,7 @@ from qaqpa.handover import records
 from qaqpa.handover.batches import BatchBuilder, Bureau
 from qaqpa.handover.deciding import Deciding, FactsOfRecord, HeldUp, Packing, dry_run, settle
 from qaqpa.handover.manifest import NAME, SIGNATURE, Member, manifest, packages_key, signature
-from qaqpa.handover.package import PackageBuilder, sums_of
+from qaqpa.handover.package import PackageBuilder
 from qaqpa.handover.records import Handover
 from qaqpa.handover.spool import open_spool
 from qaqpa.ledger import Ledger, StillHolds
@@ -173,9 +173,10 @@ class Packer:
             if isinstance(builder, BatchBuilder):
                 digest, size = await asyncio.to_thread(builder.finish)
                 return Packed({"sha256": digest, "bytes": size}, builder.rows, counts, self.config)
-            entered, checkpoint = await self._entered(handover), await self.checkpoint()
+            checkpoint = await self.checkpoint()
             alike = packing.alike(settled)
-            head = self._head(handover, deciding.route, builder.rows, sum(counts.values()), entered)
+            sums = {path: str(total) for path, total in sorted(packing.sums.items())}
+            head = self._head(handover, deciding.route, builder.rows, sum(counts.values()), sums)
             package = await asyncio.to_thread(self._finish, handover, packing, builder, head, checkpoint)
         return Packed(package, builder.rows, counts, self.config, alike)
 
@@ -190,7 +191,7 @@ class Packer:
         return await self.ledger.store.read(lambda connection: entered_chunks(connection, handover.id))
 
     def _head(
-        self, handover: Handover, route: Route, going: int, handed_in: int, entered: Sequence[Entered]
+        self, handover: Handover, route: Route, going: int, handed_in: int, sums: Mapping[str, str]
     ) -> dict[str, Json]:
         order, operator, agreement = handover.order, self.policy.operator, route.recipient.agreement
         return {
@@ -205,7 +206,7 @@ class Packer:
             "agreement": None if agreement is None else agreement.number,
             "taken_in": timestamp(handover.since),
             "rows": {"handed_in": handed_in, "go": going},
-            "sums": sums_of(each.figures for each in entered),
+            "sums": dict(sums),
             "verifier_key": str(self.key),
         }
 

@@ -118,6 +118,11 @@ class Story:
         if intent:
             self.packaged.add(handover)
             return
+        arrived = entry.get("result") in {OutcomeResult.DELIVERED, OutcomeResult.REJECTED}
+        if arrived and handover not in self.packaged and not self.unread:
+            raise VerificationFailed(
+                f"entry {index} says what became of a package that nobody was to send", index=index
+            )
         intended = self.open_intents.pop(handover, -1)
         self.packaged.add(handover)
         self.rows.pop(handover, None)

@@ -237,12 +237,11 @@ def flag(cell: str) -> bool | None:
 
 
 _PHASES = {
-    "open": "open", "открыт": "open", "действует": "open", "ашық": "open", "repaid": "repaid",
-    "погашен": "repaid", "өтелген": "repaid",
-    "repaid early": "repaid_early", "repaid_early": "repaid_early", "погашен досрочно": "repaid_early",
-    "мерзімінен бұрын өтелген": "repaid_early",
-    "creditor_changed": "creditor_changed", "смена кредитора": "creditor_changed", "уступлен": "creditor_changed", "кредитор ауысты": "creditor_changed",
-}  # fmt: skip
+    **dict.fromkeys(("open", "открыт", "действует", "ашық"), "open"),
+    **dict.fromkeys(("repaid", "погашен", "өтелген"), "repaid"),
+    **dict.fromkeys(("repaid_early", "погашен досрочно", "мерзімінен бұрын өтелген"), "repaid_early"),
+    **dict.fromkeys(("creditor_changed", "смена кредитора", "уступлен", "кредитор ауысты"), "creditor_changed"),
+}
 _RESIDENCIES = {
     "resident": "resident", "резидент": "resident", "non_resident": "non_resident", "non-resident": "non_resident",
     "нерезидент": "non_resident", "бейрезидент": "non_resident",

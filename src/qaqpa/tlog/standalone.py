@@ -295,6 +295,8 @@ class Story:
                 raise ValueError("its package has not as many rows before it as it says, or is over")
             if kind == "intent" and handover in self.whole:
                 raise ValueError("its package was whole before it")
+            if kind == "outcome" and entry["result"] in ("delivered", "rejected") and handover not in self.whole:
+                raise ValueError("it says what became of a package that nobody was to send")
             self.whole.add(handover)
             if kind == "outcome":
                 del self.open[handover], self.rows[handover]

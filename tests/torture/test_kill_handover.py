@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -27,6 +28,7 @@ import pytest
 from harness import TODAY, House, both_engines
 from qaqpa.ledger.handovers import entered_chunks, row_id
 from qaqpa.model.handover import HandoverState
+from qaqpa.model.identifiers import HandoverId
 from qaqpa.testing.people import people
 from qaqpa.testing.sftp_recipient import SftpRecipient
 from registers import agency, as_csv, manifest_in, opened, register_in, row
@@ -86,6 +88,12 @@ def named_in(folders: Iterable[Path], words: list[bytes]) -> list[str]:
     return found
 
 
+def disclosures(package: zipfile.ZipFile) -> list[str]:
+    """The ids that a package says its rows have."""
+    text = package.read("disclosures.csv").decode()
+    return [each["disclosure"] for each in csv.DictReader(io.StringIO(text))]
+
+
 class Torture:
     """A house, its processes, and what is looked at after each of them."""
 
@@ -127,35 +135,28 @@ class Torture:
             assert len(intents) == len(set(intents))
             for path in self.recipient.packages:
                 assert path.name.partition(".")[0] in intents
-                package = opened(self.recipient, path.name)
-                assert {
-                    each["disclosure"] for each in csv.DictReader(io.StringIO(package.read("disclosures.csv").decode()))
-                } <= set(intents)
+                assert set(disclosures(opened(self.recipient, path.name))) <= set(intents)
         assert max(Counter(path.name for path in self.recipient.packages).values(), default=1) == 1
 
-    async def examined(self, name: str, lines: list[dict[str, Any]]) -> None:
+    async def examined(self, name: HandoverId, lines: list[dict[str, Any]]) -> None:
         """At the end of one handover: all of it."""
         async with still(self.house) as gateway:
             outcomes = examined(self.house, gateway, self.recipient)
             assert outcomes[name]["result"] == "delivered"
             with gateway.store.snapshot() as connection:
-                entered = entered_chunks(connection, name)  # type: ignore[arg-type]
+                entered = entered_chunks(connection, name)
                 findings = connection.execute(
                     "SELECT row, result FROM handover_findings WHERE handover = ? AND result <> 'rejected'", (name,)
                 ).all()
-            told = {number: result for number, result in findings}
+            told = dict(findings)
             assert sum(len(each.results) for each in entered) == len(lines)
             assert results(gateway, name) == {"PERMIT": ROWS - 4, "DENY": 1, "GAP": 1, "MALFORMED": 1, "DUPLICATE": 1}
             assert told == {5: "deny", 52: "gap", 92: "malformed", 122: "duplicate"}
             intents = [entry["id"] for entry in self.house.entries(gateway, "intent") if entry.get("handover") == name]
-            assert intents == [row_id(name, at + 2) for at in range(ROWS) if at + 2 not in told]  # type: ignore[arg-type]
-            package = opened(
-                self.recipient, next(each.name for each in self.recipient.packages if each.name.startswith(name))
-            )
-            listed = [
-                each["disclosure"] for each in csv.DictReader(io.StringIO(package.read("disclosures.csv").decode()))
-            ]
-            assert listed == intents and manifest_in(package)["rows"] == {"handed_in": ROWS, "go": len(intents)}
+            assert intents == [row_id(name, at + 2) for at in range(ROWS) if at + 2 not in told]
+            package = opened(self.recipient, f"{name}.zip.age")
+            assert disclosures(package) == intents
+            assert manifest_in(package)["rows"] == {"handed_in": ROWS, "go": len(intents)}
             going = [line["identity.iin"] for at, line in enumerate(lines) if at + 2 not in told]
             assert [line["ИИН"] for line in register_in(package)] == going
             assert (await standing(gateway, name)).state is HandoverState.ACKNOWLEDGED
