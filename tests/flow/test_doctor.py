@@ -301,7 +301,7 @@ async def test_disclosures_that_are_not_settled_suspensions_and_erasures(house: 
             "compliance", PEOPLE[1].iin, person="A", reason="asked", duties_met=True, instrument=None
         )
     looks = {each.about: each.message for each in found(house) if each.state is State.LOOK}
-    assert looks.keys() == {"disclosures", FCB, "erasures"}
+    assert looks.keys() == {"disclosures", FCB, "erasures", "recalls"}
     assert "qaqpa ledger open" in looks["disclosures"]
     assert "qaqpa recipient resume" in looks[FCB]
     assert "qaqpa keys rotate" in looks["erasures"]

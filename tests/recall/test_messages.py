@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -148,3 +149,25 @@ async def test_disclosures_to_one_that_must_destroy_them_are_proposed_in_time_ea
         sent = await reached(gateway, reminder.id, RecallState.SENT)
         assert sent.due_on == gateway.policy.day(house.clock() + timedelta(days=10)), "it gets its time"
         assert house.collector.received[-1]["recall"]["reason"] == "retention"
+
+
+async def test_what_cannot_go_by_itself_is_held_for_a_person_and_two_who_ask_at_once_ask_once(house: House) -> None:
+    house.edit("recipients/demo-collector.toml", ("[limits]\n", "[recall]\nautomatic = true\n\n[limits]\n"))
+    async with house.gateway() as gateway:
+        disclosure = await disclosed(gateway)
+        await gateway.compliance.erase("compliance", PERSON.iin, duties_met=True, **BY)
+        for _ in range(2):
+            await gateway.recalls.keep()
+        [held] = await all_recalls(gateway)
+        assert (held.target, held.state, held.figures["held"]) == (disclosure, RecallState.PROPOSED, "not_possible")
+        assert house.entries(gateway, "recall") == []
+        another = await disclosed(gateway)
+        starts = [
+            gateway.recalls.start("compliance", another, RecallReason.ERROR, asking(contract=NUMBER)) for _ in range(5)
+        ]
+        done = await asyncio.gather(*starts, return_exceptions=True)
+        [asked] = [each for each in done if not isinstance(each, NotPossible)]
+        assert not isinstance(asked, BaseException)
+        await reached(gateway, asked.id, RecallState.SENT)
+        assert [each["recall"]["of"] for each in house.collector.received if "recall" in each] == [another]
+        assert len(house.entries(gateway, "recall")) == 1
