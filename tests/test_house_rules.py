@@ -149,5 +149,5 @@ def test_httpx_is_imported_by_transport_alone_and_by_what_callers_import() -> No
         for path in (ROOT / "src").rglob("*.py")
         if re.search(r"^(import|from) (httpx|httpx_aiohttp)\b", path.read_text(), re.MULTILINE)
     }
-    assert importers == {"qaqpa/transport/https.py", "qaqpa/client/asking.py"}
+    assert importers == {"qaqpa/transport/https.py", "qaqpa/client/asking.py", "qaqpa/client/reading.py"}
     assert httpx.__version__
