@@ -12,7 +12,7 @@ import pytest
 from python_calamine import CalamineWorkbook
 
 from harness import House, Ran, run_cli
-from qaqpa.cli.handover import STATES
+from qaqpa.cli.handover_proof import STATES
 from qaqpa.gateway.handover_answers import NEXT
 from qaqpa.model.handover import FINAL, HandoverState
 from qaqpa.tables import writing

@@ -106,6 +106,18 @@ async def test_a_register_goes_once_and_is_told_of(house: House, tmp_path: Path)
         assert (late.status_code, late.json()["code"]) == (409, "not_possible")
 
 
+@pytest.mark.promise(6)
+@both_engines
+async def test_of_many_at_once_with_one_key_one_is_taken_in(house: House, tmp_path: Path) -> None:
+    body = as_csv(rows(2))
+    async with opened(house, tmp_path / "agency") as (recipient, desk):
+        answers = await asyncio.gather(*(hand(desk, body) for _ in range(6)))
+        assert {answer.status_code for answer in answers} == {202}
+        [where] = {answer.headers["location"] for answer in answers}
+        await reached(desk, where, "sent")
+        assert len(recipient.packages) == 1 and len(kept(house)) == 1
+
+
 @pytest.mark.promise(7)
 async def test_who_ordered_it_sees_it_and_a_persons_look_is_an_entry(house: House, tmp_path: Path) -> None:
     async with opened(house, tmp_path / "agency") as (_, desk):

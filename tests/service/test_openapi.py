@@ -63,6 +63,8 @@ def in_loop(app: Any, loop: asyncio.AbstractEventLoop) -> Any:
     return forward
 
 
+LOOKED_UP = ("/manifest$", "/signature$")
+"""Of these a random id is all there is to try."""
 TEXTS = ("text/csv", "application/jsonl", "application/x-ndjson", "application/jose", "application/zip", XLSX)
 """Media types whose bodies are sent as they are."""
 
@@ -102,9 +104,10 @@ def tried(app: Any, token: str, *, whole: bool) -> tuple[list[str], set[str], in
                     "coverage": {"unexpected-methods": ["put", "query"]},
                     "stateful": {"generation": {"max-examples": EXAMPLES}, "max-steps": 5},
                 },
-                "operations": []
-                if whole
-                else [{"include-path": "/v1/decisions", "phases": {"coverage": {"enabled": False}}}],
+                "operations": [
+                    {"include-path-regex": path, "phases": {"coverage": {"enabled": False}}}
+                    for path in (LOOKED_UP if whole else (*LOOKED_UP, "^/v1/decisions$", "/rows$"))
+                ],
                 "checks": {
                     "positive_data_acceptance": {"expected-statuses": ACCEPTED},
                     "max_response_time": 10,

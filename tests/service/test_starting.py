@@ -79,6 +79,11 @@ async def test_the_trial_serves_what_it_prints_and_leaves_nothing_behind(tmp_pat
                     headers["Authorization"] = headers["Authorization"].replace("$TOKEN", tokens["loan-scoring"])
                     answer = await client.post(url, headers=headers, content=(tmp_path / file).read_bytes())
                     assert answer.status_code in {200, 201}, answer.text
+                [(url, rest, file)] = re.findall(r"^  curl -si '(\S+)'(.*) --data-binary @(\S+)$", said, re.MULTILINE)
+                headers = dict(re.findall(r'-H "([\w-]+): ([^"]+)"', rest))
+                headers["Authorization"] = f"Bearer {tokens['collections']}"
+                taken = await client.post(url, headers=headers, content=(tmp_path / file).read_bytes())
+                assert taken.status_code == 202, taken.text
             assert answer.json()["report"], "the stand-in answered"
             calls = (tmp_path / "var/sandbox/first-credit-bureau/calls.jsonl").read_text().splitlines()
             assert len(calls) == 1 and json.loads(calls[0])

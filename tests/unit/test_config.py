@@ -134,6 +134,18 @@ CASES = {
     "a limit without end": Case(BUREAU, swap(("= 200", "= inf")), "= inf", "limits.per_second", "finite number"),
     "word for a date": Case(POLICY, swap(("2025-01-01", '"soon"')), "from =", "versions.0.from", "date"),
     "unknown role": Case(CALLERS, swap(('"disclose", "consents"', '"fly"')), "fly", f"{SCORING}.0", "disclose"),
+    "nobody's receipts": Case(
+        CALLERS, swap(('"disclose", "consents"', '"acknowledge"')), "[callers.loan-scoring]", "callers.loan-scoring",
+        "go together",
+    ),
+    "a recipient that may more": Case(
+        CALLERS, swap(('"disclose", "consents"]', '"disclose", "acknowledge"]\nrecipient = "demo-collector"')),
+        "[callers.loan-scoring]", "callers.loan-scoring", "gets no other role",
+    ),
+    "receipts of an unknown recipient": Case(
+        CALLERS, swap(('"review", "consents", "operate"]', '"acknowledge"]\nrecipient = "nobody"')),
+        'recipient = "nobody"', "callers.compliance.recipient", "no recipients/nobody.toml",
+    ),
     "no role": Case(CALLERS, swap(('"disclose", "consents"', "")), "roles", SCORING, "at least 1"),
     "wrong BIN": Case(GATEWAY, swap(("0017", "0018")), "bin =", "operator.bin", "BIN has a wrong check digit"),
     "bad network": Case(COLLECTOR, swap(("env:QAQPA_COLLECTOR_NETWORKS", "10.0.0.0/33")), "10.0",

@@ -105,13 +105,14 @@ async def watched(
     gateway: Gateway, caller: str, handover: str, *, receipt: bool, quiet: bool, most_s: float
 ) -> Standing:
     """Let it go on, in this process where no other does, until it is sent (or acknowledged), ended or stuck."""
-    until, rest = time.monotonic() + most_s, _LOOK_EVERY_S
+    until, rest, again = time.monotonic() + most_s, _LOOK_EVERY_S, False
     gateway.jobs.wake()
     over = FINAL | {HandoverState.UNKNOWN} | (set() if receipt else {HandoverState.SENT})
     try:
         with Watch(quiet=quiet) as watch:
             while True:
-                standing = await gateway.handovers.find(caller, handover)
+                standing = await gateway.handovers.find(caller, handover, again=again)
+                again = True
                 watch.tell(standing, pace(standing, gateway.ledger.clock()))
                 waits = standing.handover.figures.get("waits")
                 if (

@@ -200,8 +200,11 @@ class Handing:
         async for chunk in self._handovers.dry_run(order, file, told):
             yield chunk
 
-    async def find(self, caller: str, handover: str) -> Standing:
-        """A handover as it stands: the caller's own, or anybody's for who reviews or operates."""
+    async def find(self, caller: str, handover: str, *, again: bool = False) -> Standing:
+        """A handover as it stands: the caller's own, or anybody's for who reviews or operates.
+
+        A person's look at another's is an entry; `again` goes on with one that is entered already.
+        """
         self._require(caller, Role.DISCLOSE, Role.REVIEW, Role.OPERATE)
         standing = await self._handovers.find(handover)
         if standing.handover.order.caller != caller:
@@ -209,7 +212,8 @@ class Handing:
                 self._require(caller, Role.REVIEW, Role.OPERATE)
             except NotAllowed:
                 raise NotAllowed("this handover was ordered by another caller") from None
-            await self._look(caller, "handover", {"handover": standing.handover.id})
+            if not again:
+                await self._look(caller, "handover", {"handover": standing.handover.id})
         return standing
 
     async def latest(self, caller: str, limit: int = 50) -> list[Handover]:
