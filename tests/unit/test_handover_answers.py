@@ -57,6 +57,13 @@ def test_a_duplicate_names_the_row_it_repeats_and_a_recipients_code_is_theirs() 
     assert finding_answer(unknown, GUARDS, "ru")["reasons"][0]["message"] == "guard_of_the_past"
 
 
+def test_what_is_missing_is_named_by_its_heading() -> None:
+    lacks = Finding(9, RowResult.GAP, (REASONS["lacks a fact"],))
+    [reason] = finding_answer(lacks, GUARDS, "ru")["reasons"]
+    assert "Дата уведомления о просрочке" in reason["message"] and "contract." not in reason["message"]
+    assert reason["missing"] == ["contract.breach_notified_on"]
+
+
 def standing(state: HandoverState, progress: Progress, **figures: Any) -> Standing:
     order = Order(caller="a", recipient="b", operation="c", purpose="d", bytes=1_000)
     return Standing(Handover(HandoverId("x"), order, state, NOW, NOW, figures), progress, {})

@@ -132,6 +132,7 @@ class RowReason(_Shape):
     message: str
     clause: str | None = None
     column: str | None = None
+    missing: tuple[str, ...] = ()
 
 
 class HandoverRow(_Shape):

@@ -20,7 +20,7 @@ from qaqpa.model.consent import UNCOVERED_WORDS, Uncovered
 from qaqpa.model.handover import HandoverState, RowResult
 from qaqpa.model.words import Language, Words, joined, timestamp
 from qaqpa.policy import sentences as say
-from qaqpa.tables import MESSAGES
+from qaqpa.tables import HEADINGS, MESSAGES
 
 Answer = dict[str, Any]
 
@@ -69,14 +69,21 @@ NEXT: Mapping[HandoverState, tuple[HandoverState, ...]] = {
 # --- why -------------------------------------------------------------------------------------------
 
 
-def _words(reason: Mapping[str, Any], guards: Mapping[str, GuardConfig]) -> Words | None:
-    code, missing, findings = reason["code"], tuple(reason.get("missing", ())), tuple(reason.get("findings", ()))
+def _columns(paths: Iterable[str], language: Language) -> tuple[str, ...]:
+    """Fields and facts by the headings under which a register has them."""
+    words = ((path, HEADINGS.get(f"facts.{path}", HEADINGS.get(path))) for path in paths)
+    return tuple(path if known is None else known.in_language(language) for path, known in words)
+
+
+def _words(reason: Mapping[str, Any], guards: Mapping[str, GuardConfig], language: Language) -> Words | None:
+    code, findings = reason["code"], tuple(reason.get("findings", ()))
+    missing = _columns(reason.get("missing", ()), language)
     if findings and findings[0] in _ON_RECORD:
         return _ON_RECORD[findings[0]]
     if code == "consent_covers" and findings:
         return joined(tuple(UNCOVERED_WORDS[Uncovered(each)] for each in findings))
     if code == "facts_agree" and findings and not missing:
-        return say.record_differs(findings)
+        return say.record_differs(_columns(findings, language))
     if missing:
         return say.lacking_fields(missing) if code == "fields_present" else say.lacking(missing)
     if code in guards:
@@ -95,7 +102,7 @@ def sentence(finding: Finding, reason: Mapping[str, Any], guards: Mapping[str, G
         told = MESSAGES[code].in_language(language) if code in MESSAGES else code
         earlier = re.search(r"\d+", str(reason.get("message", "")))  # of the row that a duplicate repeats
         return told.format(row=earlier[0] if earlier else "?") if "{row}" in told else told
-    words = _words(reason, guards)
+    words = _words(reason, guards, language)
     return code if words is None else words.in_language(language)
 
 
@@ -104,7 +111,7 @@ def finding_answer(finding: Finding, guards: Mapping[str, GuardConfig], language
     reasons = []
     for each in finding.reasons:
         reason: Answer = {"code": each["code"], "message": sentence(finding, each, guards, language)}
-        reason |= {name: each[name] for name in ("clause", "column") if each.get(name)}
+        reason |= {name: each[name] for name in ("clause", "column", "missing") if each.get(name)}
         reasons.append(reason)
     return {"row": finding.number, "result": finding.result.name.lower(), "reasons": reasons}
 

@@ -264,6 +264,8 @@ class RowReason(_Shape):
     clause: str | None = None
     column: str | None = None
     """Its heading in the register."""
+    missing: list[str] = []
+    """Paths of the facts or fields that a decision waits for."""
 
 
 class RowAnswer(_Shape):
