@@ -24,11 +24,11 @@ from typing import Any
 
 import orjson
 
-from qaqpa.demo_handovers import Handed, hand_over
+from qaqpa.demo_handovers import Handed, Recalled, Uploaded, hand_over, recall, upload
 from qaqpa.errors import Blocked, NotConfigured, ThirdPartyError, UsageError
 from qaqpa.gateway import Gateway, load_setup
 from qaqpa.keys import Keyring
-from qaqpa.ledger.entries import Kind
+from qaqpa.ledger.entries import PACKAGE, Kind
 from qaqpa.ledger.export import export
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.subjects import Subject
@@ -41,6 +41,8 @@ from qaqpa.testing.people import Person, people
 Progress = Callable[[int, int], None]
 BY_TLS_ALONE = ("first-credit-bureau", "state-credit-bureau", "pension-center")
 """Their seal is TLS alone, so what they received can be held against the ledger byte for byte."""
+OF_DOCUMENTS = frozenset({"uploadFile", "getImportInfo", "getImportDetailInfo"})
+"""What the state bureau calls the exchanges of a document."""
 SANDBOXES = (*BY_TLS_ALONE, "demo-collector", "demo-cession-buyer")
 ASKED = (
     ("first-credit-bureau", "credit_report"),
@@ -85,6 +87,10 @@ class Summary:
     outsider: dict[str, Any] = field(default_factory=dict)
     """What the exported ledger's own verifier says."""
     handed: list[Handed] = field(default_factory=list)
+    uploaded: Uploaded | None = None
+    """A document of contracts, at the state bureau."""
+    recalled: Recalled | None = None
+    """A row that the collector is asked to destroy."""
     """Whole registers, in the order of their handovers."""
     seconds: float = 0.0
 
@@ -230,7 +236,7 @@ async def unaccounted(gateway: Gateway, calls: list[dict[str, Any]]) -> int:
     """
     with gateway.store.snapshot() as connection:
         every = (entry.content for entry in entries_of(connection, kind=Kind.INTENT))
-        intents = [intent for intent in every if intent["recipient"] in BY_TLS_ALONE]
+        intents = [each for each in every if each["recipient"] in BY_TLS_ALONE and each["endpoint"] != PACKAGE]
     sent: Counter[str] = Counter()
     subjects: dict[str, Subject] = {}
     for intent in intents:
@@ -286,8 +292,12 @@ async def run(config: Path, home: Path, *, count: int, debtors: int, progress: P
             await _jobs(gateway, third_parties, summary, count, progress)
             if debtors:
                 summary.handed = await hand_over(gateway, third_parties, debtors, progress)
+                summary.uploaded = await upload(gateway)
+                summary.recalled = await recall(gateway, summary.handed[0])
             summary.received = len(third_parties.calls())
-            arrived = [call for name in BY_TLS_ALONE for call in received(home, name)]
+            # Documents of many contracts are about nobody alone: their intents hold another digest.
+            calls = (call for name in BY_TLS_ALONE for call in received(home, name))
+            arrived = [call for call in calls if call["operation"] not in OF_DOCUMENTS]
             summary.unaccounted = await unaccounted(gateway, arrived)
     with gateway.store.snapshot() as connection:
         summary.verified = verify(connection, key=setup.log_key, kept=[setup.checkpoint_path.read_bytes()])

@@ -18,10 +18,14 @@ from qaqpa.errors import ThirdPartyError
 from qaqpa.gateway import Gateway
 from qaqpa.gateway.handover_answers import Tally, reason_lines, tally_of
 from qaqpa.handover.records import Handover, Order
+from qaqpa.ledger.handovers import row_id
 from qaqpa.model.handover import HandoverState, RowResult
-from qaqpa.testing.registers import as_csv, debtors
+from qaqpa.model.identifiers import HandoverId
+from qaqpa.model.recall import RecallReason, RecallState
+from qaqpa.recall.recalls import Asking
+from qaqpa.testing.registers import as_csv, contracts_csv, debtors
 
-COLLECTOR, BUYER = "demo-collector", "demo-cession-buyer"
+COLLECTOR, BUYER, BUREAU = "demo-collector", "demo-cession-buyer", "state-credit-bureau"
 REJECTED = {2: "unknown_region", 5: "address_missing", 8: "address_missing"}
 """Lines of the package that the collector does not take, with its codes."""
 _LONGEST_S = 60.0
@@ -88,6 +92,48 @@ async def hand_over(
         await _acknowledged(gateway, one)
         one.opened = recipients.opened(one.recipient)[one.package]
     return handed
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A document of contracts, and what the bureau said of it."""
+
+    contracts: int
+    rejected: int
+    state: str
+
+
+async def upload(gateway: Gateway, count: int = 50) -> Uploaded:
+    """Contracts to the state bureau, which law wants (56-V art. 4(2)). Raises ThirdPartyError."""
+    register = contracts_csv(count, today=datetime.now(UTC).date())
+    order = Order(caller=_CALLER, recipient=BUREAU, operation="contract_upload", purpose="legal_duty")
+    taken = await gateway.handovers.order(order, _pieces(register))
+    found = await _until(gateway, taken.id, {HandoverState.ACKNOWLEDGED}, lambda _rows: None)
+    return Uploaded(found.figures["rows"], found.figures["receipt"]["rejected"], found.state.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A row that a recipient is asked to destroy."""
+
+    disclosure: str
+    recipient: str
+    state: str
+    due_on: str
+
+
+async def recall(gateway: Gateway, handed: Handed) -> Recalled:
+    """The collector is asked to destroy one row of its register: the debt was paid. Raises ThirdPartyError."""
+    target = row_id(HandoverId(handed.handover), 2)
+    asking = Asking(caller=None, person="A. Compliance")
+    asked = await gateway.recalls.start("compliance", target, RecallReason.REPAYMENT, asking)
+    ends = time.monotonic() + _LONGEST_S
+    while asked.state not in {RecallState.SENT, RecallState.CONFIRMED}:
+        if time.monotonic() > ends:
+            raise ThirdPartyError(f"the recall of the demonstration did not leave: it is {asked.state.value}")
+        await asyncio.sleep(0.05)
+        asked = await gateway.recalls.find("compliance", asked.id)
+    return Recalled(target, asked.recipient, asked.state.value, asked.due_on.isoformat())
 
 
 def _told(progress: Callable[[int, int], None], before: int, of_all: int, rows: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -100,6 +101,8 @@ def _as_data(summary: Summary) -> dict[str, object]:
             }
             for one in summary.handed
         ],
+        "uploaded": None if summary.uploaded is None else asdict(summary.uploaded),
+        "recalled": None if summary.recalled is None else asdict(summary.recalled),
         "added_ms": _milliseconds(summary.added_ms),
         "third_party_ms": _milliseconds(summary.wire_ms),
         "received": summary.received,
@@ -143,6 +146,19 @@ def _print(summary: Summary) -> None:
         out.print(f"[bold]Said beside a permit[/] ×{count}: {note}")
 
     _print_handed(summary.handed)
+    if summary.uploaded is not None:
+        told = summary.uploaded
+        out.print(
+            f"[green]{told.state}[/] state-credit-bureau, contract_upload: {told.contracts} contracts in one document, "
+            f"{told.rejected} rejected"
+        )
+    if summary.recalled is not None:
+        asked = summary.recalled
+        out.print(
+            f"[green]{asked.state}[/] recall of one row to {asked.recipient}: a signed notice of ids alone; destroy by "
+            f"{asked.due_on} ({asked.disclosure})",
+            soft_wrap=True,
+        )
     added, wire = _milliseconds(summary.added_ms), _milliseconds(summary.wire_ms)
     out.print(
         f"\n[bold]Time[/] added by the gateway: median {added['p50']} ms, 95% under {added['p95']} ms "
@@ -155,6 +171,8 @@ def _print(summary: Summary) -> None:
     out.print(f"[bold]Ledger[/] {found.size} entries ({kinds})")
     out.print(f"  root {found.root.hex()}")
     in_packages = sum(one.rows + 1 for one in summary.handed)  # each row, and each package as a whole
+    in_packages += 0 if summary.uploaded is None else summary.uploaded.contracts + 1
+    in_packages += 0 if summary.recalled is None else 1
     out.print(
         f"  third parties received {summary.received} requests and {len(summary.handed)} packages; the ledger holds "
         f"{found.kinds['intent'] - in_packages} intents of single disclosures and {in_packages} of rows and packages, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -64,15 +64,35 @@ def debtors(count: int, *, today: date, cession: str | None = None, seed: int = 
     return lines
 
 
+def contracts_csv(count: int, *, today: date, seed: int = 2027) -> bytes:
+    """Contracts for a credit bureau, with every field that a register may bring."""
+    lines: list[Line] = []
+    for person in people(count, seed=seed, today=today):
+        line: Line = {}
+        for path in HEADINGS:
+            node: Any = person.data
+            for part in path.split("."):
+                node = node.get(part) if isinstance(node, dict) else None
+            if node is not None and not path.startswith("report."):
+                line[path] = node
+        lines.append(line)
+    return _written(lines, sorted({path for line in lines for path in line}))
+
+
 def _mistyped(iin: str) -> str:
     return iin[:11] + str((int(iin[11]) + 1) % 10)
 
 
 def as_csv(lines: Iterable[Mapping[str, Any]], *, encoding: str = "utf-8", delimiter: str = ";") -> bytes:
     """The register with its Russian headings."""
+    return _written(lines, [*FIELDS, *FACTS], encoding=encoding, delimiter=delimiter)
+
+
+def _written(
+    lines: Iterable[Mapping[str, Any]], paths: Sequence[str], *, encoding: str = "utf-8", delimiter: str = ";"
+) -> bytes:
     text = io.StringIO()
     out = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
-    paths = [*FIELDS, *FACTS]
     out.writerow([HEADINGS[path].ru for path in paths])
     for line in lines:
         out.writerow([_cell(line.get(path)) for path in paths])
