@@ -10,12 +10,13 @@ import pytest
 from harness import House, both_engines
 from qaqpa.errors import NotFound, NotPossible, VerificationFailed
 from qaqpa.handover.manifest import verified
+from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.handovers import row_id
 from qaqpa.ledger.read import entries_of
-from qaqpa.ledger.recalls import intend_notice, notice_intent
+from qaqpa.ledger.recalls import enter, intend_notice, notice_intent, recall_entry
 from qaqpa.model.decision import Asked
 from qaqpa.model.identifiers import CallerId, HandoverId, RecipientId, uuid7
-from qaqpa.model.recall import RecallReason, RecallState
+from qaqpa.model.recall import RecallReason, RecallScope, RecallState
 from qaqpa.model.request import ContractFacts
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import SealKind
@@ -170,16 +171,25 @@ async def test_a_receipt_counts_only_for_its_own_recall_and_from_its_own_recipie
 
 async def test_a_notice_that_nobody_asked_for_is_found_in_the_ledger(house: House) -> None:
     async with house.gateway() as gateway:
-        ledger, notice = gateway.ledger, uuid7()
+        ledger, recall, notices = gateway.ledger, uuid7(), (uuid7(), uuid7())
         asked = Asked(CallerId("collections"), RecipientId("demo-collector"), "recall", "debt_collection")
         decision = decide(gateway.policy, gateway.policy.find(asked), facts(house, asked))
-        public = notice_intent(
-            notice, uuid7(), decision,
-            seal=SealKind.AGE, disclosures=1, package={"sha256": "0" * 64, "bytes": 1}, at=house.clock(),
-        )  # fmt: skip
         await ledger.record_policy([], gateway.setup.config.digest)
-        await intend_notice(ledger, public, still_holds=lambda _: True, move=lambda _: None)
-        with pytest.raises(VerificationFailed, match="nobody asked for"):
+        told = recall_entry(
+            recall, of=uuid7(), scope=RecallScope.HANDOVER, handover=None, recipient="demo-collector",
+            reason=RecallReason.ERROR, due_on=house.clock().date(), caller="compliance", person="A", subject=None,
+            at=house.clock(),
+        )  # fmt: skip
+        await enter(ledger, Kind.RECALL, told, lambda _: None)
+        for notice, of in zip(notices, (recall, uuid7()), strict=True):
+            public = notice_intent(
+                notice, of, decision,
+                seal=SealKind.AGE, disclosures=1, package={"sha256": "0" * 64, "bytes": 1}, at=house.clock(),
+            )  # fmt: skip
+            await intend_notice(ledger, public, still_holds=lambda _: True, move=lambda _: None)
+            if of == recall:
+                assert house.verified(gateway).open_intents == (notice,)
+        with pytest.raises(VerificationFailed, match="that nobody asked for"):
             house.verified(gateway)
 
 
