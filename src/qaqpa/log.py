@@ -20,8 +20,9 @@ import structlog
 SAFE_KEYS = frozenset(
     {
         "adapter", "attempt", "breaker", "caller", "code", "count", "disclosure", "duration_ms", "event",
-        "exit_code", "failed", "field_names", "file", "handover", "host", "index", "intent", "issuer", "level", "logger",
-        "operation", "outcome", "policy", "port", "recipient", "refusal", "result", "retry_in_s", "size", "stage",
+        "exit_code", "failed", "field_names", "file", "handover", "host", "index", "intent", "issuer", "level",
+        "logger", "operation", "outcome", "path", "policy", "port", "recall", "recipient", "refusal", "result",
+        "retry_in_s", "size", "stage",
         "timestamp", "error_type", "witness",
     }
 )  # fmt: skip
