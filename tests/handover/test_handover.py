@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from harness import House, both_engines
 from qaqpa.handover.manifest import verified
 from qaqpa.ledger.handovers import row_id
@@ -16,7 +18,10 @@ from registers import agency, as_csv, manifest_in, opened, order, pieces, regist
 pytestmark = both_engines
 
 
-async def test_a_register_goes_as_one_package_and_each_row_stands_in_the_ledger(house: House, tmp_path: Path) -> None:
+async def test_a_register_goes_as_one_package_and_each_row_stands_in_the_ledger(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qaqpa.handover.flow._LOOK_AGAIN_S", 0.1)
     lines = rows(7)
     lines[2]["facts.contract.settlement_steps_done"] = False  # denied
     lines[3]["facts.contract.breach_notified_on"] = None  # a gap
