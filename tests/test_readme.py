@@ -64,11 +64,21 @@ def environment() -> dict[str, str]:
     return clean | {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1", "COLUMNS": "160"}
 
 
+@pytest.mark.timeout(400)
 def test_the_tours_work_as_written(folder: Path, port: int) -> None:
-    assert len(SHELL) == 7
+    assert len(SHELL) == 8
     done = bash("".join(SHELL), folder, port)
     assert done.returncode == 0, done.stdout + done.stderr
-    for word in ("permit", "receipt", "verified", "suspended", "resumed", "No problems", "existing_contracts"):
+    for word in (
+        "permit",
+        "receipt",
+        "verified",
+        "suspended",
+        "resumed",
+        "No problems",
+        "existing_contracts",
+        "acknowledged",
+    ):
         assert word in done.stdout, word
     assert '"sent":["identity.iin"]' in done.stdout  # what curl was answered
 
@@ -99,7 +109,9 @@ def test_the_python_of_the_readme_works(folder: Path, port: int) -> None:
                 "recipient list", "recipient suspend", "recipient resume", "keys", "keys init", "keys show",
                 "keys rotate", "handover", "handover check", "handover send", "handover wait", "handover list",
                 "handover show", "handover rows", "handover manifest", "handover verify", "handover key",
-                "handover cancel", "handover receipt", "handover states", "policy", "policy diff", "policy show",
+                "handover cancel", "handover receipt", "handover states", "recall", "recall start",
+                "recall confirm", "recall list", "recall show", "recall cancel", "recall acknowledge",
+                "policy", "policy diff", "policy show",
                 "serve", "token", "token make", "token list", "token revoke"],
 )  # fmt: skip
 def test_every_command_helps(command: str) -> None:

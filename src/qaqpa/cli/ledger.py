@@ -109,11 +109,19 @@ def _what(content: dict[str, Any]) -> str:
 
 def _said(content: dict[str, Any]) -> str:
     kind = content["kind"]
+    if kind == Kind.INTENT and "package" in content:
+        rows = content.get("rows", content.get("disclosures"))
+        return f"{content['operation']}, a package of {rows:,}, {content['seal']}"
     if kind == Kind.INTENT:
         count = len(content["fields"])
         return f"{content['operation']}, {count} field{'s' if count != 1 else ''}, {content['seal']}"
     if kind == Kind.REUSED:
         return f"{content['operation']}, the report of …{content['disclosure'][-12:]} again"
+    if kind == Kind.RECEIPT:
+        about = content.get("handover") or content.get("recall", "")
+        return f"{content['result']}, {content.get('rejected', 0):,} rejected, of …{about[-12:]}"
+    if kind == Kind.RECALL:
+        return f"of …{content['of'][-12:]} ({content['reason']}), due {content['due_on']}"
     if kind == Kind.OUTCOME:
         return f"{content['result']} ({content['code']}) of …{content['intent'][-12:]}"
     if kind == Kind.REFUSAL:
