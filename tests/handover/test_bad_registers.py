@@ -267,4 +267,4 @@ def house_is_empty(house: House) -> bool:
 
 
 def house_entries(house: House, gateway: Gateway) -> set[str]:
-    return {entry["kind"] for entry in house.entries(gateway)} - {"refusal"}
+    return {entry["kind"] for entry in house.entries(gateway)} - {"refusal", "review"}

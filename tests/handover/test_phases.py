@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import logging
+import re
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -106,7 +107,8 @@ async def buying(house: House, folder: Path, tool: str) -> AsyncIterator[Buyer]:
     seal = "\n".join(f'{name} = "{value}"' for name, value in key.seal.items())
     columns = ", ".join(f'{{ heading = "{path}", field = "{path}" }}' for path in COLUMNS)
     path = house.config / "recipients" / "demo-cession-buyer.toml"
-    path.write_text(path.read_text() + PACKAGES.format(columns=columns, key=folder / "buyer.key", seal=seal))
+    text = re.sub(r"(?ms)^\[packages\].*?(?=^\[limits\])", "", path.read_text())
+    path.write_text(text + PACKAGES.format(columns=columns, key=folder / "buyer.key", seal=seal))
     async with UploadRecipient(directory=folder / "buyer") as upload:
         house.environ |= upload.environment
         yield Buyer(upload, key)
@@ -237,7 +239,7 @@ async def test_a_canary_in_every_other_field_is_found_nowhere(home: House, tmp_p
                 if at in VOCABULARY and at not in passed and len(str(value)) > 5
             } - told
             every = {str(value) for each in lines for at, value in each.items() if at in VOCABULARY}
-            telling = {value for value in every if len(value) > 7} - {str(TODAY)}
+            telling = {value for value in every if len(value) > 7 and not re.fullmatch("[a-z ]+", value)} - {str(TODAY)}
             members = b"\n".join(package.read(name) for name in package.namelist())
             assert person.iin.encode() in members, "what may go is there, so the search can find something"
             assert len(other) > 30 and found_in(other, {"package": members}) == []

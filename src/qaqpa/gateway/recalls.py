@@ -18,7 +18,8 @@ from qaqpa.model.identifiers import DisclosureId
 from qaqpa.model.open_text import check_open_text
 from qaqpa.model.recall import RecallReason, RecallState
 from qaqpa.model.request import DisclosureRequest, parse
-from qaqpa.recall.flow import FOLDER, Message, RecallFlow
+from qaqpa.recall.flow import FOLDER, RecallFlow
+from qaqpa.recall.notice import Message
 from qaqpa.recall.proposals import Proposer
 from qaqpa.recall.recalls import Asking, Recalls
 from qaqpa.recall.records import Recalled

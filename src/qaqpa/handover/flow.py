@@ -143,7 +143,9 @@ class HandoverFlow:
                 await self._to(handover, HandoverState.DECIDING)
                 return 0
             case HandoverState.DECIDING:
-                return await self._decide(handover)
+                with self.packer.alone(handover):
+                    now = await self._load(handover.id)  # another one may just have let go
+                    return await self._decide(now) if now.state is handover.state else 0
             case HandoverState.PACKAGED:
                 return await self._packaged(handover)
             case HandoverState.SENDING:

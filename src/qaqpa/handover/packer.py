@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -265,6 +266,24 @@ class Packer:
         """The sealed package."""
         seal = self.partner(handover.order.recipient).terms.seal.kind
         return self.folder_of(handover) / f"{handover.id}.zip.{ENDINGS[seal]}"
+
+    @contextmanager
+    def alone(self, handover: Handover) -> Iterator[None]:
+        """One process, and one task in it, packs a handover: a second one would write over the package of the first.
+
+        Raises StoreUnavailable while another one is at it. A kill lets go.
+        """
+        try:
+            descriptor = os.open(self.folder_of(handover), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise StoreUnavailable(f"the files of this handover cannot be reached here: {error.strerror}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise StoreUnavailable("this handover is being packed by another process: wait for it") from None
+        finally:
+            os.close(descriptor)
 
     def was_begun(self, handover: Handover) -> bool:
         """Whether bytes of its package may have left: transport has left a mark."""

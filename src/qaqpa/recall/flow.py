@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
 
 from qaqpa import log
 from qaqpa.errors import (
@@ -37,7 +36,6 @@ from qaqpa.jobs import Run
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.handovers import entered_chunks
-from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.recalls import enter, intend_notice, notice_intent, notice_outcome, refuse_notice
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Json
@@ -48,9 +46,9 @@ from qaqpa.model.request import ContractFacts
 from qaqpa.model.words import OutcomeResult
 from qaqpa.policy import Facts, Policy, Route, decide
 from qaqpa.recall import records
-from qaqpa.recall.notice import write_notice
+from qaqpa.recall.notice import Message, SendMessage, write_notice
 from qaqpa.recall.records import Recalled
-from qaqpa.recall.sources import Left, named, outcome, route_back
+from qaqpa.recall.sources import Left, named, outcome, route_back, stated_contract
 from qaqpa.seal import require_valid
 from qaqpa.store import Connection
 from qaqpa.transport.packages import PackageTransport
@@ -74,27 +72,6 @@ _AFTER = {
     OutcomeResult.NOT_SENT: RecallState.BLOCKED,
     OutcomeResult.UNKNOWN: RecallState.UNKNOWN,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A notice that goes in the recipient's own format: about whom, which contract, and how the ledger begins it."""
-
-    asked: Asked
-    notice: str
-    """Id of its intent."""
-    subject: str
-    contract: str = field(repr=False)
-    recall: Recall
-    begin: Callable[[Connection], None]
-    """In the transaction of the intent; raises to undo it."""
-
-
-class SendMessage(Protocol):
-    """The flow of disclosures, for a notice."""
-
-    async def __call__(self, message: Message) -> None:
-        """Decide, intend, seal, send, conclude. Raises as `Flow.disclose`, NotFound for somebody who was erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,15 +357,9 @@ class RecallFlow:
         subject = await self.ledger.subjects.by_id(recall.subject)
         if recall.sealed is not None:
             return subject.open_job(recall.id, recall.sealed).decode()
-        stated = await self.ledger.store.read(
-            lambda connection: [
-                subject.open(entry.content).get("stated", {})
-                for entry in entries_of(connection, kind=Kind.INTENT, request=recall.target)
-            ]
-        )
-        for each in stated:
-            if (number := (each.get("contract") or {}).get("number")) is not None:
-                return str(number)
+        stated = await self.ledger.store.read(lambda connection: stated_contract(connection, subject, recall.target))
+        if stated is not None:
+            return stated
         raise InvalidRequest(["contract: the ledger does not keep its number; give the one that was disclosed"])
 
     async def _not_sent(self, recall: Recalled, begun: Recalled, error: NotSent) -> float:

@@ -1,7 +1,8 @@
-"""A notice of recall as a package: which disclosures to stop and destroy, by ids that the recipient has already.
+"""A notice of recall: which disclosures to stop and destroy. As a package it names ids that the recipient has already.
 
 It is a ZIP with `recall.csv` (handover, row of its package, disclosure) and a signed manifest that says why and until
-when. No field of anybody's data stands in it, so it can be sent for somebody who was erased here, too.
+when. No field of anybody's data stands in it, so it can be sent for somebody who was erased here, too. Recipients that take no packages get a
+`Message` in their own format.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from qaqpa.handover.manifest import NAME, SIGNATURE, Member
+from qaqpa.model.decision import Asked
 from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import HandoverIntent, Package
 from qaqpa.model.identifiers import HandoverId, RecipientId
+from qaqpa.model.recall import Recall
 from qaqpa.seal import PackageKey, PackageWriter
+from qaqpa.store import Connection
 
 LIST = "recall.csv"
 _HELD = 2**18
@@ -88,3 +93,24 @@ def _flush(file: IO[bytes], digest: hashlib._Hash, held: bytearray) -> int:
     held.clear()
     digest.update(block)
     return file.write(block)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A notice that goes in the recipient's own format: about whom, which contract, and how the ledger begins it."""
+
+    asked: Asked
+    notice: str
+    """Id of its intent."""
+    subject: str
+    contract: str = field(repr=False)
+    recall: Recall
+    begin: Callable[[Connection], None]
+    """In the transaction of the intent; raises to undo it."""
+
+
+class SendMessage(Protocol):
+    """The flow of disclosures, for a notice."""
+
+    async def __call__(self, message: Message) -> None:
+        """Decide, intend, seal, send, conclude. Raises as `Flow.disclose`, NotFound for somebody who was erased."""

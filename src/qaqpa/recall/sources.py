@@ -15,6 +15,7 @@ from qaqpa.handover.records import Handover
 from qaqpa.ledger.entries import SETTLE, Kind
 from qaqpa.ledger.handovers import Entered, row_id
 from qaqpa.ledger.read import entries_of
+from qaqpa.ledger.subjects import Subject
 from qaqpa.model.decision import Asked
 from qaqpa.model.handover import HandoverState, RowResult
 from qaqpa.model.identifiers import CallerId, HandoverId, RecipientId
@@ -162,3 +163,12 @@ def named(
         disclosure = row_id(whole, line)
         if scope is RecallScope.HANDOVER or disclosure == target:
             yield whole, number, disclosure
+
+
+def stated_contract(connection: Connection, subject: Subject, disclosure: str) -> str | None:
+    """The number of the contract that this disclosure stated, opened with the key of the person it is about."""
+    for entry in entries_of(connection, kind=Kind.INTENT, request=disclosure):
+        number = (subject.open(entry.content).get("stated", {}).get("contract") or {}).get("number")
+        if number is not None:
+            return str(number)
+    return None
