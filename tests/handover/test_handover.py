@@ -21,7 +21,7 @@ pytestmark = both_engines
 async def test_a_register_goes_as_one_package_and_each_row_stands_in_the_ledger(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qaqpa.handover.flow._LOOK_AGAIN_S", 0.1)
+    monkeypatch.setattr("qaqpa.handover.flow.LOOK_AGAIN_S", 0.1)
     lines = rows(7)
     lines[2]["facts.contract.settlement_steps_done"] = False  # denied
     lines[3]["facts.contract.breach_notified_on"] = None  # a gap

@@ -111,7 +111,7 @@ def live(asked: dict[str, Any]) -> None:
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     deciding.CHUNK = CHUNK
-    flow._LOOK_AGAIN_S = 0.05
+    flow.LOOK_AGAIN_S = 0.05
     QUICK["polling_interval_sec"] = 0.02
     if asked["point"] is not None:
         killing(ALL[asked["point"]])

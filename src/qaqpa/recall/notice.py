@@ -1,8 +1,8 @@
 """A notice of recall: which disclosures to stop and destroy. As a package it names ids that the recipient has already.
 
 It is a ZIP with `recall.csv` (handover, row of its package, disclosure) and a signed manifest that says why and until
-when. No field of anybody's data stands in it, so it can be sent for somebody who was erased here, too. Recipients that take no packages get a
-`Message` in their own format.
+when. No field of anybody's data stands in it, so it can be sent for somebody who was erased here, too.
+Recipients that take no packages get a `Message` in their own format.
 """
 
 from __future__ import annotations
