@@ -51,7 +51,15 @@ def calls_of(name: str) -> set[str]:
         ("Extract", {"src/qaqpa/minimise.py"}),
         ("Decision", {"src/qaqpa/policy/decide.py"}),
         ("Https", {"src/qaqpa/gateway/setup.py", "src/qaqpa/gateway/packages.py"}),
-        ("PackageIntent", {"src/qaqpa/ledger/handovers.py", "src/qaqpa/handover/flow.py", "src/qaqpa/recall/flow.py"}),
+        (
+            "PackageIntent",
+            {
+                "src/qaqpa/ledger/handovers.py",
+                "src/qaqpa/ledger/recalls.py",
+                "src/qaqpa/handover/flow.py",
+                "src/qaqpa/recall/flow.py",
+            },
+        ),
     ],
 )
 def test_what_the_flow_carries_is_made_in_one_place(made: str, only_in: set[str]) -> None:
