@@ -35,7 +35,7 @@ from qaqpa.testing.people import Person, people
 from qaqpa.testing.upload_recipient import UploadRecipient
 from qaqpa.tlog.notes import VerifierKey
 from registers import agency, manifest_in, opened, order, pieces
-from turning import bare, examined, results, still, turned
+from turning import bare, examined, results, standing, still, turned
 
 SENT, CANCELLED, ACKNOWLEDGED = HandoverState.SENT, HandoverState.CANCELLED, HandoverState.ACKNOWLEDGED
 CLAIM = DEBTOR_FACTS | {
@@ -244,7 +244,7 @@ async def test_a_canary_in_every_other_field_is_found_nowhere(home: House, tmp_p
             assert person.iin.encode() in members, "what may go is there, so the search can find something"
             assert len(other) > 30 and found_in(other, {"package": members}) == []
             async with asyncio.timeout(30):
-                while (await standing(gateway, taken.id)).state is not SENT:
+                while (await standing(gateway, taken.id)).state is not SENT:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.02)
             collector.acknowledge(path.name, fault=ReceiptFault.UNSIGNED)
             await gateway.handovers.flow.receipts.look("demo-collector")
