@@ -232,7 +232,7 @@ async def test_documents_go_under_names_of_ours(home: House, collector: SftpReci
         examined(home, gateway, collector)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted")
+@pytest.mark.skipif(os.geteuid() != 0, reason="this machine mounts nothing: only root may")
 async def test_a_full_disk_loses_nothing(home: House, collector: SftpRecipient) -> None:
     folder = home.home / "handovers"
     folder.mkdir()
