@@ -62,6 +62,7 @@ they arise; none but these crosses a module's border.
     │   │   ├── ReceiptRowUnknown       receipt_row_unknown     a row that was never sent
     │   │   ├── ReceiptRowTwice         receipt_row_twice
     │   │   ├── ReceiptMalformed        receipt_malformed
+    │   │   ├── ReceiptTooEarly         receipt_too_early
     │   │   └── ReceiptTooLarge         receipt_too_large       or it grows too large when unpacked
     │   ├── WrongSubject                wrong_subject           an answer about somebody else
     │   └── Rejected                    third_party_rejected    they answered no, with a code of theirs
@@ -478,6 +479,13 @@ class ReceiptRefused(ThirdPartyError):
 
     code = "receipt_refused"
     status = 422
+
+
+class ReceiptTooEarly(ReceiptRefused):
+    """What it is about is still under way here: it is fetched again, and believed or not then."""
+
+    code = "receipt_too_early"
+    status = 409
 
 
 class ReceiptOfAnother(ReceiptRefused):

@@ -53,7 +53,7 @@ async def test_on_a_full_disk_nothing_leaves(house: House, room: int) -> None:
     database = house.home / "qaqpa.db"
     # The write-ahead log is what grows; the limit lets it have `room` bytes.
     ran = await disclose(path, largest_file=room)
-    assert (ran.code, ran.json["code"]) == (5, "store_unavailable"), ran.out + ran.err
+    assert ran.code == 5 and ran.json["code"] == "store_unavailable", ran.out + ran.err
     assert "nothing was sent" in ran.json["detail"]
     assert house.fcb.connections == 0
     async with house.gateway() as gateway:

@@ -182,7 +182,7 @@ async def test_a_portfolio_goes_without_names_and_then_as_an_assignment(
         assert either.code == 2 and "portfolio_preview" in either.err and "assignment" in either.err
         asked = ("handover", "send", register, "--to", "demo-cession-buyer", "--operation")
         preview = await house.cli(*asked, "portfolio_preview")
-        assert preview.code == 0 and "(wanted: 5; as the route passes them: 1)" in preview.out, preview.err
+        assert preview.code == 0 and "(wanted: 5; as the route passes them: 1)" in preview.out, preview.out
         assert (await house.cli(*asked, "assignment")).code == 0
         operations = {made.operation: made for made in buyer.opened.values()}  # type: ignore[attr-defined]
         assert operations["assignment"].rows == 92 and 0 < operations["portfolio_preview"].rows <= 95

@@ -20,6 +20,7 @@ from qaqpa.service import tokens as api_tokens
 
 ID = "00000000-0000-7000-8000-000000000000"
 ASKED = {"iin": PERSON.iin, "person": "A", "reason": "asked", "duties_met": True}
+RECALL = {"of": ID, "reason": "repayment", "person": "A"}
 DONE, NO, ABSENT, DENIED, UNKNOWN = 200, (403, "not_allowed"), 404, (403, "denied"), 401
 ONE_ROLE_EACH = """
 [callers.clerk]
@@ -64,6 +65,10 @@ TABLE = [
     ("GET", f"/v1/handovers/{ID}/signature", None, (ABSENT, ABSENT, ABSENT, NO, ABSENT, ABSENT, UNKNOWN)),
     ("POST", f"/v1/handovers/{ID}/cancel", None, (ABSENT, ABSENT, ABSENT, NO, NO, ABSENT, UNKNOWN)),
     ("POST", f"/v1/handovers/{ID}/receipt", {}, (ABSENT, ABSENT, ABSENT, NO, NO, ABSENT, UNKNOWN)),
+    ("POST", "/v1/recalls", RECALL, (NO, NO, ABSENT, NO, NO, ABSENT, UNKNOWN)),
+    ("GET", "/v1/recalls", None, (NO, NO, DONE, NO, DONE, DONE, UNKNOWN)),
+    ("GET", f"/v1/recalls/{ID}", None, (NO, NO, ABSENT, NO, ABSENT, ABSENT, UNKNOWN)),
+    ("POST", f"/v1/recalls/{ID}/confirmation", {"person": "A"}, (NO, NO, ABSENT, NO, NO, ABSENT, UNKNOWN)),
     ("GET", "/healthz", None, (DONE,) * 7),
     ("HEAD", "/healthz", None, (DONE,) * 7),
     ("GET", "/readyz", None, (DONE,) * 7),

@@ -172,7 +172,7 @@ def print_check(tally: Tally, told: Told, written: Path | None) -> None:
         print_reasons(tally)
     if told.alike is not None:
         for line in alike_lines(asdict(told.alike)):
-            out.print(line)
+            out.print(line, soft_wrap=True)
     if told.unknown:
         out.print(f"columns that are not read: {escape(', '.join(told.unknown))}", soft_wrap=True)
     if written is not None:

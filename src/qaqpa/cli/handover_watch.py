@@ -189,7 +189,7 @@ def print_standing(gateway: Gateway, standing: Standing, tally: Tally) -> None:
         out.print(f"  document {document.kind} ({document.type}, {document.bytes:,} bytes)")
     if (alike := figures.get("alike")) is not None:
         for line in alike_lines(alike):
-            out.print(f"  {line}")
+            out.print(f"  {line}", soft_wrap=True)
     if (receipt := figures.get("receipt")) is not None:
         signed = "signed" if receipt["signed"] else "not signed"
         out.print(f"  receipt ({signed}): {receipt['result']}, {receipt['rejected']:,} rows rejected")

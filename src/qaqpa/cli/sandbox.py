@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -25,7 +25,9 @@ from qaqpa.testing.faults import Fault
 from qaqpa.testing.people import people
 from qaqpa.testing.registers import as_csv, debtors
 from qaqpa.testing.sandbox import Sandbox
-from qaqpa.testing.sftp_recipient import STANDS, SftpRecipient
+
+if TYPE_CHECKING:
+    from qaqpa.testing.sftp_recipient import SftpRecipient
 
 GROUP = "qaqpa.sandboxes"
 
@@ -67,6 +69,8 @@ def sandbox(
     make_private(home)
 
     async def work() -> None:
+        from qaqpa.testing.sftp_recipient import STANDS  # noqa: PLC0415 - asyncssh calls a compiler when imported
+
         async with AsyncExitStack() as stack:
             running: dict[str, Sandbox[Any]] = {}
             packages: dict[str, SftpRecipient] = {}
@@ -94,6 +98,8 @@ def sandbox(
 
 def _sftp(name: str, folder: Path, *, acknowledges: bool) -> SftpRecipient:
     """A recipient's SFTP server, which opens what it gets and, if wanted, acknowledges it at once."""
+    from qaqpa.testing.sftp_recipient import STANDS, SftpRecipient  # noqa: PLC0415
+
     made: SftpRecipient
 
     def opened(path: Path) -> Checked:

@@ -48,6 +48,7 @@ _LAW = {
     "jurisdiction": UNCOVERED_WORDS[Uncovered.NO_CROSS_BORDER],
     "breach_on_record": say.NO_BREACH,
     "service_named": say.NO_SERVICE,
+    "token_on_record": say.NO_TOKEN,
 }
 _ON_RECORD = {"contract_unreachable": say.RECORD_UNREACHABLE, "contract_unknown": say.RECORD_UNKNOWN}
 _WORKED_ON = {HandoverState.QUEUED, HandoverState.DECIDING, HandoverState.PACKAGED, HandoverState.SENDING}

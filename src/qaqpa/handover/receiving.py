@@ -17,7 +17,14 @@ from pathlib import Path
 import orjson
 
 from qaqpa import files, log
-from qaqpa.errors import NotFound, ReceiptMalformed, ReceiptRefused, ReceiptRowUnknown, StoreUnavailable
+from qaqpa.errors import (
+    NotFound,
+    ReceiptMalformed,
+    ReceiptRefused,
+    ReceiptRowUnknown,
+    ReceiptTooEarly,
+    StoreUnavailable,
+)
 from qaqpa.handover import records
 from qaqpa.handover.batches import Answered
 from qaqpa.handover.deciding import lines_of
@@ -47,10 +54,6 @@ _FINDING = (
 )
 
 
-class NotYet(ReceiptMalformed):
-    """What it is about is still under way here: it is fetched again, and believed or not then."""
-
-
 @dataclass(frozen=True, slots=True)
 class Receipts:
     """Takes receipts in."""
@@ -76,7 +79,7 @@ class Receipts:
                 if not any([await other(recipient, data) for other in self.others]):
                     await self.take(recipient, data)
                 taken += 1
-            except NotYet:
+            except ReceiptTooEarly:
                 _log.info("receipt early", recipient=recipient)
                 continue  # not kept, so that it is fetched again
             except (ReceiptRefused, NotFound) as error:
@@ -113,7 +116,9 @@ class Receipts:
         )
         if handover.state is not HandoverState.SENT:
             # The upload's own end, or a person, comes first; the receipt is fetched again afterwards.
-            raise NotYet(f"the package is still {handover.state.value}: hand the receipt in again when that is settled")
+            raise ReceiptTooEarly(
+                f"the package is still {handover.state.value}: hand the receipt in again when that is settled"
+            )
         return await self._enter(handover, receipt)
 
     async def _load(self, handover: str) -> Handover:

@@ -15,8 +15,8 @@ from qaqpa.errors import (
     NotPossible,
     ReceiptMalformed,
     ReceiptRefused,
+    ReceiptTooEarly,
 )
-from qaqpa.handover.receiving import NotYet
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.entries import Kind, Public
 from qaqpa.ledger.recalls import destruction, enter, recall_entry
@@ -240,7 +240,7 @@ class Recalls:
         if noted.get("sha256") == receipt.digest:
             return found
         if found.state in {RecallState.SENDING, RecallState.UNKNOWN}:
-            raise NotYet(f"the notice is still {found.state.value}; the receipt is looked at again")
+            raise ReceiptTooEarly(f"the notice is still {found.state.value}; the receipt is looked at again")
         if found.state not in _OBEYABLE:
             raise ReceiptMalformed(f"the recall is {found.state.value}: a receipt for it says nothing new")
         code = receipt.kept[0].code if receipt.kept else None
