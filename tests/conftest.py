@@ -56,3 +56,8 @@ def postgres() -> Iterator[Server]:
     yield server
     server.end()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tours of the README take longest: begun last, every other worker would wait for them."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
