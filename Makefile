@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check bench serve sandbox torture lock clean
+.PHONY: help demo test axe check bench serve sandbox torture lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -24,6 +24,11 @@ demo: $(READY)  ## run the shipped sample through the real code path and verify 
 
 test: $(READY)  ## run all tests
 	@$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+AXE := axe-core@4.14.1
+
+axe:  ## what the tests of accessibility take beside Chromium, from the npm registry
+	@npm install --prefix build/axe --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --silent $(AXE)
 
 serve: $(READY)  ## the online service beside stand-ins of the third parties, with tokens to try it
 	@$(BIN)/qaqpa serve --sandbox

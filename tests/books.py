@@ -18,6 +18,7 @@ from qaqpa.errors import VerificationFailed
 from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.answers import Once
+from qaqpa.ledger.catalogue import catalogue
 from qaqpa.ledger.checkpoints import Checkpoints
 from qaqpa.ledger.entries import Kind, control
 from qaqpa.ledger.integrate import integrate
@@ -29,6 +30,7 @@ from qaqpa.model.identifiers import CallerId, DisclosureId, RecipientId, uuid7
 from qaqpa.model.words import OutcomeResult, SealKind, Words
 from qaqpa.store import Store, store_at
 
+ZONE = 5
 ORIGIN = "mfo.example/tests"
 ASKED = Asked(CallerId("scoring"), RecipientId("bureau"), "report", "review")
 EXTRACT = Extract({}, (), (), consent_confirmed=True)
@@ -121,8 +123,10 @@ class Book:
         return await self.ledger.record(Kind.CONTROL, control("a", "r", "c", "p", f"reason {number}", at=self.clock()))
 
     async def grow(self) -> None:
-        """Let the tree catch up."""
+        """Let tree and catalogue catch up."""
         while await self.store.write(integrate):
+            pass
+        while await self.store.write(lambda connection: catalogue(connection, ZONE)):
             pass
 
     async def sign(self) -> bytes:

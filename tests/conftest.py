@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import pickle
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from chromium import MISSING
 from harness import House, built
+from qaqpa.seal import rsa_signer
+from qaqpa.service import tokens as api_tokens
 from servers import Server, in_memory
+
+# Gateways are opened by the thousand, and what takes longest of it gives the same again: the stand-ins' keys and their
+# configuration are those of the process, and a token's slow hash is made of the same secret.
+rsa_signer._private_key = functools.cache(rsa_signer._private_key)
+api_tokens._slow_hash = functools.cache(api_tokens._slow_hash)
+load = sys.modules["qaqpa.config.load"]  # a function goes by the name of its module
+_read = load._document
+
+
+@functools.cache
+def _kept(text: str) -> bytes:
+    return pickle.dumps(_read(text))
+
+
+load._document = lambda text: pickle.loads(_kept(text))
 
 if (_memory := in_memory()) is not None:
     # Every ledger of the tests waits for its commits; in memory that takes no time, and is asked for all the same.
@@ -59,5 +80,13 @@ def postgres() -> Iterator[Server]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tours of the README take longest: begun last, every other worker would wait for them."""
-    items.sort(key=lambda item: item.path.name != "test_readme.py")
+    """What takes longest goes first: begun last, every other worker would wait for it."""
+    longest = ("test_readme.py", "torture", "browser", "test_openapi.py")
+    order = {name: number for number, name in enumerate(longest)}
+    items.sort(key=lambda item: min(order.get(each, len(longest)) for each in (item.path.name, item.path.parent.name)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What this machine cannot test, in a line each."""
+    for text in MISSING:
+        terminalreporter.write_line(f"Not tested here: {text}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import resource
@@ -17,29 +18,38 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 from fastapi import FastAPI
 
 from harness import PEOPLE, House, consent_document
-from qaqpa.gateway import Gateway, load_setup
+from qaqpa.gateway import Gateway
+from qaqpa.service import tokens as api_tokens
 from qaqpa.service.app import make_app
-from qaqpa.service.tokens import make_for
 
 PERSON = PEOPLE[0]
 
 
+_drawn = api_tokens._drawn
+
+
+@functools.cache
+def _of_caller(_name: str) -> tuple[str, bytes]:
+    """The same secret in every house of this process: its slow hash takes longer than most tests."""
+    return _drawn()
+
+
 async def tokens_for(house: House) -> dict[str, str]:
     """A token of each caller, made as `qaqpa token make` does."""
+    made = {}
     async with house.gateway() as gateway:
-        return {
-            name: (
-                await make_for(
+        for name in gateway.setup.config.callers:
+            with patch.object(api_tokens, "_drawn", functools.partial(_of_caller, name)):
+                _, made[name] = await api_tokens.make_for(
                     gateway, name, caller="compliance", person="A", reason="tests", lifetime=timedelta(days=1)
                 )
-            )[1]
-            for name in gateway.setup.config.callers
-        }
+    return made
 
 
 @dataclass
@@ -94,7 +104,7 @@ class Desk(Calls):
 @asynccontextmanager
 async def at_desk(house: House, tokens: Mapping[str, str], *, address: str = "192.0.2.7") -> AsyncIterator[Desk]:
     """The application with its lifespan run; requests seem to come from `address`."""
-    app = make_app(load_setup(house.config, home=house.home, environ=house.environ), clock=house.clock)
+    app = make_app(house.setup(), clock=house.clock)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 40_000))
         async with httpx.AsyncClient(transport=transport, base_url="http://gate.test") as client:
@@ -169,12 +179,13 @@ async def served(
     *arguments: str,
     files: int | None = None,
     tls: ssl.SSLContext | None = None,
+    port: int | None = None,
 ) -> AsyncIterator[Served]:
     """`qaqpa serve` until the block ends; it is ready when the block begins.
 
     It begins with a soft limit of `files`; it is asked with `tls`, where it has a certificate.
     """
-    port = free_port()
+    port = port or free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "qaqpa", "serve", "--listen", f"127.0.0.1:{port}", *arguments,
         env=os.environ | house.environ | {"PYTHONDONTWRITEBYTECODE": "1"},

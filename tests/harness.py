@@ -22,14 +22,19 @@ import pytest
 
 from qaqpa.cli import main
 from qaqpa.demo import KDP_TOKEN
-from qaqpa.gateway import Gateway, load_setup
+from qaqpa.gateway import Gateway, Setup, load_setup
+from qaqpa.gateway.approvals import Approval, Done
 from qaqpa.keys import Keyring
 from qaqpa.keys.keyring import Unlock
+from qaqpa.ledger.agreed import Act
 from qaqpa.ledger.checkpoints import opened
+from qaqpa.ledger.erasure import Erased
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.verify import Verified, verify
+from qaqpa.model.actors import SHELL, called
 from qaqpa.model.consent import Consent, ConsentRequest
 from qaqpa.model.request import DisclosureRequest, parse
+from qaqpa.model.words import OutcomeResult
 from qaqpa.store import store_at
 from qaqpa.testing.people import Person, people
 from qaqpa.testing.sandbox import Sandbox
@@ -96,10 +101,14 @@ class House:
 
     @asynccontextmanager
     async def gateway(self) -> AsyncIterator[Gateway]:
+        async with Gateway.open(self.setup(), clock=self.clock) as gateway:
+            yield gateway
+
+    def setup(self) -> Setup:
+        """Its configuration, read; its database has the schema."""
         setup = load_setup(self.config, home=self.home, environ=self.environ)
         lay_database(setup.store_url, self.home)
-        async with Gateway.open(setup, clock=self.clock) as gateway:
-            yield gateway
+        return setup
 
     async def cli(self, *arguments: str, stdin: str | None = None) -> Ran:
         """Run a command in this process, in a thread, so that the sandboxes go on serving."""
@@ -268,6 +277,45 @@ async def built(folder: Path, url: str | None = None) -> AsyncIterator[House]:
 
 
 # --- what many tests do and look at ------------------------------------------------------------------
+
+
+SECOND = called("Second Person", SHELL)
+"""Who agrees to whatever a test's first person asks for."""
+
+
+async def agreed(gateway: Gateway, caller: str, approval: Approval) -> Done:
+    """Another person agrees, and it is done."""
+    return (await gateway.approvals.agree(caller, SECOND, approval.id, reason="seen"))[1]
+
+
+async def erase_as_two(
+    gateway: Gateway,
+    caller: str,
+    iin: str,
+    *,
+    person: str = "A. Compliance",
+    reason: str = "asked",
+    duties_met: bool = True,
+    instrument: str | None = None,
+) -> Erased:
+    """A person is erased, as two others want it."""
+    asked = await gateway.approvals.ask_erasure(
+        caller, called(person, SHELL), iin, duties_met=duties_met, instrument=instrument, reason=reason
+    )
+    done = await agreed(gateway, caller, asked)
+    assert isinstance(done, Erased)
+    return done
+
+
+async def settle_as_two(
+    gateway: Gateway, caller: str, disclosure: str, result: OutcomeResult, *, person: str, reason: str
+) -> int:
+    """What came of a disclosure, as two persons say; the index of that entry."""
+    what = {"disclosure": disclosure, "result": result.value}
+    asked = await gateway.approvals.ask(caller, called(person, SHELL), Act.SETTLE, what, reason)
+    done = await agreed(gateway, caller, asked)
+    assert isinstance(done, int)
+    return done
 
 
 async def grown(house: House, gateway: Gateway, people: int = 1) -> None:

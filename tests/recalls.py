@@ -8,19 +8,39 @@ import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from harness import House
+from harness import House, agreed
 from qaqpa.gateway import Gateway
+from qaqpa.model.actors import SHELL, called
 from qaqpa.model.handover import HandoverState
 from qaqpa.model.recall import RecallReason, RecallState
-from qaqpa.recall.recalls import Asking
+from qaqpa.recall.asking import Asking
 from qaqpa.recall.records import Recalled
 from qaqpa.testing.sftp_recipient import SftpRecipient
 from registers import agency, as_csv, manifest_in, opened, order, pieces, rows, until
 
 ASKING = Asking(caller=None, person="A. Compliance")
+
+
+async def recall_as_two(
+    gateway: Gateway,
+    handover: str,
+    reason: RecallReason = RecallReason.ERROR,
+    *,
+    due_on: date | None = None,
+    by_letter: bool = False,
+) -> Recalled:
+    """The recall of a whole handover, as two persons want it."""
+    first = called("A. Compliance", SHELL)
+    asked = await gateway.approvals.ask_recall(
+        "compliance", first, handover, reason, due_on=due_on, by_letter=by_letter
+    )
+    done = await agreed(gateway, "compliance", asked)
+    assert isinstance(done, Recalled)
+    return done
 
 
 @dataclass
@@ -34,6 +54,8 @@ class Scene:
     lines: list[dict[str, Any]]
 
     async def ask(self, of: str, reason: RecallReason = RecallReason.ERROR, **changes: Any) -> Recalled:
+        if await self.gateway.recalls.takes_two("compliance", of):
+            return await recall_as_two(self.gateway, of, reason, **changes)
         asking = Asking(**{"caller": None, "person": "A. Compliance", **changes})
         return await self.gateway.recalls.start("compliance", of, reason, asking)
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from harness import DEBTOR_FACTS, TODAY, House
 from qaqpa.gateway import Gateway
-from qaqpa.handover.records import Handover, Order
+from qaqpa.handover.orders import Order
+from qaqpa.handover.records import Handover
 from qaqpa.model.handover import HandoverState
-from qaqpa.tables import HEADINGS
 from qaqpa.testing.people import Person, people
+from qaqpa.testing.registers import written
 from qaqpa.testing.sftp_recipient import SftpRecipient
 
 FIELDS = (
@@ -52,19 +53,7 @@ def rows(count: int, *, seed: int = 2026) -> list[dict[str, Any]]:
 
 def as_csv(lines: Iterable[Mapping[str, Any]], *, encoding: str = "utf-8", delimiter: str = ";") -> bytes:
     """The register with its Russian headings."""
-    text = io.StringIO()
-    out = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
-    paths = [*FIELDS, *FACTS]
-    out.writerow([HEADINGS[path].ru for path in paths])
-    for line in lines:
-        out.writerow([_cell(line.get(path)) for path in paths])
-    return text.getvalue().encode(encoding)
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "да" if value else "нет"
-    return "" if value is None else value
+    return written(lines, [*FIELDS, *FACTS], encoding=encoding, delimiter=delimiter)
 
 
 def order(**changes: Any) -> Order:

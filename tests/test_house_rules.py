@@ -15,7 +15,11 @@ from harness import ROOT
 from qaqpa import errors
 from qaqpa.adapter import GROUP
 from qaqpa.errors import QaqpaError
+from qaqpa.gateway.compliance import Compliance
 from qaqpa.gateway.flow import Flow
+from qaqpa.gateway.recalls import Recaller
+from qaqpa.ledger import erasure, recovery
+from qaqpa.recall.recalls import Recalls
 
 SOURCES = [*(ROOT / "src").rglob("*.py"), *(ROOT / "adapters").rglob("*.py")]
 ALL_CODE = [*SOURCES, *(ROOT / "tests").rglob("*.py")]
@@ -50,7 +54,16 @@ def calls_of(name: str) -> set[str]:
         ("Package", {"src/qaqpa/seal/package.py"}),
         ("Extract", {"src/qaqpa/minimise.py"}),
         ("Decision", {"src/qaqpa/policy/decide.py"}),
-        ("Https", {"src/qaqpa/gateway/setup.py", "src/qaqpa/gateway/packages.py"}),
+        ("Agreed", {"src/qaqpa/gateway/approvals.py"}),
+        (
+            "Https",
+            {
+                "src/qaqpa/gateway/setup.py",
+                "src/qaqpa/gateway/packages.py",
+                "src/qaqpa/gateway/alerting.py",
+                "src/qaqpa/gateway/addresses.py",
+            },
+        ),
         (
             "PackageIntent",
             {
@@ -91,6 +104,34 @@ def test_only_the_flow_asks_transport_to_send() -> None:
         "reply = await self.transport.send(sealed)",
     ]
     assert "sealed = seal(resumed.intent.following(message), speaker.key, idempotent=True)" in dialogue
+
+
+def test_what_takes_two_persons_takes_what_two_agreed_on() -> None:
+    acts = (
+        erasure.erase, recovery.settle, Recalls.start_handover,
+        Compliance.erase, Compliance.settle, Recaller.start_handover,
+    )  # fmt: skip
+    for act in acts:
+        parameter = inspect.signature(act).parameters["agreed"]
+        assert (parameter.annotation, parameter.default) == ("Agreed", inspect.Parameter.empty), act
+    # Nothing else does what they do, and each uses up what was agreed on in its own transaction.
+    for done, where in {
+        "entries.erasure(": "ledger/erasure.py",
+        "INSERT INTO erasures": "ledger/erasure.py",
+        "DELETE FROM subject_keys": "ledger/erasure.py",
+        "            SETTLE, recipient": "ledger/recovery.py",
+        "recall_entry(\n            recall.id": "recall/recalls.py",
+    }.items():
+        found = {path for path in SOURCES if done in path.read_text()}
+        assert found == {ROOT / "src/qaqpa" / where}, done
+        assert (ROOT / "src/qaqpa" / where).read_text().count("agreed.use_up(connection)") == 1
+    # One person may ask back what is about one person; the configuration may let a proposal go.
+    recalls = (ROOT / "src/qaqpa/recall/recalls.py").read_text()
+    assert recalls.count("_require_one(found.scope)") == 2
+    assert [line.strip() for line in recalls.splitlines() if "self._let_go(" in line] == [
+        "return await self._let_go(found, asking)",
+        "await self._let_go(recall, Asking(caller=None, person=None))",
+    ]
 
 
 def test_the_flow_is_one_function_of_under_60_lines() -> None:

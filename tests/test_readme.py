@@ -66,7 +66,7 @@ def environment() -> dict[str, str]:
 
 @pytest.mark.timeout(400)
 def test_the_tours_work_as_written(folder: Path, port: int) -> None:
-    assert len(SHELL) == 8
+    assert len(SHELL) == 9
     done = bash("".join(SHELL), folder, port)
     assert done.returncode == 0, done.stdout + done.stderr
     for word in (
@@ -78,6 +78,9 @@ def test_the_tours_work_as_written(folder: Path, port: int) -> None:
         "No problems",
         "existing_contracts",
         "acknowledged",
+        "Who received your data",
+        "erase a person",
+        "erased subject",
     ):
         assert word in done.stdout, word
     assert '"sent":["identity.iin"]' in done.stdout  # what curl was answered
@@ -105,13 +108,15 @@ def test_the_python_of_the_readme_works(folder: Path, port: int) -> None:
                 "consent show", "consent withdraw", "ledger", "ledger show", "ledger verify", "ledger prove",
                 "ledger export", "ledger checkpoint", "ledger open", "ledger settle", "ledger evidence",
                 "ledger archive",
-                "ledger accept-clock", "ledger witness", "subject", "subject erase", "backup", "restore", "recipient",
+                "ledger accept-clock", "ledger witness", "approval", "approval list", "approval show",
+                "approval agree", "approval refuse", "approval carry-out", "subject", "subject erase", "subject report",
+                "backup", "restore", "recipient",
                 "recipient list", "recipient suspend", "recipient resume", "keys", "keys init", "keys show",
                 "keys rotate", "handover", "handover check", "handover send", "handover wait", "handover list",
                 "handover show", "handover rows", "handover manifest", "handover verify", "handover key",
                 "handover cancel", "handover receipt", "handover states", "recall", "recall start",
                 "recall confirm", "recall list", "recall show", "recall cancel", "recall acknowledge",
-                "policy", "policy diff", "policy show",
+                "policy", "policy diff", "policy show", "policy transfers",
                 "serve", "token", "token make", "token list", "token revoke"],
 )  # fmt: skip
 def test_every_command_helps(command: str) -> None:

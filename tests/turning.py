@@ -4,24 +4,29 @@ happens between two turns is the test's to say.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 from harness import PASSPHRASE, ROOT, House
 from qaqpa.gateway import Gateway
+from qaqpa.handover.assembler import Taken
 from qaqpa.handover.flow import HandoverFlow
+from qaqpa.handover.hands import Hands
+from qaqpa.handover.packer import Packer
 from qaqpa.handover.records import Handover
 from qaqpa.keys import Keyring
 from qaqpa.keys.keyring import Unlock
-from qaqpa.ledger.handovers import row_id
-from qaqpa.model.handover import HandoverState, RowResult
+from qaqpa.model.handover import HandoverState, RowResult, row_id
 from qaqpa.model.identifiers import HandoverId
 from qaqpa.model.words import OutcomeResult
+from qaqpa.store import Connection
 from qaqpa.testing.packages import PackageRecipient
 from registers import as_csv, order, pieces, rows
 
@@ -50,6 +55,14 @@ async def still(house: House, recipient: PackageRecipient | None = None) -> Asyn
     async with house.gateway() as gateway:
         await gateway.jobs.close()
         yield gateway
+
+
+def at(house: House, gateway: Gateway, hour: float) -> None:
+    """Set the clock: so many hours from today's midnight, by the operator's clock."""
+    zone = gateway.policy.operator.time_zone
+    now = (house.clock() - house.clock.offset).astimezone(zone)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    house.clock.offset = midnight + timedelta(days=1, hours=hour) - now
 
 
 async def taken_in(
@@ -83,17 +96,40 @@ async def turned(
 
 
 def meanwhile(gateway: Gateway, chunk: int, act: Callable[[], Awaitable[object]]) -> HandoverFlow:
-    """A flow in which `act` happens just before chunk number `chunk` is decided, those two before it being entered."""
-    flow, asked = gateway.handovers.flow, 0
+    """A flow in which `act` happens just before chunk number `chunk` is decided, those before it being entered."""
+    flow = gateway.handovers.flow
+    with gateway.store.snapshot() as connection:
+        before = _chunks(connection)
 
-    async def is_suspended(recipient: str) -> bool:
-        nonlocal asked
-        asked += 1
-        if asked == chunk + 2:  # asked once before the first chunk too
+    async def held_up(taking: asyncio.Future[Taken | None]) -> Taken | None:
+        taken = await taking
+        if taken is not None and taken.number == chunk:
+            async with asyncio.timeout(20):
+                while await gateway.store.read(_chunks) < before + chunk:  # noqa: ASYNC110 - another task's work
+                    await asyncio.sleep(0.01)
             await act()
-        return await flow.packer.is_suspended(recipient)
+        return taken
 
-    return replace(flow, packer=replace(flow.packer, is_suspended=is_suspended))
+    class Held:
+        def __init__(self, hands: Hands) -> None:
+            self.hands = hands
+
+        def call(self, method: str, *told: object) -> asyncio.Future[Any]:
+            answer = self.hands.call(method, *told)
+            return asyncio.ensure_future(held_up(answer)) if method == "take" else answer
+
+    class Meanwhile(Packer):
+        @asynccontextmanager
+        async def _hands(self, *told: Any) -> AsyncIterator[Hands]:
+            async with Packer._hands(self, *told) as hands:
+                yield Held(hands)
+
+    packer = flow.packer
+    return replace(flow, packer=Meanwhile(**{each.name: getattr(packer, each.name) for each in fields(packer)}))
+
+
+def _chunks(connection: Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM handover_chunks").scalar())
 
 
 def examined(house: House, gateway: Gateway, recipient: PackageRecipient) -> Mapping[str, Any]:

@@ -1,17 +1,18 @@
 """A plain JSON form of one claim, of a recall, and of receipts: for recipients that publish no format of their own.
 
-Pure: it opens nothing, and writes no field that it is not told to.
+`Claims` is what their adapters share. Pure: it opens nothing, and writes no field that it is not told to.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from qaqpa.adapter import Operation, operation
 from qaqpa.errors import (
     AnswerUnreadable,
     CredentialsRefused,
@@ -20,15 +21,83 @@ from qaqpa.errors import (
     RequestRefused,
     RightsRefused,
 )
-from qaqpa.model.disclosure import Exchange, Extract, Reply, Report
+from qaqpa.model.disclosure import Exchange, Extract, Message, Reply, Report
 from qaqpa.model.vocabulary import Text
 
 CONTENT_TYPE = "application/json"
+DEBTOR_FIELDS = (
+    "identity.iin",
+    "identity.last_name",
+    "identity.first_name",
+    "identity.middle_name",
+    "identity.birth_date",
+    "contact.mobile",
+    "contact.home_phone",
+    "contact.registered_address",
+    "contact.residence_address",
+)
+"""Who owes and how to reach them: with these every claim begins."""
+_RECEIPT = "report.receipt"
 
 _GROUP_NAMES = {"identity": "debtor", "contact": "contact", "contract": "contract"}
 _ACCEPTED = frozenset({200, 202})
 _THEIR_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REFUSALS: dict[int, type[Rejected]] = {401: CredentialsRefused, 403: RightsRefused}
+
+
+def claim(name: str, *, needs: Iterable[str], uses: Iterable[str]) -> Operation:
+    """One claim in, one receipt out, alone or as a row of a package."""
+    # Idempotent: the recipient drops a message whose Idempotency-Key it has seen.
+    return operation(name, endpoint=name, needs=needs, uses=uses, returns=(_RECEIPT,), idempotent=True, package=True)
+
+
+def recall(name: str) -> Operation:
+    """To stop and destroy what was disclosed, of one contract or as a package of ids; idempotent like a claim."""
+    return operation(
+        name, endpoint=name, needs=("contract.number",), returns=(_RECEIPT,), idempotent=True, package=True,
+        recalls=True,
+    )  # fmt: skip
+
+
+class Claims:
+    """The part of an adapter that is the same for every recipient of this form."""
+
+    name: ClassVar[str]
+    operations: ClassVar[Mapping[str, Operation]]
+    fields: ClassVar[tuple[str, ...]]
+    """Of a claim, in the order in which they stand in the message."""
+    recipient: ClassVar[str]
+    """In words."""
+
+    _head: Mapping[str, str]
+    """What each message begins with."""
+
+    def encode(self, operation: str, extract: Extract, exchange: Exchange) -> Message:
+        """A claim, or what is recalled, as JSON. Raises InvalidRequest without a field needed, or for what goes in
+        packages only.
+        """
+        declared = self._declared(operation)
+        if declared.package_only:
+            raise InvalidRequest([f"operation: {operation} goes in a handover only, never for one person"])
+        missing = sorted(path for path in declared.needs if extract.get(path) is None)
+        if missing:
+            raise InvalidRequest([f"{path}: {self.recipient} needs it" for path in missing])
+        if declared.recalls:
+            body = write_recall(extract, exchange, self._head)
+        else:
+            body = write(extract, self.fields, self._head)
+        return Message(body, CONTENT_TYPE, declared.endpoint)
+
+    def decode(self, operation: str, reply: Reply, _exchange: Exchange) -> Report:
+        """The receipt, which does not say what it is for. Raises Rejected (or a kind of it) or AnswerUnreadable."""
+        self._declared(operation)
+        return read(reply)
+
+    def _declared(self, name: str) -> Operation:
+        found = self.operations.get(name)
+        if found is None:
+            raise InvalidRequest([f"operation: {self.name} offers {', '.join(sorted(self.operations))} only"])
+        return found
 
 
 class _Receipt(BaseModel):

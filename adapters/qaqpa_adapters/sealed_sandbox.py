@@ -56,6 +56,23 @@ class Contact(Part):
     residence_address: Name | None = None
 
 
+class Claim(Part):
+    """What is owed."""
+
+    number: Name
+    matures_on: date | None = None
+    amount: Sum | None = None
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
+    principal: Sum | None = None
+    overdue_principal: Sum | None = None
+    interest: Sum | None = None
+    overdue_interest: Sum | None = None
+    penalty: Sum | None = None
+    expenses: Sum | None = None
+    total_due: Sum
+    days_overdue: Days
+
+
 class RecalledPart(Part):
     """What is to be destroyed, why and until when."""
 

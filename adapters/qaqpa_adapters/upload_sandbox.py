@@ -11,17 +11,18 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from lxml import etree
 
 from qaqpa.model.identifiers import check_iin
+from qaqpa.testing.sandbox import Arrival
 from qaqpa_adapters.records_check import faults, unpacked
-from qaqpa_adapters.soap_sandbox import RefusedError
+from qaqpa_adapters.soap_sandbox import BureauSandbox, BureauService, Question, RefusedError, Service
 
 DICTIONARIES: Mapping[str, Any] = {
     "language": "ru-RU",
@@ -156,6 +157,58 @@ class Pump:
 
 def _digest(document: bytes) -> str:
     return hashlib.sha256(document).hexdigest()
+
+
+class UploadingBureau(BureauSandbox[Service]):
+    """A bureau that takes contracts in batches beside the rest. What its service keeps of a call is the archive, or the
+    batch's id, perhaps with more behind an `@`.
+    """
+
+    uploads: ClassVar[BureauService]
+    """The service; its first operation takes a batch."""
+    asks: ClassVar[str]
+    """The operation by which a batch moves on."""
+    refused: ClassVar[str]
+    """Its code for an archive that it does not take, or a batch that it does not know."""
+
+    def __init__(self, **options: Any) -> None:
+        """As BureauSandbox."""
+        super().__init__(**options)
+        self.pump = Pump()
+        """Contracts uploaded."""
+
+    def examine(self, arrival: Arrival) -> Question:
+        """Beside the rest, whether an archive can be opened and a batch is known."""
+        found = super().examine(arrival)
+        if found.problem is not None or found.path != self.uploads.path:
+            return found
+        try:
+            if found.operation == self.uploads.operation:
+                self.pump.document(found.detail, self.refused)
+            else:
+                self.pump.known(_batch_named(found), self.refused)
+        except RefusedError as no:
+            return replace(found, problem=f"{no.code}: {no.problem}", code=no.code, text=no.problem)
+        return found
+
+    def act(self, examination: Question) -> None:
+        """Beside the rest, take a batch or work it off."""
+        super().act(examination)
+        if examination.path == self.uploads.path:
+            if examination.operation == self.uploads.operation:
+                self.pump.take(self.pump.document(examination.detail, self.refused))
+            elif examination.operation == self.asks:
+                self.pump.ask(_batch_named(examination))
+
+    def batch(self, examination: Question) -> Batch:
+        """The one that was taken by this call, or that it asks about."""
+        if examination.operation == self.uploads.operation:
+            return self.pump.made_of(examination.detail)
+        return self.pump.batches[_batch_named(examination)]
+
+
+def _batch_named(examination: Question) -> str:
+    return examination.detail.partition("@")[0]
 
 
 # --- looking at contracts --------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel
@@ -294,15 +295,21 @@ def operation(
     )
 
 
+@cache
+def installed() -> EntryPoints:
+    """Adapters that this process can load. Read once: it is a walk over every installed package."""
+    return entry_points(group=GROUP)
+
+
 def find(names: Iterable[str]) -> tuple[dict[str, type[Adapter]], dict[str, str]]:
     """Adapters by name, and for each name that cannot be used the reason. Only the named ones are loaded."""
     found: dict[str, type[Adapter]] = {}
     failed: dict[str, str] = {}
     for name in sorted(set(names)):
-        points = list(entry_points(group=GROUP, name=name))
+        points = list(installed().select(name=name))
         targets = {point.value for point in points}
         if not points:
-            known = ", ".join(sorted({point.name for point in entry_points(group=GROUP)})) or "none"
+            known = ", ".join(sorted({point.name for point in installed()})) or "none"
             failed[name] = f"no adapter of this name is installed (installed: {known})"
         elif len(targets) > 1:
             failed[name] = f"{len(targets)} installed packages offer an adapter of this name; remove one"

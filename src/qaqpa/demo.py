@@ -41,6 +41,8 @@ from qaqpa.testing.people import Person, people
 Progress = Callable[[int, int], None]
 BY_TLS_ALONE = ("first-credit-bureau", "state-credit-bureau", "pension-center")
 """Their seal is TLS alone, so what they received can be held against the ledger byte for byte."""
+NOT_DONE = "not done"
+"""What the stand-ins say to a line that they cannot obey; to any other `ok`, or what was asked for."""
 OF_DOCUMENTS = frozenset({"uploadFile", "getImportInfo", "getImportDetailInfo"})
 """What the state bureau calls the exchanges of a document."""
 SANDBOXES = (*BY_TLS_ALONE, "demo-collector", "demo-cession-buyer")
@@ -87,11 +89,11 @@ class Summary:
     outsider: dict[str, Any] = field(default_factory=dict)
     """What the exported ledger's own verifier says."""
     handed: list[Handed] = field(default_factory=list)
+    """Whole registers, in the order of their handovers."""
     uploaded: Uploaded | None = None
     """A document of contracts, at the state bureau."""
     recalled: Recalled | None = None
     """A row that the collector is asked to destroy."""
-    """Whole registers, in the order of their handovers."""
     seconds: float = 0.0
 
 
@@ -206,7 +208,10 @@ class Stands:
         if self._process.stdin is not None:
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
-        return self._answer(b"\n")
+        said = self._answer(b"\n")
+        if said.decode().strip() == NOT_DONE:
+            raise UsageError(f"the stand-ins could not do this: {line}")
+        return said
 
     def _answer(self, end: bytes) -> bytes:
         said = b""

@@ -17,12 +17,13 @@ from typing import Any, Protocol
 from qaqpa.errors import ThirdPartyError
 from qaqpa.gateway import Gateway
 from qaqpa.gateway.handover_answers import Tally, reason_lines, tally_of
-from qaqpa.handover.records import Handover, Order
-from qaqpa.ledger.handovers import row_id
-from qaqpa.model.handover import HandoverState, RowResult
+from qaqpa.handover.orders import Order
+from qaqpa.handover.records import Handover
+from qaqpa.model.handover import HandoverState, RowResult, row_id
 from qaqpa.model.identifiers import HandoverId
 from qaqpa.model.recall import RecallReason, RecallState
-from qaqpa.recall.recalls import Asking
+from qaqpa.recall.asking import Asking
+from qaqpa.testing.people import people
 from qaqpa.testing.registers import as_csv, contracts_csv, debtors
 
 COLLECTOR, BUYER, BUREAU = "demo-collector", "demo-cession-buyer", "state-credit-bureau"
@@ -105,7 +106,7 @@ class Uploaded:
 
 async def upload(gateway: Gateway, count: int = 50) -> Uploaded:
     """Contracts to the state bureau, which law wants (56-V art. 4(2)). Raises ThirdPartyError."""
-    register = contracts_csv(count, today=datetime.now(UTC).date())
+    register = contracts_csv(people(count, seed=2027, today=datetime.now(UTC).date()))
     order = Order(caller=_CALLER, recipient=BUREAU, operation="contract_upload", purpose="legal_duty")
     taken = await gateway.handovers.order(order, _pieces(register))
     found = await _until(gateway, taken.id, {HandoverState.ACKNOWLEDGED}, lambda _rows: None)
@@ -142,7 +143,8 @@ def _told(progress: Callable[[int, int], None], before: int, of_all: int, rows: 
 
 async def _tried(gateway: Gateway, order: Order, register: bytes) -> Tally:
     """The dry run that a careful department makes first."""
-    guards, language, tally = gateway.setup.config.guards, gateway.setup.config.gateway.language, Tally()
+    guards, language = gateway.setup.config.guards, gateway.setup.config.gateway.language
+    tally = Tally(language)
     async for chunk, judged in gateway.handovers.dry_run(order, io.BytesIO(register)):
         tally.results[RowResult.PERMIT] += len(chunk.rows) - len(judged.findings)
         for finding in judged.findings:

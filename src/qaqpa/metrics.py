@@ -1,6 +1,6 @@
 """What Prometheus sees: counts and times, by names of the configuration. No value of a person can get into a label.
 
-Times are in seconds. A label is a caller, recipient, operation, purpose, result, stage or code: names that the
+Times are in seconds. A label is a caller, recipient, operation, purpose, result, stage, rule or code: names that the
 configuration or this program gives.
 """
 
@@ -58,14 +58,40 @@ CHECKPOINT_AGE = Gauge(
 ENTRIES = Gauge("qaqpa_ledger_entries", "Entries", registry=REGISTRY, multiprocess_mode="livemax")
 
 JOBS = Gauge(
-    "qaqpa_jobs_waiting", "Disclosures whose answer comes later and is not here", registry=REGISTRY,
+    "qaqpa_jobs_waiting", "Disclosures whose answer comes later and is not here yet", registry=REGISTRY,
     multiprocess_mode="livemostrecent",
 )  # fmt: skip
 JOB_AGE = Gauge(
     "qaqpa_job_age_seconds", "Since the oldest of them was sent", registry=REGISTRY, multiprocess_mode="livemax"
 )
 
+HANDOVERS = Gauge(
+    "qaqpa_handovers", "Handovers by state", ("state",), registry=REGISTRY, multiprocess_mode="livemostrecent"
+)
+HANDOVER_ROWS = Gauge(
+    "qaqpa_handover_rows", "Rows of handovers that are not over, by state", ("state",), registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)  # fmt: skip
+HANDOVER_AGE = Gauge(
+    "qaqpa_handover_age_seconds", "Since the oldest register that has not left yet was taken in", registry=REGISTRY,
+    multiprocess_mode="livemax",
+)  # fmt: skip
+HELD_UP = Gauge(
+    "qaqpa_handovers_held_up", "Handovers that cannot go on as things stand, and are tried again", registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)  # fmt: skip
+RECEIPTS_LATE = Gauge(
+    "qaqpa_handover_receipts_late", "Packages whose receipt is late", registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)  # fmt: skip
+
 RECALLS = Gauge("qaqpa_recalls", "Recalls by state", ("state",), registry=REGISTRY, multiprocess_mode="livemostrecent")
+
+ALERTS = Gauge("qaqpa_alerts", "Open alerts by rule", ("rule",), registry=REGISTRY, multiprocess_mode="livemostrecent")
+UNTOLD = Gauge(
+    "qaqpa_alert_messages_waiting", "Messages of alerts that the webhook has not accepted", registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)  # fmt: skip
 
 
 @contextmanager

@@ -230,9 +230,8 @@ class RowShape:
         to be made (by `anonymity`). Raises TypeError where a cell holds a list or a group.
         """
         kept = {path: row[path] for path in self._passed}
-        for value in kept.values():
-            if type(value) in _NESTED:
-                raise TypeError("a cell holds one value")
+        if not _NESTED.isdisjoint(map(type, kept.values())):
+            raise TypeError("a cell holds one value")
         fields, withheld = self._fields, self._withheld
         if self._changed:
             unsaid: set[FieldPath] = set()

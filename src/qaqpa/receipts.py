@@ -43,7 +43,7 @@ from qaqpa.errors import (
     ReceiptTooLarge,
     ReceiptUnsigned,
 )
-from qaqpa.model.identifiers import HandoverId
+from qaqpa.model.identifiers import HandoverId, is_our_id
 
 LARGEST = 32 * 2**20
 """Bytes of a receipt, as it comes and when it is unpacked: a million rows take about so much."""
@@ -55,7 +55,6 @@ _PACKED = b"PK\x03\x04"
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _NUMBER = re.compile(r"[0-9]{5}")
 """No code needs it, and a number of a person or contract could hide in one."""
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMPACT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _IMPORT: dict[str, Callable[[Any], ECKey | OKPKey]] = {"EC": ECKey.import_key, "OKP": OKPKey.import_key}
@@ -164,7 +163,7 @@ def claimed_package(data: bytes) -> HandoverId:
     """
     plain = _unpacked(data)
     named = _object(_payload(plain) if _is_compact(plain) else plain).get("package")
-    if not isinstance(named, str) or not _ID.fullmatch(named):
+    if not isinstance(named, str) or not is_our_id(named):
         raise ReceiptMalformed(f"it names no package; {_ASK}")
     return HandoverId(named)
 
@@ -338,6 +337,6 @@ def _row(said: object) -> RejectedRow:
         raise ReceiptMalformed(
             f"a row's code is not a short word of a-z, 0-9 and _ (texts and numbers are not kept); {_ASK}"
         )
-    if disclosure is not None and not (isinstance(disclosure, str) and _ID.fullmatch(disclosure)):
+    if disclosure is not None and not (isinstance(disclosure, str) and is_our_id(disclosure)):
         raise ReceiptMalformed(f"a row's disclosure is not an id; {_ASK}")
     return RejectedRow(row, code, disclosure)

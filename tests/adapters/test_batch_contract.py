@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from typing import Any, ClassVar
 
 import pytest
@@ -141,7 +141,7 @@ class Half(FirstCreditBureau):
 def test_what_goes_as_a_batch_needs_all_of_a_batch_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find(["first_credit_bureau", "state_credit_bureau"])[1] == {}
     point = EntryPoint("half", f"{__name__}:Half", GROUP)
-    monkeypatch.setattr("qaqpa.adapter.entry_points", lambda **_: [point])
+    monkeypatch.setattr("qaqpa.adapter.installed", lambda: EntryPoints([point]))
     found, failed = find(["half"])
     assert found == {}
     assert "as a batch" in failed["half"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 from ledger import ledger_rows
 from online import online_added
+from reviewing import reviewing_rows
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +25,7 @@ def main() -> None:
     """Run every benchmark."""
     rows = [
         *asyncio.run(service_rows()), *asyncio.run(online_added()), *asyncio.run(ledger_rows()), *handover_rows(),
+        *reviewing_rows(),
     ]  # fmt: skip
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))

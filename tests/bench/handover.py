@@ -27,13 +27,16 @@ import orjson
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from harness import TODAY
+from qaqpa import memory
 from qaqpa.gateway import Gateway, load_setup
 from qaqpa.keys import Keyring
 from qaqpa.model.handover import HandoverState
 from qaqpa.seal import PackageWriter
+from qaqpa.tables import HEADINGS
 from qaqpa.testing.people import iin_for, people
+from qaqpa.testing.registers import cell
 from qaqpa.testing.sftp_recipient import SftpRecipient
-from registers import FACTS, FIELDS, HEADINGS, _cell, order, row
+from registers import FACTS, FIELDS, order, row
 
 ROOT = Path(__file__).parent.parent.parent
 GOAL_ROWS, GOAL_MIB = 8_000, 250
@@ -55,7 +58,7 @@ def write_register(path: Path, count: int) -> None:
             mobile = f"+7701{number:07d}"
             line = line | {"identity.iin": iin, "contract.number": f"МК-{number:09d}", "contact.mobile": mobile}
             line["identity.birth_date"] = _birth(iin)
-            out.writerow([_cell(line.get(each)) for each in paths])
+            out.writerow([cell(line.get(each)) for each in paths])
 
 
 def _birth(iin: str) -> str:
@@ -87,23 +90,41 @@ async def _measured(register: Path, home: Path) -> dict[str, Any]:
             flow = gateway.handovers.flow
             began, cpu = time.perf_counter(), time.process_time()
             taken = await gateway.handovers.order(order(), _pieces(register))
-            took_in = time.perf_counter() - began
+            took_in, apart = time.perf_counter() - began, 0.0
             while True:
+                apart = max(apart, *map(_peak_mib, _workers()), 0.0)
                 found = (await gateway.handovers.find("collections", taken.id)).handover
                 if found.state not in {HandoverState.QUEUED, HandoverState.DECIDING}:
                     break
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.25)
             packed = time.perf_counter() - began
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            cpu = time.process_time() - cpu
+            peak = _peak_mib()
+            cpu = time.process_time() - cpu + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
             assert found.state in {HandoverState.PACKAGED, HandoverState.SENDING, HandoverState.SENT}, found.figures
             path = flow.packer.package_path(found)
             bare = await asyncio.to_thread(_bare, register, path.with_name("bare"), flow, found)
     count = found.figures["rows"]
     return {
         "rows": count, "seconds": packed, "take_in_s": took_in, "rows_per_s": count / packed, "cpu_s": cpu,
-        "peak_mib": peak, "bare_rows_per_s": count / bare,
+        "peak_mib": peak, "worker_mib": apart, "bare_rows_per_s": count / bare,
     }  # fmt: skip
+
+
+def _peak_mib(process: str = "self") -> float:
+    """The most memory that a process has had at a time; what getrusage says of a child began at its parent's. 0 where
+    that cannot be told.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    return int(next((line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")), 0)) / 1024
+
+
+def _workers() -> list[str]:
+    """Processes that pack for this one."""
+    children = Path("/proc/self/task").glob("*/children")
+    return [child for path in children for child in path.read_text().split()]
 
 
 def _bare(register: Path, path: Path, flow: Any, handover: Any) -> float:
@@ -153,26 +174,44 @@ def handover_rows(sizes: tuple[int, ...] = (10_000, 100_000)) -> list[dict[str, 
     if text := os.environ.get("QAQPA_BENCH_ROWS"):
         sizes = tuple(int(each) for each in text.split(","))
     rows: list[dict[str, Any]] = []
+    costs: list[float] = []
     (ROOT / "build").mkdir(exist_ok=True)
     for size in sizes:
-        with scratch() as folder:
-            write_register(folder / "register.csv", size)
-            done = subprocess.run(
-                [sys.executable, __file__, str(folder / "register.csv"), str(folder)],
-                check=True, capture_output=True,
-            )  # fmt: skip
-            found = orjson.loads(done.stdout.splitlines()[-1])
+        found = _alone(__file__, size)
         last = size == max(sizes)
         name = "handover_rows_per_s" if last else f"handover_rows_per_s_{size}"
         bare = found["bare_rows_per_s"]
+        costs.append(found["cpu_s"] / found["rows"])
         rows += [
             {"name": name, "value": round(found["rows_per_s"]), "unit": f"rows/s at {size}", "goal": GOAL_ROWS,
              "baseline": f"bare {bare:.0f}/s, {found['rows_per_s'] / bare:.2f} of it"},
             {"name": "handover_peak_mib" if last else f"handover_peak_mib_{size}", "value": round(found["peak_mib"]),
-             "unit": f"MiB at {size}", "goal": GOAL_MIB, "baseline": None},
+             "unit": f"MiB at {size}", "goal": GOAL_MIB, "baseline": f"packing apart: {found['worker_mib']:.0f}"},
         ]  # fmt: skip
-    return rows
+    if len(sizes) > 1:
+        growth = {"value": round(costs[-1] / costs[0], 2), "unit": f"processor time of a row, {sizes[-1]}/{sizes[0]}"}
+        rows.append({"name": "handover_cost_growth", **growth, "goal": 1.0, "baseline": None})
+    stages = _alone(str(Path(__file__).with_name("stages.py")), _STAGED_ROWS)
+    return rows + [
+        {"name": f"handover_{stage}_us", "value": round(us, 1), "unit": "us a row, one thread", "goal": None,
+         "baseline": None}
+        for stage, us in stages.items()
+    ]  # fmt: skip
+
+
+_STAGED_ROWS = 20_000
+
+
+def _alone(program: str, size: int) -> Any:
+    """What a program finds on a register of this size, in a process of its own."""
+    with scratch() as folder:
+        write_register(folder / "register.csv", size)
+        done = subprocess.run(
+            [sys.executable, program, str(folder / "register.csv"), str(folder)], check=True, capture_output=True
+        )
+        return orjson.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":
+    memory.settle()  # as the command line does
     sys.stdout.write(orjson.dumps(measure(Path(sys.argv[1]), Path(sys.argv[2]))).decode())

@@ -18,9 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psycopg
 from ledgers import ledger_of
 
+from harness import ROOT
+from qaqpa.gateway import load_setup
 from qaqpa.keys import Keyring
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.checkpoints import Checkpoints
@@ -30,7 +33,12 @@ from qaqpa.ledger.read import Wanted, latest
 from qaqpa.ledger.rotation import rotate
 from qaqpa.ledger.verify import verify
 from qaqpa.model.canonical import canonical
-from qaqpa.store import Store, store_at
+from qaqpa.report.named import Drawn, Names
+from qaqpa.report.plain import plain_report
+from qaqpa.report.reading import read_report
+from qaqpa.report.saying import Saying
+from qaqpa.report.telling import tell
+from qaqpa.store import Connection, Store, store_at
 from servers import Server
 
 Row = dict[str, object]
@@ -214,6 +222,26 @@ def reading(store: Store, size: int) -> Iterator[Row]:
         }
         slowest = max(timed(lambda wanted=wanted: latest(connection, 50, wanted), 20) for wanted in pages.values())
         yield row(f"search_ms_{size}", slowest, "ms, slowest page of 50", 100)
+        yield row(
+            f"subject_report_ms_{size}", reported(connection, size), "ms, the slower of median and 9th of 10", 100
+        )
+
+
+def reported(connection: Connection, size: int) -> float:
+    """Milliseconds of a person's report: read, told in Russian, made JSON of; of several people, each once."""
+    policy = load_setup(ROOT / "config", home=Path(), environ={}).policy
+    rng, taken = random.Random(3), []
+    for _ in range(20):
+        subject = connection.execute("SELECT subject FROM entries WHERE idx = ?", (rng.randrange(size),)).scalar()
+        started = time.perf_counter()
+        drawn = Drawn(now(), size, None, None)
+        report = read_report(connection, Names(policy), drawn, subject, key=None)
+        say = Saying("ru", policy.operator.time_zone)
+        assert tell(report, "ru", policy.operator.time_zone).sections
+        assert orjson.dumps(plain_report(report, say))
+        taken.append((time.perf_counter() - started) * 1000)
+        assert sum(each.count for each in report.disclosures) > 0
+    return max(statistics.median(taken), sorted(taken)[17])
 
 
 async def rotation(url: str, folder: Path) -> Row:

@@ -16,13 +16,27 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from harness import PASSPHRASE, PEOPLE, House, both_engines, give_consent, handover_document, request, request_document
+from harness import (
+    PASSPHRASE,
+    PEOPLE,
+    House,
+    both_engines,
+    erase_as_two,
+    give_consent,
+    handover_document,
+    request,
+    request_document,
+    settle_as_two,
+)
 from qaqpa import log
 from qaqpa.errors import InvalidRequest, KeyringError, NotAllowed, Unsettled
 from qaqpa.gateway import Gateway
 from qaqpa.keys import Keyring
 from qaqpa.keys.keyring import Unlock
+from qaqpa.ledger.agreed import Act, Agreed
 from qaqpa.ledger.erasure import Erased
+from qaqpa.model.actors import SHELL, called
+from qaqpa.model.identifiers import uuid7
 from qaqpa.model.words import OutcomeResult
 from qaqpa.store.schema import metadata
 from qaqpa.testing.faults import Fault
@@ -32,9 +46,13 @@ SAID = {"person": "A. Compliance", "reason": "application 17"}
 SERVICES = ["loan-scoring", "collections", "nobody"]
 
 
+NEVER = Agreed(uuid7(), Act.ERASE, {}, "x", called("A", SHELL), called("B", SHELL))
+"""What nobody agreed on."""
+
+
 async def erase(gateway: Gateway, caller: str = "compliance", **changes: Any) -> Erased:
     given: dict[str, Any] = {"duties_met": True, **SAID, **changes}
-    return await gateway.compliance.erase(caller, PERSON.iin, **given)
+    return await erase_as_two(gateway, caller, PERSON.iin, **given)
 
 
 async def disclosed(house: House, gateway: Gateway, *people: Any) -> None:
@@ -183,7 +201,10 @@ async def test_only_who_operates_may_act(house: House, caller: str, tmp_path: Pa
         before = len(house.entries(gateway))
         for act in (
             erase(gateway, caller),
-            acts.settle(caller, "x", OutcomeResult.DELIVERED, **SAID),
+            settle_as_two(gateway, caller, "x", OutcomeResult.DELIVERED, **SAID),
+            *(act(caller, NEVER) for act in (acts.erase, acts.settle, gateway.recalls.start_handover)),
+            gateway.approvals.listed(caller),
+            gateway.approvals.carry_out(caller, NEVER.approval),
             acts.archive(caller, 202601, tmp_path, **SAID),
             acts.rotate_keys(caller, **SAID, progress=lambda _done, _all: None),
         ):

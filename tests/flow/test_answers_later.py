@@ -22,6 +22,7 @@ from harness import (
     House,
     answering_later,
     both_engines,
+    erase_as_two,
     give_consent,
     kdp_consent,
     pension_document,
@@ -185,8 +186,8 @@ async def test_it_is_given_up_in_time_and_then_a_person_settles_it(later: House)
         await asyncio.sleep(0.5)
         assert [each.state for each in await gateway.store.read(unsettled)] == ["open"]
         with pytest.raises(ErasureRefused):
-            await gateway.compliance.erase(
-                "compliance", PERSON.iin, person="A. B.", reason="asked", duties_met=True, instrument=None
+            await erase_as_two(
+                gateway, "compliance", PERSON.iin, person="A. B.", reason="asked", duties_met=True, instrument=None
             )
         later.clock.offset = timedelta(days=1, seconds=1)
         with pytest.raises(AnswerOverdue):
@@ -244,8 +245,8 @@ async def test_nothing_of_a_person_stands_in_the_books_of_jobs(
         gateway.jobs.wake()
         with pytest.raises(AnswerOverdue):
             await answer(gateway, waits)
-        erased = await gateway.compliance.erase(
-            "compliance", PEOPLE[0].iin, person="A. B.", reason="asked", duties_met=True, instrument=None
+        erased = await erase_as_two(
+            gateway, "compliance", PEOPLE[0].iin, person="A. B.", reason="asked", duties_met=True, instrument=None
         )
         with pytest.raises(NotFound):
             await gateway.answer("loan-scoring", begun[0])

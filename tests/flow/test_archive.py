@@ -20,8 +20,10 @@ from qaqpa.ledger import archive, entries
 from qaqpa.ledger.archive import Archived, archives, from_folder
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.read import entry_at
+from qaqpa.ledger.verifications import VerificationResult, last_verification
 from qaqpa.ledger.verify import Verified, verify
 from qaqpa.model.words import timestamp
+from qaqpa.store import store_at
 
 PERSON = PEOPLE[0]
 SAID = {"person": "A. Operator", "reason": "room"}
@@ -324,7 +326,7 @@ async def test_the_file_of_another_month_is_found_out(house: House, tmp_path: Pa
 
 
 @both_engines
-async def test_from_a_shell(house: House, tmp_path: Path) -> None:
+async def test_from_a_shell(house: House, tmp_path: Path, store_url: str) -> None:
     months = await history(house)
     folder = str(tmp_path / "files")
     ran = await house.cli("ledger", "archive", written(months[0]), "--to", folder, *ACT)
@@ -332,6 +334,11 @@ async def test_from_a_shell(house: House, tmp_path: Path) -> None:
     alone = await house.cli("ledger", "verify")
     assert alone.code == 0 and "7 entries lie in files" in " ".join(alone.out.split()) and "--archives" in alone.out
     assert (await house.cli("ledger", "verify", "--json")).json["unread"] == 7
+    assert (await house.cli("ledger", "verify", "--whole")).code == 6
+    with store_at(store_url, house.home).snapshot() as connection:
+        told = last_verification(connection)
+        assert told is not None and told.result is VerificationResult.PARTLY, "nothing that was read is wrong"
+        assert connection.execute("SELECT count(*) FROM alerts").scalar() == 0
     checked = await house.cli("ledger", "verify", "--archives", folder)
     assert checked.code == 0 and "lie in files" not in checked.out
     again = await house.cli("ledger", "archive", written(months[0]), "--to", folder, *ACT)

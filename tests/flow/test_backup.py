@@ -80,10 +80,14 @@ def verified(path: Path) -> Verified:
         return verify(connection)
 
 
+_ALWAYS = ("tree", "integrated", "catalogued", "meta")
+"""Tables that hold a row in an empty database too."""
+
+
 async def is_empty(house: House) -> bool:
     async with house.gateway() as gateway:
         return (
-            all(rows == [] for name, rows in content(gateway).items() if name not in ("tree", "integrated", "meta"))
+            all(rows == [] for name, rows in content(gateway).items() if name not in _ALWAYS)
             and house.entries(gateway) == []
         )
 

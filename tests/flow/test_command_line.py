@@ -10,8 +10,11 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
 from harness import PEOPLE, House, give_consent, request_document
+from qaqpa.cli import app
+from qaqpa.cli.commands import COMMANDS
 from qaqpa.model.identifiers import check_digit
 from qaqpa_adapters.first_credit_bureau import FirstCreditBureau
 
@@ -49,6 +52,29 @@ async def test_a_defect_has_an_exit_code_of_its_own_and_prints_no_value(
         assert ran.code == 70
         assert "a defect of Qaqpa" in ran.err and "ValueError at " in ran.err
         assert not any(value in ran.err for value in (PERSON.iin, PERSON.data["identity"]["last_name"], "Traceback"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_listed_with_the_first_sentence_of_its_own_help(name: str) -> None:
+    group = typer.main.get_group(app)
+    said = group.commands[name].help or ""
+    assert said.replace("\n", " ").startswith(COMMANDS[name][1])
+    assert COMMANDS[name][1].endswith(".")
+    assert group.commands[name].get_short_help_str(200) == COMMANDS[name][1].removesuffix(".") + "."
+
+
+def test_help_waits_for_no_gateway() -> None:
+    script = """
+import sys
+from qaqpa.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    pass
+sys.exit(str([name for name in sys.modules if name in ("qaqpa.gateway", "sqlalchemy", "cryptography", "pydantic")]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr == "[]\n"
 
 
 async def test_verbose_is_told_of_and_may_stand_anywhere(house: House) -> None:

@@ -10,7 +10,17 @@ import pytest
 from lxml import etree
 
 from books import Intruder
-from harness import PEOPLE, House, both_engines, give_consent, kdp_consent, pension_document, request, request_document
+from harness import (
+    PEOPLE,
+    House,
+    both_engines,
+    erase_as_two,
+    give_consent,
+    kdp_consent,
+    pension_document,
+    request,
+    request_document,
+)
 from qaqpa import errors
 from qaqpa.adapter import SignedPart
 from qaqpa.errors import KeyringError, NotFound, QaqpaError, SignatureRefused, SigningFailed
@@ -258,7 +268,7 @@ async def test_evidence_goes_with_the_person_and_with_nobody_else(house: House) 
         for person in (PERSON, OTHER):
             await consented(house, gateway, person)
         erased, stays = await ask(gateway), await ask(gateway, OTHER)
-        await gateway.compliance.erase("compliance", PERSON.iin, duties_met=True, **SAID)
+        await erase_as_two(gateway, "compliance", PERSON.iin, duties_met=True, **SAID)
         assert kept(gateway) == 1
         with pytest.raises(NotFound):
             await answer_of(gateway.ledger, erased.id)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from harness import PEOPLE, TODAY, House, both_engines, grown, outside, request, request_document
+from harness import PEOPLE, TODAY, House, both_engines, erase_as_two, grown, outside, request, request_document
 from qaqpa.cli import doctor
 from qaqpa.cli.findings import Finding, State
 from qaqpa.errors import QaqpaError
@@ -297,8 +297,8 @@ async def test_disclosures_that_are_not_settled_suspensions_and_erasures(house: 
         with pytest.raises(QaqpaError):
             await gateway.disclose("loan-scoring", request(request_document(PEOPLE[0])))
         await gateway.suspend("compliance", FCB, person="A", reason="incident")
-        await gateway.compliance.erase(
-            "compliance", PEOPLE[1].iin, person="A", reason="asked", duties_met=True, instrument=None
+        await erase_as_two(
+            gateway, "compliance", PEOPLE[1].iin, person="A", reason="asked", duties_met=True, instrument=None
         )
     looks = {each.about: each.message for each in found(house) if each.state is State.LOOK}
     assert looks.keys() == {"disclosures", FCB, "erasures", "recalls"}

@@ -15,6 +15,7 @@ from harness import (
     TODAY,
     House,
     both_engines,
+    erase_as_two,
     give_consent,
     handover_document,
     request,
@@ -22,8 +23,8 @@ from harness import (
 )
 from qaqpa.gateway import Gateway
 from qaqpa.gateway import replay as replaying
-from qaqpa.gateway.replay import Span
 from qaqpa.gateway.setup import Drafted
+from qaqpa.ledger.span import Span
 from qaqpa.policy import Policy
 
 PERSON, OTHER = PEOPLE[:2]
@@ -164,7 +165,7 @@ async def test_months_in_files_are_replayed_from_there(
     assert "give --archives" in told.out
     # With them everything is as it was before they were moved, the policy that each decision was made under too.
     assert await diff(house, draft, "--archives", str(folder)) == before
-    between = (house.clock() - timedelta(days=30)).date().isoformat()
+    between = gateway.policy.day(house.clock() - timedelta(days=30)).isoformat()  # as commands read days
     for end, count in (("--until", DECISIONS), ("--since", 1)):
         assert (await diff(house, draft, "--archives", str(folder), end, between))["decisions"] == count
     # A file that was changed, cut short or is gone is not believed.
@@ -191,7 +192,7 @@ async def test_who_may_not_review_gets_no_diff(house: House) -> None:
 async def test_people_who_were_erased_are_counted_and_not_replayed(house: House) -> None:
     async with house.gateway() as gateway:
         await decisions(house, gateway)
-        await gateway.compliance.erase("compliance", OTHER.iin, person="A. C.", reason="asked", duties_met=True)
+        await erase_as_two(gateway, "compliance", OTHER.iin, person="A. C.", reason="asked", duties_met=True)
         about = [each for kind in ("intent", "refusal") for each in house.entries(gateway, kind)]
         subject = await gateway.ledger.subjects.find(PERSON.iin)
         assert subject is not None
@@ -237,7 +238,7 @@ async def test_where_nothing_could_be_judged_it_is_not_said_that_nothing_changes
     async with house.gateway() as gateway:
         await give_consent(house, gateway, PERSON)
         await gateway.disclose("loan-scoring", request(request_document(PERSON)))
-        await gateway.compliance.erase("compliance", PERSON.iin, person="A. C.", reason="asked", duties_met=True)
+        await erase_as_two(gateway, "compliance", PERSON.iin, person="A. C.", reason="asked", duties_met=True)
     told = await house.cli(*look)
     assert told.code == 0 and "nothing changes" not in told.out
     assert "cannot be told  1 decisions replayed" in told.out

@@ -11,15 +11,19 @@ from pathlib import Path
 import pytest
 from python_calamine import CalamineWorkbook
 
-from harness import House, Ran, run_cli
+from harness import PEOPLE, House, Ran, run_cli
+from qaqpa.cli.handover_check import Results
 from qaqpa.cli.handover_proof import STATES
 from qaqpa.gateway.handover_answers import NEXT
+from qaqpa.handover.flow import HandoverFlow
 from qaqpa.model.handover import FINAL, HandoverState
+from qaqpa.model.identifiers import HandoverId
 from qaqpa.tables import writing
 from qaqpa.testing.checking import checker
 from qaqpa.testing.packages import PackageFault, ReceiptFault
-from qaqpa.testing.registers import as_csv, debtors
+from qaqpa.testing.registers import as_csv, contracts_csv, debtors
 from qaqpa.testing.sftp_recipient import STANDS, SftpRecipient
+from qaqpa.transport.packages import Stage
 from registers import TODAY
 
 COUNT = 100
@@ -174,6 +178,37 @@ async def test_a_recipient_that_lets_nobody_in_is_told_of_and_what_waits_can_be_
         assert (await house.cli("ledger", "verify")).code == 0
 
 
+async def test_what_could_not_be_cancelled_is_no_success(
+    house: House, register: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asleep(_flow: HandoverFlow, _handover: HandoverId) -> float:
+        return 600.0
+
+    monkeypatch.setattr("qaqpa.handover.flow._FIRST_REST_S", 0.05)
+    monkeypatch.setattr("qaqpa.cli.handover._STOPPED_WITHIN_S", 0.2)
+    async with recipient_of(monkeypatch, tmp_path / "agency") as agency:
+        agency.fault = PackageFault.REFUSE_LOGIN
+        await house.cli("handover", "send", register, "--to", "demo-collector")
+        [handover] = [each["handover"] for each in (await house.cli("handover", "list", "--json")).json]
+        monkeypatch.setattr(HandoverFlow, "_turn", asleep)  # whoever sends it does not answer
+        asked = await house.cli("handover", "cancel", handover)
+        assert asked.code == 4 and asked.out.startswith("sending") and "to be cancelled" in asked.out, asked.out
+
+
+async def test_who_cancels_too_late_is_told_so(
+    house: House, register: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qaqpa.handover.flow._FIRST_REST_S", 0.05)
+    async with recipient_of(monkeypatch, tmp_path / "agency") as agency:
+        agency.fault = PackageFault.REFUSE_LOGIN
+        assert (await house.cli("handover", "send", register, "--to", "demo-collector")).code == 4
+        [handover] = [each["handover"] for each in (await house.cli("handover", "list", "--json")).json]
+        mark = house.home / "handovers" / handover / f"{handover}.zip.age.mark"
+        mark.write_text(f"{Stage.PLACED}\n")  # an earlier try brought it there, and was killed before it could say so
+        late = await house.cli("handover", "cancel", handover)
+        assert late.code == 2 and late.out.startswith("sent") and "not cancelled" in late.err, late.err
+
+
 async def test_a_portfolio_goes_without_names_and_then_as_an_assignment(
     house: House, register: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,10 +226,13 @@ async def test_a_portfolio_goes_without_names_and_then_as_an_assignment(
 NEXT_STEPS = {
     ("check", "/nowhere", "--to", "demo-collector"): (2, "/nowhere cannot be read"),
     ("send", "/nowhere", "--to", "demo-collector"): (2, "/nowhere cannot be read"),
-    ("check", "REGISTER", "--to", "first-credit-bureau"): (2, "qaqpa policy show --recipient first-credit-bureau"),
+    ("check", "REGISTER", "--to", "pension-center"): (2, "qaqpa policy show --recipient pension-center"),
     ("check", "REGISTER", "--to", "demo-collector", "--format", "doc"): (2, "none of csv, xlsx, jsonl, parquet"),
     ("check", "REGISTER", "--to", "demo-collector", "--out", "x.doc"): (2, "ends in .xlsx or .csv"),
     ("check", "REGISTER", "--to", "demo-collector", "--caller", "compliance"): (2, "no route lets compliance"),
+    ("check", "REGISTER", "--to", "demo-collector", "--out", "REGISTER"): (2, "over the register"),
+    ("check", "REGISTER", "--to", "demo-collector", "--out", "/nowhere/x.xlsx"): (2, "there is no folder /nowhere"),
+    ("send", "REGISTER", "--to", "demo-collector", "--attach", "x=y", "--attach", "x=z"): (2, "given twice"),
     ("send", "REGISTER", "--to", "demo-collector", "--attach", "x"): (2, "written KIND=FILE"),
     ("send", "REGISTER", "--to", "demo-collector", "--attach", "x=REGISTER"): (2, "gets no x"),
     ("send", "REGISTER", "--to", "demo-collector", "--attach", "assignment_of_files=REGISTER"): (
@@ -219,11 +257,19 @@ async def test_errors_say_what_to_do_next(
             assert ran.code == code and told in ran.err, (command, ran.err)
 
 
+async def test_where_one_route_takes_registers_it_need_not_be_named_be_it_of_a_batch(house: House) -> None:
+    contracts = house.write("contracts.csv", contracts_csv(PEOPLE[:3]).decode())
+    tried = await house.cli("handover", "check", contracts, "--to", "state-credit-bureau")
+    assert tried.code == 0 and "3 may go" in tried.out, tried.err
+
+
 async def test_beyond_what_a_workbook_holds_rows_go_into_a_csv(
     house: House, register: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("qaqpa.cli.handover_check.XLSX_ROWS", 40)
     async with recipient_of(monkeypatch, tmp_path / "agency"):
+        over = ("handover", "check", register, "--to", "demo-collector", "--out", register.replace(".csv", ".xlsx"))
+        assert (await house.cli(*over)).code == 2, "that CSV would be the register itself"
         asked = ("handover", "check", register, "--to", "demo-collector", "--out", str(house.home / "out.xlsx"))
         ran = await house.cli(*asked)
     assert ran.code == 0 and str(house.home / "out.csv") in ran.out
@@ -231,6 +277,13 @@ async def test_beyond_what_a_workbook_holds_rows_go_into_a_csv(
     assert len(lines) == COUNT + 1 and [line.split(";")[0] for line in lines[1:4]] == ["2", "3", "4"]
     assert [each.name for each in house.home.iterdir() if "out." in each.name] == ["out.csv"]
     assert writing.XLSX_ROWS == 100_000
+
+
+def test_a_csv_of_no_rows_is_a_csv_too(tmp_path: Path) -> None:
+    with Results(tmp_path / "rows.csv") as results:
+        assert results.finish() == tmp_path / "rows.csv"
+    assert (tmp_path / "rows.csv").read_bytes().decode("utf-8-sig").splitlines() == ["Row;Subject;Result;Reasons"]
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 
 def test_the_states_that_are_drawn_are_all_there_are() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from books import Intruder
-from harness import PEOPLE, House, both_engines, give_consent, request, request_document
+from harness import PEOPLE, House, both_engines, erase_as_two, give_consent, request, request_document
 from qaqpa.errors import KeyringError, StoreError, StoreUnavailable, VerificationFailed
 from qaqpa.gateway import Gateway
 
@@ -32,7 +32,7 @@ async def rotate(gateway: Gateway) -> Any:
 
 
 async def erase(gateway: Gateway, iin: str) -> Any:
-    return await gateway.compliance.erase("compliance", iin, **SAID, duties_met=True)
+    return await erase_as_two(gateway, "compliance", iin, **SAID, duties_met=True)
 
 
 async def used(house: House) -> None:

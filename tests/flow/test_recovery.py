@@ -10,15 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import (
-    PEOPLE,
-    House,
-    both_engines,
-    eventually,
-    give_consent,
-    request,
-    request_document,
-)
+from harness import PEOPLE, House, both_engines, eventually, give_consent, request, request_document, settle_as_two
 from qaqpa.errors import InvalidRequest, StoreUnavailable, ThirdPartyFault, Unsettled
 from qaqpa.gateway import Gateway, upkeep
 from qaqpa.ledger.recovery import recover
@@ -27,6 +19,7 @@ from qaqpa.testing.faults import Fault
 
 PERSON = PEOPLE[0]
 SAID = {"person": "A. Operator", "reason": "asked the bureau"}
+AGREE = ("--caller", "compliance", "--person", "B. Deputy", "--reason", "seen their log")
 SETTLE = ("--caller", "compliance", "--person", "A. Operator", "--reason", "asked the bureau")
 ASKED = request(request_document(PERSON))
 
@@ -135,7 +128,9 @@ async def test_a_person_lists_and_settles_it_from_a_shell(house: House) -> None:
     assert unsure.code == 2 and "is not one of 'delivered', 'rejected', 'not_sent'" in unsure.err
     nobody = await house.cli("ledger", "settle", "no-such-id", "--result", "delivered", *SETTLE)
     assert nobody.code == 2 and nobody.err.startswith("not_found: no disclosure with this id is unsettled")
-    ran = await house.cli("ledger", "settle", each["disclosure"], "--result", "delivered", *SETTLE)
+    asked = await house.cli("ledger", "settle", each["disclosure"], "--result", "delivered", *SETTLE, "--json")
+    assert (asked.code, asked.json["state"]) == (0, "asked"), asked.err
+    ran = await house.cli("approval", "agree", asked.json["approval"], *AGREE)
     assert ran.code == 0 and f"settled {each['disclosure']} as delivered" in ran.out, ran.err
     again = await house.cli("ledger", "settle", each["disclosure"], "--result", "delivered", *SETTLE)
     assert again.code == 2 and again.err.startswith("not_found: ")
@@ -143,9 +138,10 @@ async def test_a_person_lists_and_settles_it_from_a_shell(house: House) -> None:
     assert (await house.cli("ledger", "open", "--caller", "compliance", "--json")).json == []
     assert "nothing is open" in (await house.cli("ledger", "open", "--caller", "compliance")).out
     async with house.gateway() as gateway:
-        [entry] = house.entries(gateway, "control")
-        assert [entry[name] for name in ("act", "intent", "result", "person", "reason", "recipient")] == [
-            "settle", each["disclosure"], "delivered", *SAID.values(), "first-credit-bureau",
+        [*_, entry] = house.entries(gateway, "control")
+        assert [entry[name] for name in ("act", "intent", "result", "person", "reason", "recipient", "approval")] == [
+            "settle", each["disclosure"], "delivered", "A. Operator; B. Deputy", SAID["reason"], "first-credit-bureau",
+            asked.json["approval"],
         ]  # fmt: skip
         assert house.verified(gateway).unknown == ()
 
@@ -158,7 +154,7 @@ async def test_settled_as_not_sent_it_frees_the_idempotency_key(house: House) ->
         disclosure = await ended_unknown(gateway, house, "k")
         with pytest.raises(ThirdPartyFault):  # the first answer
             await gateway.disclose("loan-scoring", ASKED, idempotency_key="k")
-        await gateway.compliance.settle("compliance", disclosure, OutcomeResult.NOT_SENT, **SAID)
+        await settle_as_two(gateway, "compliance", disclosure, OutcomeResult.NOT_SENT, **SAID)
         first = await gateway.disclose("loan-scoring", ASKED, idempotency_key="k")
         assert await gateway.disclose("loan-scoring", ASKED, idempotency_key="k") == first
         assert len(house.fcb.calls) == 2
@@ -172,7 +168,7 @@ async def test_settled_as_received_it_keeps_the_key(house: House, result: Outcom
     async with house.gateway() as gateway:
         await give_consent(house, gateway, PERSON)
         disclosure = await ended_unknown(gateway, house, "k")
-        await gateway.compliance.settle("compliance", disclosure, result, **SAID)
+        await settle_as_two(gateway, "compliance", disclosure, result, **SAID)
         with pytest.raises(ThirdPartyFault) as first:
             await gateway.disclose("loan-scoring", ASKED, idempotency_key="k")
         assert first.value.disclosure == disclosure
@@ -193,7 +189,7 @@ async def test_what_is_under_way_elsewhere_is_neither_recovered_nor_settled(hous
             assert each.state == "open"
             for asked in (gateway, elsewhere):
                 with pytest.raises(InvalidRequest, match="under way in a running gateway"):
-                    await asked.compliance.settle("compliance", each.disclosure, OutcomeResult.NOT_SENT, **SAID)
+                    await settle_as_two(asked, "compliance", each.disclosure, OutcomeResult.NOT_SENT, **SAID)
         done = await asking
         assert [entry["result"] for entry in house.entries(gateway, "outcome")] == [OutcomeResult.DELIVERED]
         assert done.outcome_index == 4
@@ -290,7 +286,7 @@ async def test_a_gateway_that_was_taken_for_dead_says_what_the_ledger_says(
         assert not gateway.ledger.has_unfinished and not gateway.ledger.under_way
         with pytest.raises(Unsettled):
             await gateway.disclose("loan-scoring", ASKED, idempotency_key="k")
-        await gateway.compliance.settle("compliance", str(told.value.disclosure), OutcomeResult.DELIVERED, **SAID)
+        await settle_as_two(gateway, "compliance", str(told.value.disclosure), OutcomeResult.DELIVERED, **SAID)
         house.verified(gateway)
 
 

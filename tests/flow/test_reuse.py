@@ -12,7 +12,7 @@ from test_draft import drafted
 from test_draft_diff import diff
 from test_first_answers import forgotten
 
-from harness import PEOPLE, House, both_engines, give_consent, request, request_document
+from harness import PEOPLE, House, both_engines, erase_as_two, give_consent, request, request_document
 from qaqpa.errors import Denied, Rejected, RequestInFlight, ThirdPartyFault
 from qaqpa.gateway import Gateway
 from qaqpa.ledger import Ledger
@@ -101,7 +101,7 @@ async def test_after_erasure_a_report_serves_nobody(reusing: House, tmp_path: Pa
     async with reusing.gateway() as gateway:
         await give_consent(reusing, gateway, PERSON)
         first = await debts(gateway)
-        await gateway.compliance.erase("compliance", PERSON.iin, person="A", reason="asked", duties_met=True)
+        await erase_as_two(gateway, "compliance", PERSON.iin, person="A", reason="asked", duties_met=True)
         await give_consent(reusing, gateway, PERSON)
         again = await debts(gateway)
         assert not again.reused and again.id != first.id

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness import PASSPHRASE, PEOPLE, House, both_engines, give_consent, request, request_document
+from harness import PASSPHRASE, PEOPLE, House, both_engines, erase_as_two, give_consent, request, request_document
 from qaqpa.errors import KeyringError
 from qaqpa.gateway import Gateway
 from qaqpa.keys import Keyring
@@ -173,7 +173,7 @@ async def test_an_erasure_after_the_epoch_began_waits_for_the_next_rotation(hous
             Knife(patched).before(gateway.ledger.keyring, "destroy_before")
             with pytest.raises(Cut):
                 await rotate(gateway)
-        erased = await gateway.compliance.erase("compliance", PERSON.iin, duties_met=True, **SAID)
+        erased = await erase_as_two(gateway, "compliance", PERSON.iin, duties_met=True, **SAID)
         assert erased.epoch == 2
         finished = await rotate(gateway)
         assert (finished.epoch, finished.pending) == (2, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import pytest
 import trustme
 from aiohttp import web
 
+from desk import at_desk
 from harness import (
     House,
     both_engines,
@@ -24,6 +26,7 @@ from qaqpa.gateway import Gateway, load_setup, upkeep
 from qaqpa.tlog import standalone
 from qaqpa.tlog.notes import AddCheckpoint, Note
 from qaqpa.witness import Answer, Witness, create_key
+from visitor import signed_in
 
 EVERY = "checkpoint_every_ms = 1000"
 
@@ -189,3 +192,28 @@ async def test_a_witness_that_is_down_does_no_harm(house: House, stand: Stand) -
     async with house.gateway():
         pass
     assert await cosigned(house, stand)
+
+
+async def test_the_overview_says_who_cosigned_the_last_checkpoint_and_how_late(house: House, stand: Stand) -> None:
+    stand.spoilt = lambda _: Answer(500, b"", "text/plain")
+    async with at_desk(house, {}) as desk, signed_in(desk, "Anna") as anna:
+        await grown(house, desk.gateway)
+        await eventually(lambda: bool(stand.asked))
+        page = (await anna.get("/")).text
+        assert "witness.example/1: " in page and "not cosigned yet" in page
+        stand.spoilt = None
+    async with at_desk(house, {}) as desk:
+        assert desk.gateway.upkeep is not None
+        await desk.gateway.upkeep.checkpointed()
+
+        async def cosigned() -> bool:
+            async with signed_in(desk, "Anna") as anna:
+                page = (await anna.get("/")).text
+            return "witness.example/1: " in page and re.search(r"seconds? after it was signed", page) is not None
+
+        for _ in range(100):
+            if await cosigned():
+                break
+            await asyncio.sleep(0.1)
+        else:
+            raise AssertionError("nobody cosigned what the overview shows")

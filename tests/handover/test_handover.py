@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness import House, both_engines
+from qaqpa.errors import NotFound
 from qaqpa.handover.manifest import verified
-from qaqpa.ledger.handovers import row_id
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.verify import verify
-from qaqpa.model.handover import HandoverState
+from qaqpa.model.handover import HandoverState, row_id
 from qaqpa.tlog.notes import VerifierKey
 from registers import agency, as_csv, manifest_in, opened, order, pieces, register_in, rows, until, until_left
 
@@ -67,3 +67,10 @@ async def test_a_register_goes_as_one_package_and_each_row_stands_in_the_ledger(
             verify(connection)
         assert sent.figures["rows"] == 3
         await until_left(house.home / "handovers" / taken.id, "manifest.json", "manifest.sig")
+
+
+async def test_what_is_no_id_is_nobodys_handover(house: House) -> None:
+    async with house.gateway() as gateway:
+        for text in ("x", "", "\x00" * 36, "\udcff", "0198c5a0-0000-7000-8000-00000000000\n"):
+            with pytest.raises(NotFound):
+                await gateway.handovers.find("collections", text)

@@ -4,13 +4,12 @@ moved, back-ups made and restored.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from harness import PEOPLE, TODAY, House, both_engines, give_consent
+from harness import PEOPLE, TODAY, House, both_engines, erase_as_two, give_consent, settle_as_two
 from qaqpa.errors import ErasureRefused
 from qaqpa.ledger.archive import from_folder
 from qaqpa.ledger.verify import verify
@@ -20,8 +19,8 @@ from qaqpa.testing.opening import make_pair
 from qaqpa.testing.packages import PackageFault
 from qaqpa.testing.people import people
 from qaqpa.testing.sftp_recipient import SftpRecipient
-from registers import agency, opened, register_in, row, rows
-from turning import SAID, bare, examined, meanwhile, results, standing, still, taken_in, turn, turned
+from registers import opened, register_in, row, rows
+from turning import SAID, examined, meanwhile, results, standing, still, taken_in, turn, turned
 
 COLLECTOR = "recipients/demo-collector.toml"
 QUEUED, DECIDING, PACKAGED = HandoverState.QUEUED, HandoverState.DECIDING, HandoverState.PACKAGED
@@ -34,22 +33,6 @@ ON_CONSENT = (
 GIVEN = {
     "purposes": ["debt_collection"], "third_parties": ["collector"], "fields": ["identity", "contact", "contract"],
 }  # fmt: skip
-
-
-@pytest.fixture
-def home(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> House:
-    """An installation without third parties; a chunk is three rows."""
-    monkeypatch.setattr("qaqpa.handover.deciding.CHUNK", 3)
-    house = bare(tmp_path, store_url)
-    for name, value in house.environ.items():
-        monkeypatch.setenv(name, value)
-    return house
-
-
-@pytest.fixture
-async def collector(home: House, tmp_path: Path) -> AsyncIterator[SftpRecipient]:
-    async with agency(home, tmp_path / "agency") as recipient:
-        yield recipient
 
 
 @both_engines
@@ -108,7 +91,7 @@ async def test_nobody_is_erased_while_a_handover_speaks_of_them(home: House, col
     async with still(home) as gateway:
 
         async def erase() -> None:
-            await gateway.compliance.erase("compliance", iin, duties_met=True, **SAID)
+            await erase_as_two(gateway, "compliance", iin, duties_met=True, **SAID)
 
         name = await taken_in(gateway, lines=lines)
         for state in (PACKAGED, SENDING):
@@ -129,7 +112,7 @@ async def test_nobody_is_erased_while_a_handover_speaks_of_them(home: House, col
         await turned(gateway, again, SENT)
 
         async def erase_last() -> None:
-            await gateway.compliance.erase("compliance", last, duties_met=True, **SAID)
+            await erase_as_two(gateway, "compliance", last, duties_met=True, **SAID)
 
         third = await taken_in(gateway, 12)
         await turned(gateway, third, SENT, flow=meanwhile(gateway, 2, erase_last))
@@ -183,7 +166,7 @@ async def test_a_month_is_moved_while_a_handover_of_it_is_unknown(home: House, t
                     return verify(connection, key=gateway.setup.log_key, archived=files).unknown
 
             assert whole() == (unknown,)
-            await gateway.compliance.settle("compliance", unknown, OutcomeResult.DELIVERED, **SAID)
+            await settle_as_two(gateway, "compliance", unknown, OutcomeResult.DELIVERED, **SAID)
             assert whole() == ()
             assert (await standing(gateway, unknown)).state is SENT
             house_says = home.verified(gateway)
@@ -214,7 +197,7 @@ async def test_an_old_back_up_sends_nothing_twice(home: House, collector: SftpRe
             assert (await turned(gateway, names[state], SENT, CANCELLED, UNKNOWN)).state is after
         assert (await turn(gateway, names[DECIDING])).state is DECIDING, "its register is gone: a person looks"
         await gateway.handovers.cancel("collections", names[DECIDING])
-        await gateway.compliance.settle("compliance", names[PACKAGED], OutcomeResult.DELIVERED, **SAID)
+        await settle_as_two(gateway, "compliance", names[PACKAGED], OutcomeResult.DELIVERED, **SAID)
         assert (await turned(gateway, names[PACKAGED], SENT)).state is SENT
         assert home.verified(gateway).unknown == ()
     assert collector.stored == travelled and len(collector.packages) == 3

@@ -5,6 +5,7 @@ lost.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import House, both_engines
+from harness import House, both_engines, settle_as_two
 from qaqpa import log
 from qaqpa.errors import NotFound, ReceiptMalformed, ReceiptRefused
 from qaqpa.gateway import Gateway
@@ -72,7 +73,10 @@ async def test_what_is_not_believed_changes_nothing_and_is_told_of(
             assert told().count('"receipt refused"') == 1, fault
             assert await turn(gateway, name) == sent
             assert "receipt refused" not in told(), "once is enough"
-            assert len(list((home.home / "handovers" / "receipts" / "demo-collector").iterdir())) == number
+            kept = [path.read_text() for path in (home.home / "handovers" / "receipts" / "demo-collector").iterdir()]
+            assert len(kept) == number
+            assert all(text.startswith("refused: ") for text in kept)
+            assert any(hashlib.sha256(data).hexdigest() in text for text in kept), "its digest, and no word of it"
         assert await gateway.handovers.findings("collections", name) == []
         assert home.entries(gateway, "receipt") == []
 
@@ -117,7 +121,7 @@ async def test_a_receipt_that_comes_before_our_own_outcome_is_not_lost(home: Hou
         await turned(gateway, third, SENDING)
         await collected(gateway, collector, third)
         await turn(gateway, first)
-        await gateway.compliance.settle("compliance", third, OutcomeResult.DELIVERED, **SAID)
+        await settle_as_two(gateway, "compliance", third, OutcomeResult.DELIVERED, **SAID)
         assert (await turn(gateway, third)).state is REJECTED
         await turn(gateway, third)
         examined(home, gateway, collector)

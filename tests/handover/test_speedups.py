@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from harness import House
 from qaqpa.ledger import entries
-from qaqpa.ledger.handovers import DecidedRow, RowEntries, row_id
-from qaqpa.ledger.subjects import Person, Subject
+from qaqpa.ledger.handed import place, place_of
+from qaqpa.ledger.handovers import RowEntries
+from qaqpa.ledger.subjects import Subject
 from qaqpa.model.canonical import canonical
 from qaqpa.model.decision import Asked, Decision, GuardResult, Result
+from qaqpa.model.handover import DecidedRow, row_id
 from qaqpa.model.identifiers import CallerId, ConsentId, HandoverId, RecipientId, SubjectId, uuid7
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import Ground, SealKind, Words, timestamp
@@ -49,6 +51,11 @@ def test_ids_of_rows_are_uuids_of_version_7_in_their_order() -> None:
     assert row_id(HandoverId(uuid7()), 2) != ids[0]
 
 
+@given(st.integers(0, 2**31 - 1))
+def test_verification_reads_the_line_from_the_id(line: int) -> None:
+    assert place_of(row_id(HandoverId(uuid7()), line)) == place(line)
+
+
 async def test_an_entry_of_a_row_is_the_canonical_form_of_what_it_says(house: House) -> None:
     """The quick way puts texts together; the slow one writes the same bytes from the same values."""
     words = Words(ru='%s \u0001 "да"', kk="%", en="%(id)s")
@@ -67,7 +74,7 @@ async def test_an_entry_of_a_row_is_the_canonical_form_of_what_it_says(house: Ho
             made = RowEntries(gateway.ledger, handover, SealKind.AGE)
             time = timestamp(gateway._clock())
             for number in (2, 3):
-                row = DecidedRow(number, Person("900101300123", subject), decision, {"contract": {}}, fields, (), b"{}")
+                row = DecidedRow(number, "900101300123", decision, b'{"contract":{}}', fields, (), b"{}")
                 draft = made.intent(row, subject, time)
                 public = entries.row_intent(
                     handover, number, row_id(handover, number), decision, fields, (), subject.id,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from harness import House, both_engines
+from harness import House, both_engines, settle_as_two
 from qaqpa.errors import NotPossible
 from qaqpa.gateway import Gateway
 from qaqpa.handover.flow import GIVE_UP
@@ -20,26 +20,12 @@ from qaqpa.model.words import OutcomeResult
 from qaqpa.testing.packages import PackageFault
 from qaqpa.testing.sftp_recipient import SftpRecipient
 from qaqpa.transport.packages import Mark, Stage, write_mark
-from registers import agency
-from turning import SAID, bare, examined, meanwhile, standing, still, taken_in, turn, turned
+from turning import SAID, at, examined, meanwhile, standing, still, taken_in, turn, turned
 
 COLLECTOR = "recipients/demo-collector.toml"
 QUEUED, DECIDING, PACKAGED = HandoverState.QUEUED, HandoverState.DECIDING, HandoverState.PACKAGED
 SENDING, SENT, UNKNOWN = HandoverState.SENDING, HandoverState.SENT, HandoverState.UNKNOWN
 CANCELLED, ACKNOWLEDGED, REJECTED = HandoverState.CANCELLED, HandoverState.ACKNOWLEDGED, HandoverState.REJECTED
-
-
-@pytest.fixture
-def home(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> House:
-    """An installation without third parties; a chunk is three rows."""
-    monkeypatch.setattr("qaqpa.handover.deciding.CHUNK", 3)
-    return bare(tmp_path, store_url)
-
-
-@pytest.fixture
-async def collector(home: House, tmp_path: Path) -> AsyncIterator[SftpRecipient]:
-    async with agency(home, tmp_path / "agency") as recipient:
-        yield recipient
 
 
 @both_engines
@@ -135,6 +121,32 @@ async def test_what_an_earlier_try_placed_is_never_called_not_sent(
         examined(home, gateway, collector)
 
 
+async def test_files_that_are_lost_hold_nothing_up_for_ever(home: House, collector: SftpRecipient) -> None:
+    """Nobody can ask then whether the package arrived: it ends as unknown, for a person, and others go on."""
+    async with still(home) as gateway:
+        flow = gateway.handovers.flow
+        for by in ("cancelled", "given up"):
+            lost = await taken_in(gateway)
+            await turned(gateway, lost, SENDING)
+            shutil.rmtree(home.home / "handovers" / lost)
+            after = await taken_in(gateway, seed=7)
+            await turned(gateway, after, PACKAGED)
+            assert lost not in await flow.outbox()
+            for name, state in ((lost, SENDING), (after, PACKAGED)):
+                assert (await turn(gateway, name)).state is state
+            if by == "cancelled":
+                await gateway.handovers.cancel("collections", lost)
+            else:
+                home.clock.offset += GIVE_UP + timedelta(hours=1)
+            assert lost in await flow.outbox()
+            found = await turn(gateway, lost)
+            assert (found.state, found.figures["code"]) == (UNKNOWN, "files_lost"), by
+            await turned(gateway, after, SENT)
+            await settle_as_two(gateway, "compliance", lost, OutcomeResult.NOT_SENT, **SAID)
+            assert (await standing(gateway, lost)).state is CANCELLED
+        examined(home, gateway, collector)
+
+
 @both_engines
 async def test_unknown_is_left_by_a_person_alone(home: House, tmp_path: Path) -> None:
     async with (
@@ -154,7 +166,7 @@ async def test_unknown_is_left_by_a_person_alone(home: House, tmp_path: Path) ->
             with pytest.raises(NotPossible):
                 await gateway.handovers.cancel("collections", name)
             assert home.verified(gateway).unknown == (name,)
-            await gateway.compliance.settle("compliance", name, result, **SAID)
+            await settle_as_two(gateway, "compliance", name, result, **SAID)
             assert (await standing(gateway, name)).state is state
             assert (name in await gateway.handovers.flow.outbox()) is (state is SENT)
             await turn(gateway, name)
@@ -305,20 +317,15 @@ async def test_what_a_kill_left_is_swept(home: House, collector: SftpRecipient) 
         await gateway.handovers.cancel("collections", over)
         folder.mkdir()
         (folder / "register").write_bytes(b"left")  # as if killed before it was removed
+        foreign = folder.with_name("a-folder-that-somebody-put-there-036")
+        foreign.mkdir()
         handovers = Handovers(flow, gateway.ledger.keyring)
         orphan = home.home / "handovers" / (await taken_in(gateway))
         await gateway.store.write(lambda c: c.execute("DELETE FROM handovers WHERE id = ?", (orphan.name,)).first)
         await handovers.flow.outbox()
         assert not folder.exists() and orphan.exists(), "it may be being taken in"
+        foreign.rmdir()
     home.clock.offset = timedelta(days=2)
     async with still(home) as gateway:
         await gateway.handovers.flow.outbox()
         assert not orphan.exists()
-
-
-def at(house: House, gateway: Gateway, hour: float) -> None:
-    """Set the clock: so many hours from today's midnight, by the operator's clock."""
-    zone = gateway.policy.operator.time_zone
-    now = (house.clock() - house.clock.offset).astimezone(zone)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    house.clock.offset = midnight + timedelta(days=1, hours=hour) - now

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -16,14 +17,16 @@ import pytest
 from harness import ROOT, House, both_engines
 from qaqpa.errors import VerificationFailed
 from qaqpa.ledger.read import entries_of
+from qaqpa.ledger.recount import Recount
 from qaqpa.ledger.story import Story, from_file
 from qaqpa.ledger.verify import verify
 from qaqpa.model.canonical import canonical
 from qaqpa.model.handover import HandoverState
+from qaqpa.store import Connection
 from qaqpa.testing.sftp_recipient import SftpRecipient
 from qaqpa.tlog.merkle import leaf_hash
-from registers import agency
-from turning import bare, still, taken_in, turned
+from registers import agency, rows
+from turning import bare, results, still, taken_in, turned
 
 Entries = list[dict[str, Any]]
 
@@ -38,9 +41,9 @@ def standalone() -> Any:
     return module
 
 
-def ours(entries: Entries) -> str | None:
+def ours(entries: Entries, connection: Connection) -> str | None:
     """What our verifier finds wrong in the story, or which disclosures it finds open."""
-    story = Story()
+    story = Story(Recount(connection, len(entries), "secret"))
     bodies = [canonical(entry) for entry in entries]
     try:
         story.follow([from_file(at, leaf_hash(body), body) for at, body in enumerate(bodies)])
@@ -117,9 +120,15 @@ def row_gone(entries: Entries) -> None:
     del entries[row(entries, 0)]
 
 
+def replaced(entries: Entries) -> None:
+    """As many rows as are said, one of them twice and another not at all."""
+    entries[row(entries, 0, 2)] = dict(entries[row(entries, 0, 1)])
+
+
 TOLD_OTHERWISE: dict[str, Callable[[Entries], None]] = {
     "a row deleted": row_gone,
     "a row doubled": doubled,
+    "a row replaced by another one": replaced,
     "a row moved to another handover": moved,
     "a row added after the package was whole": late,
     "a row added after all": after_all,
@@ -151,24 +160,44 @@ async def test_both_verifiers_notice_whatever_is_told_otherwise(home: House, col
             await turned(gateway, await taken_in(gateway, 3, seed=seed), HandoverState.SENT)
         with gateway.store.snapshot() as connection:
             entries = [entry.content for entry in entries_of(connection)]
-    assert ours(entries) is None and theirs(entries) is None
-    for how, change in TOLD_OTHERWISE.items():
-        changed = [dict(entry) for entry in entries]
-        change(changed)
-        assert ours(changed) is not None, f"{how}: ours"
-        assert theirs(changed) is not None, f"{how}: the one that is copied out"
+            assert ours(entries, connection) is None and theirs(entries) is None
+            for how, change in TOLD_OTHERWISE.items():
+                changed = [dict(entry) for entry in entries]
+                change(changed)
+                assert ours(changed, connection) is not None, f"{how}: ours"
+                assert theirs(changed) is not None, f"{how}: the one that is copied out"
 
 
 @pytest.mark.promise(4)
 @both_engines
 async def test_the_database_told_otherwise(home: House, collector: SftpRecipient) -> None:
-    """Without the key or a new tree less is enough: a body, a column, the register of what is open."""
+    """Without the key or a new tree less is enough: a body, a column, a register; which rows are to go, and how far
+    a handover is.
+    """
     async with still(home) as gateway:
         await turned(gateway, await taken_in(gateway, 3, seed=1), HandoverState.SENT)
-        name = await taken_in(gateway, 3, seed=2)
+        lines = rows(3, seed=2)
+        lines[2]["facts.contract.settlement_steps_done"] = False
+        name = await taken_in(gateway, lines=lines)
         await turned(gateway, name, HandoverState.PACKAGED)
+        assert results(gateway, name) == {"PERMIT": 2, "DENY": 1}
+        home.verified(gateway)
         at_row = "(SELECT max(idx) FROM entries WHERE kind = 'intent')"
+        in_flight = f"handover = '{name}'"
         for statement in (
+            "UPDATE handovers SET state = 'packaged' WHERE state = 'sent'",
+            "UPDATE handovers SET state = 'acknowledged' WHERE state = 'sent'",
+            "UPDATE handovers SET state = 'cancelled' WHERE state = 'packaged'",
+            "UPDATE handovers SET recipient = 'demo-cession-buyer'",
+            "UPDATE handovers SET caller = 'compliance' WHERE state = 'sent'",
+            "DELETE FROM handovers WHERE state = 'sent'",
+            "DELETE FROM handover_chunks",
+            f"DELETE FROM handover_chunks WHERE {in_flight}",
+            f"UPDATE handover_chunks SET handover = 'x' WHERE {in_flight}",
+            f"UPDATE handover_chunks SET number = 1 WHERE {in_flight}",
+            f"UPDATE handover_chunks SET results = x'000000' WHERE {in_flight}",  # the refused row goes
+            f"UPDATE handover_chunks SET results = x'000100' WHERE {in_flight}",  # one instead of another
+            f"UPDATE handover_chunks SET figures = replace(figures, '[2,4]', '[3,5]') WHERE {in_flight}",
             f"DELETE FROM entries WHERE idx = {at_row}",
             f"UPDATE entries SET body = (SELECT body FROM entries WHERE idx = 1) WHERE idx = {at_row}",
             f"UPDATE entries SET recipient = 'demo-cession-buyer' WHERE idx = {at_row}",
@@ -181,6 +210,8 @@ async def test_the_database_told_otherwise(home: House, collector: SftpRecipient
                 pass
 
             def tampered(connection: Any, statement: str = statement) -> None:
+                if connection.dialect == "postgresql":
+                    statement = re.sub("x'([0-9]+)'", r"'\\x\1'::bytea", statement)
                 connection.execute(statement)
                 with pytest.raises(VerificationFailed):
                     verify(connection)

@@ -8,8 +8,24 @@ import sys
 from pathlib import Path
 
 from qaqpa.gateway import Gateway, load_setup
+from qaqpa.model.actors import SHELL, called
 from qaqpa.model.recall import RecallReason
-from qaqpa.recall.recalls import Asking
+from qaqpa.recall.asking import Asking
+from qaqpa.recall.records import Recalled
+
+
+async def recalled(gateway: Gateway, target: str) -> Recalled:
+    """By one person, or by two where it is a whole handover."""
+    if not await gateway.recalls.takes_two("compliance", target):
+        asking = Asking(caller=None, person="A. Compliance")
+        return await gateway.recalls.start("compliance", target, RecallReason.ERROR, asking)
+    one, other = called("A. Compliance", SHELL), called("Second Person", SHELL)
+    approval = await gateway.approvals.ask_recall(
+        "compliance", one, target, RecallReason.ERROR, due_on=None, by_letter=False
+    )
+    _, done = await gateway.approvals.agree("compliance", other, approval.id, reason="seen")
+    assert isinstance(done, Recalled)
+    return done
 
 
 async def main(config: Path, home: Path, targets: list[str]) -> None:
@@ -17,8 +33,7 @@ async def main(config: Path, home: Path, targets: list[str]) -> None:
     parent = os.getppid()
     async with Gateway.open(load_setup(config, home=home)) as gateway:
         for target in targets:
-            asking = Asking(caller=None, person="A. Compliance")
-            asked = await gateway.recalls.start("compliance", target, RecallReason.ERROR, asking)
+            asked = await recalled(gateway, target)
             sys.stdout.write(f"{asked.id}\n")
             sys.stdout.flush()
         while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells that a parent is gone

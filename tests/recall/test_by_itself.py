@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import ENGINES, House, give_consent
-from qaqpa.ledger.handovers import row_id
-from qaqpa.model.handover import HandoverState
+from harness import ENGINES, House, erase_as_two, give_consent
+from qaqpa.model.handover import HandoverState, row_id
 from qaqpa.model.identifiers import HandoverId
 from qaqpa.model.recall import RecallReason, RecallScope, RecallState
 from qaqpa.testing.packages import PackageFault
 from qaqpa.testing.people import people
-from recalls import ASKING, all_recalls, handed_over, named_in, reached, worked
+from recalls import all_recalls, handed_over, named_in, reached, worked
 from registers import agency, as_csv, order, pieces, row, until
 
 COLLECTOR = "recipients/demo-collector.toml"
@@ -76,6 +75,17 @@ async def test_killed_at_any_instant_each_notice_arrives_once(house: House, tmp_
             house.verified(gateway)
 
 
+async def test_a_handover_that_is_asked_back_early_leaves_the_recipient_its_time(house: House, tmp_path: Path) -> None:
+    async with handed_over(house, tmp_path / "agency") as scene:
+        house.clock.offset = timedelta(days=336)
+        await scene.gateway.recalls.keep()
+        [upcoming] = await all_recalls(scene.gateway)
+        today = scene.gateway.recalls.recalls.proposer.today()
+        assert upcoming.due_on > today + timedelta(days=20)
+        asked = await scene.ask(scene.handover, upcoming.reason)
+        assert asked.due_on == upcoming.due_on
+
+
 async def test_a_register_must_be_destroyed_in_time_and_somebody_is_reminded(house: House, tmp_path: Path) -> None:
     async with handed_over(house, tmp_path / "agency") as scene:
         recalls = scene.gateway.recalls
@@ -91,8 +101,9 @@ async def test_a_register_must_be_destroyed_in_time_and_somebody_is_reminded(hou
         house.clock.offset = timedelta(days=365)
         await recalls.keep()
         assert (await all_recalls(scene.gateway))[0].state is RecallState.PROPOSED
-        await recalls.confirm("compliance", upcoming.id, ASKING)
-        await worked(scene.gateway, upcoming.id)
+        asked = await scene.ask(scene.handover, upcoming.reason)
+        assert (await recalls.find("compliance", upcoming.id)).state is RecallState.CANCELLED, "that one serves it"
+        await worked(scene.gateway, asked.id)
         _, manifest = named_in(scene.agency, scene.notices[0].name)
         assert (manifest["reason"], manifest["disclosures"]) == ("retention", 4)
         # The recipient's own word counts where it is earlier.
@@ -136,8 +147,8 @@ async def test_a_withdrawn_consent_recalls_its_row_by_itself_where_configuration
         [named] = named_in(recipient, notice.name)[0]
         assert named == {"handover": taken.id, "row": "2", "disclosure": row_id(HandoverId(taken.id), 3)}
         # Erased meanwhile, a person is named by ids all the same, in a notice of their own.
-        await gateway.compliance.erase(
-            "compliance", persons[2].iin, person="A", reason="asked", duties_met=True, instrument=None
+        await erase_as_two(
+            gateway, "compliance", persons[2].iin, person="A", reason="asked", duties_met=True, instrument=None
         )
         await gateway.recalls.keep()
         [erased] = [each for each in await all_recalls(gateway) if each.reason is RecallReason.ERASURE]

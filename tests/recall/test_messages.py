@@ -7,12 +7,22 @@ from datetime import timedelta
 
 import pytest
 
-from harness import PEOPLE, House, both_engines, give_consent, handover_document, request, request_document
+from harness import (
+    PEOPLE,
+    House,
+    both_engines,
+    erase_as_two,
+    give_consent,
+    handover_document,
+    request,
+    request_document,
+    settle_as_two,
+)
 from qaqpa.errors import ConnectionLost, InvalidRequest, NotPossible
 from qaqpa.gateway import Gateway
 from qaqpa.model.recall import RecallReason, RecallState
 from qaqpa.model.words import OutcomeResult
-from qaqpa.recall.recalls import Asking
+from qaqpa.recall.asking import Asking
 from qaqpa.testing.faults import Fault
 from recalls import ASKING, all_recalls, reached
 
@@ -66,8 +76,29 @@ async def test_one_that_is_lost_on_the_way_is_unknown_until_a_person_settles_it(
         ):
             with pytest.raises(NotPossible):
                 await act
-        await gateway.compliance.settle("compliance", str(found.notice), OutcomeResult.DELIVERED, **BY)
+        await settle_as_two(gateway, "compliance", str(found.notice), OutcomeResult.DELIVERED, **BY)
         assert (await gateway.recalls.find("compliance", asked.id)).state is RecallState.SENT
+        house.verified(gateway)
+
+
+async def test_one_that_cannot_leave_is_given_up_two_days_after_its_first_try(house: House) -> None:
+    house.edit("recipients/demo-collector.toml", ("[limits]\n", "[retry]\nattempts = 1\n\n[limits]\n"))
+    async with house.gateway() as gateway:
+        disclosure = await disclosed(gateway)
+        await gateway.jobs.close()
+        await house.collector.stop()
+        asked = await gateway.recalls.start("compliance", disclosure, RecallReason.ERROR, asking(contract=NUMBER))
+        recalls, states = gateway.recalls.recalls, []
+        for hours in (0, 24, 47, 49):
+            house.clock.offset = timedelta(hours=hours)
+            await recalls.flow.turn(asked.id)
+            states.append((await recalls.find(asked.id)).state)
+        assert states == [RecallState.ASKED, RecallState.ASKED, RecallState.ASKED, RecallState.BLOCKED]
+        # Let go anew, it has its two days again.
+        await gateway.recalls.confirm("compliance", asked.id, asking(contract=NUMBER))
+        await recalls.flow.turn(asked.id)
+        assert (await recalls.find(asked.id)).state is RecallState.ASKED
+        assert {entry["result"] for entry in house.entries(gateway, "outcome")[1:]} == {"not_sent"}
         house.verified(gateway)
 
 
@@ -76,7 +107,7 @@ async def test_an_erasure_proposes_and_who_was_erased_is_recalled_by_letter_wher
 ) -> None:
     async with house.gateway() as gateway:
         disclosure = await disclosed(gateway)
-        await gateway.compliance.erase("compliance", PERSON.iin, duties_met=True, **BY)
+        await erase_as_two(gateway, "compliance", PERSON.iin, duties_met=True, **BY)
         [proposed] = await all_recalls(gateway)
         assert (proposed.target, proposed.reason, proposed.state) == (
             disclosure, RecallReason.ERASURE, RecallState.PROPOSED,
@@ -155,7 +186,7 @@ async def test_what_cannot_go_by_itself_is_held_for_a_person_and_two_who_ask_at_
     house.edit("recipients/demo-collector.toml", ("[limits]\n", "[recall]\nautomatic = true\n\n[limits]\n"))
     async with house.gateway() as gateway:
         disclosure = await disclosed(gateway)
-        await gateway.compliance.erase("compliance", PERSON.iin, duties_met=True, **BY)
+        await erase_as_two(gateway, "compliance", PERSON.iin, duties_met=True, **BY)
         for _ in range(2):
             await gateway.recalls.keep()
         [held] = await all_recalls(gateway)

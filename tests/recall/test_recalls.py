@@ -8,23 +8,26 @@ from pathlib import Path
 import pytest
 
 from harness import House, both_engines
-from qaqpa.errors import NotFound, NotPossible, VerificationFailed
+from qaqpa.errors import NotAllowed, NotFound, NotPossible, VerificationFailed
 from qaqpa.handover.manifest import verified
 from qaqpa.ledger.entries import Kind
-from qaqpa.ledger.handovers import row_id
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.recalls import enter, intend_notice, notice_intent, recall_entry
 from qaqpa.model.decision import Asked
+from qaqpa.model.handover import row_id
 from qaqpa.model.identifiers import CallerId, HandoverId, RecipientId, uuid7
 from qaqpa.model.recall import RecallReason, RecallScope, RecallState
 from qaqpa.model.request import ContractFacts
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import SealKind
 from qaqpa.policy import Facts, decide
+from qaqpa.recall.flow import GIVE_UP
 from qaqpa.testing.packages import PackageFault, ReceiptFault
 from qaqpa.tlog.notes import VerifierKey
-from recalls import ASKING, handed_over, named_in, reached, worked
+from qaqpa.transport.packages import Mark, Stage, write_mark
+from recalls import ASKING, handed_over, named_in, reached, recall_as_two, worked
 from registers import opened
+from turning import at, still
 
 
 @both_engines
@@ -44,6 +47,11 @@ async def test_a_row_is_recalled_by_ids_alone_and_confirmed_by_the_recipients_re
         verified(
             package.read("manifest.json"), package.read("manifest.sig"), VerifierKey.parse(manifest["verifier_key"])
         )
+        files = [tmp_path / name for name in ("manifest.json", "manifest.sig")]
+        for file in files:
+            file.write_bytes(package.read(file.name))
+        checked = await house.cli("handover", "verify", *map(str, files), "--key", manifest["verifier_key"])
+        assert checked.code == 0 and f"notice of recall {sent.notice}" in checked.out, checked.err
         assert (manifest["reason"], manifest["of"], manifest["operation"]) == ("repayment", row, "recall")
         assert manifest["due_on"] == asked.due_on.isoformat()
         everything = b"".join(package.read(name) for name in package.namelist())
@@ -110,7 +118,12 @@ async def test_a_recall_that_policy_refuses_waits_and_one_that_is_not_obeyed_is_
         assert refusal["recall"] == asked.id
         assert "recipient_active" in {reason["guard"] for reason in refusal["reasons"]}
         await scene.gateway.resume("compliance", "demo-collector", **acts)
-        again = await recalls.confirm("compliance", asked.id, ASKING)
+        with pytest.raises(NotAllowed, match="two persons"):
+            await recalls.confirm("compliance", asked.id, ASKING)
+        blocked, asked = asked, await scene.ask(scene.handover)
+        served = await recalls.find("compliance", blocked.id)
+        assert (served.state, served.figures["instead"]) == (RecallState.CANCELLED, asked.id)
+        again = asked
         await worked(scene.gateway, again.id)
         assert len(scene.notices) == 1
         house.clock.offset = timedelta(days=10)  # the last day itself is not late
@@ -125,6 +138,57 @@ async def test_a_recall_that_policy_refuses_waits_and_one_that_is_not_obeyed_is_
         assert done.state is RecallState.CONFIRMED
         [receipt] = house.entries(scene.gateway, "receipt")
         assert (receipt["act"], receipt["signed"], receipt["caller"]) == ("Act 7", False, "compliance")
+        house.verified(scene.gateway)
+
+
+async def test_a_notice_leaves_in_its_recipients_hours_alone_however_often_it_is_tried(
+    house: House, tmp_path: Path
+) -> None:
+    windows = "windows = [{ opens = 00:00:00, closes = 23:59:59 }]"
+    house.edit("recipients/demo-collector.toml", ('keep_for = "365d"', f'{windows}\nkeep_for = "365d"'))
+    async with handed_over(house, tmp_path / "agency") as scene:
+        handover, agency = scene.handover, scene.agency
+    house.edit("recipients/demo-collector.toml", (windows, "windows = [{ opens = 09:00:00, closes = 18:00:00 }]"))
+    async with agency, still(house, agency) as gateway:
+        at(house, gateway, 10)
+        asked = await recall_as_two(gateway, handover)
+        flow = gateway.recalls.recalls.flow
+        await agency.stop()
+        assert await flow.turn(asked.id) == 0, "the notice is intended"
+        assert await flow.turn(asked.id) > 0, "and nobody is there"
+        await agency.start()
+        for hour, state in ((20, RecallState.SENDING), (33.5, RecallState.SENT)):
+            at(house, gateway, hour)
+            await flow.turn(asked.id)
+            assert (await gateway.recalls.recalls.find(asked.id)).state is state
+        house.verified(gateway)
+
+
+async def test_a_notice_that_perhaps_arrived_is_never_called_not_sent(house: House, tmp_path: Path) -> None:
+    """Nobody could be asked until it was given up, or our file was damaged: what our marks say counts then."""
+    async with handed_over(house, tmp_path / "agency") as scene:
+        await scene.gateway.jobs.close()
+        flow, rows = scene.gateway.recalls.recalls.flow, iter((2, 4, 5, 6))
+        for how, mark, state in (
+            ("away", Stage.PLACING, RecallState.UNKNOWN),
+            ("damaged", Stage.PLACING, RecallState.UNKNOWN),
+            ("away", Stage.BEGUN, RecallState.BLOCKED),
+            ("damaged", Stage.PLACED, RecallState.SENT),
+        ):
+            asked = await scene.ask(row_id(HandoverId(scene.handover), next(rows)))
+            await flow.turn(asked.id)
+            package = flow._package(await scene.gateway.recalls.recalls.find(asked.id))
+            write_mark(package, Mark(mark))
+            if how == "away":
+                await scene.agency.stop()
+                assert await flow.turn(asked.id) > 0
+                house.clock.offset += GIVE_UP + timedelta(hours=1)
+            else:
+                package.path.write_bytes(b"damaged")
+            await flow.turn(asked.id)
+            assert (await scene.gateway.recalls.recalls.find(asked.id)).state is state, (how, mark)
+            if how == "away":
+                await scene.agency.start()
         house.verified(scene.gateway)
 
 

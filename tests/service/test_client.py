@@ -19,7 +19,6 @@ import respx
 from harness import PEOPLE, House, consent_document, request_document
 from qaqpa import client
 from qaqpa.client import Client, Patience
-from qaqpa.gateway import load_setup
 from qaqpa.service import tokens
 from qaqpa.service.app import make_app
 from qaqpa.testing.faults import Fault
@@ -32,7 +31,7 @@ PERSON = PEOPLE[0]
 @asynccontextmanager
 async def gate_of(house: House, **given: Any) -> AsyncIterator[Client]:
     """The application with its lifespan, and a client of loan scoring."""
-    app = make_app(load_setup(house.config, home=house.home, environ=house.environ), clock=house.clock)
+    app = make_app(house.setup(), clock=house.clock)
     async with app.router.lifespan_context(app):
         gateway = app.state.desk.gateway
         _, token = await tokens.make_for(

@@ -13,11 +13,12 @@ import httpx
 import pytest
 
 from desk import Desk, at_desk, served, tokens_for
-from harness import House, both_engines
-from qaqpa.client import Client, Refused
+from harness import PEOPLE, House, both_engines
+from qaqpa.client import Client, Handover, Refused
 from qaqpa.handover.manifest import verified
 from qaqpa.model.handover import HandoverState
 from qaqpa.testing.packages import ReceiptFault
+from qaqpa.testing.registers import contracts_csv
 from qaqpa.testing.sftp_recipient import SftpRecipient
 from qaqpa.tlog.notes import VerifierKey
 from registers import agency, as_csv, rows
@@ -104,6 +105,21 @@ async def test_a_register_goes_once_and_is_told_of(house: House, tmp_path: Path)
         assert [each["handover"] for each in listed] == [sent["handover"]]
         late = await desk.ask("POST", f"{where}/cancel", "collections")
         assert (late.status_code, late.json()["code"]) == (409, "not_possible")
+
+
+async def test_a_bureaus_own_id_of_a_batch_is_told(house: House) -> None:
+    house.scb.pump.patience = 0
+    where = "/v1/handovers?recipient=state-credit-bureau&operation=contract_upload&purpose=legal_duty"
+    async with at_desk(house, await tokens_for(house)) as desk:
+        headers = {"content-type": "text/csv"}
+        taken = await desk.ask(
+            "POST", where, "collections", key="contracts", headers=headers, content=contracts_csv(PEOPLE[:2])
+        )
+        assert (taken.status_code, taken.json()["batch"]) == (202, None), taken.text
+        done = await reached(desk, taken.headers["location"], "acknowledged")
+        figures = (await desk.gateway.handovers.find("collections", done["handover"])).handover.figures
+        assert done["batch"] == figures["batch"] and done["batch"] and done["package"] is None
+        assert Handover.model_validate(done).batch == done["batch"]
 
 
 @pytest.mark.promise(6)

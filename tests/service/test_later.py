@@ -12,6 +12,8 @@ from desk import Desk, at_desk, tokens_for
 from harness import PEOPLE, House, answering_later, give_consent, kdp_consent, pension_document
 from qaqpa import client
 from qaqpa.client import Client, Patience
+from qaqpa.gateway.dialogue import Dialogues
+from qaqpa.ledger import awaited
 from qaqpa.testing.faults import Fault
 from qaqpa_adapters.pension_center.sandbox_async import Delivery
 
@@ -111,5 +113,34 @@ async def test_the_command_waits_or_does_not(house: House) -> None:
     assert len(channel.taken) == 2
     ran = await house.cli("doctor", "--json")
     [found] = [each for each in ran.json["findings"] if each["about"] == "jobs"]
-    assert found == {"state": "ok", "about": "jobs", "message": "no answer is awaited"}
+    # A command ends when the answer is entered; a later process may have to tell the recipient that it came.
+    assert found["state"] == "ok" and found["message"].startswith("no answer is awaited"), found
     assert (await house.cli("answer", disclosure, "--caller", "collections")).code == 2
+
+
+async def test_an_answer_that_came_is_not_awaited_while_its_recipient_is_still_to_be_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_now(*_: object) -> float:
+        return 0.2
+
+    async def jobs() -> dict[str, str]:
+        [found] = [each for each in (await house.cli("doctor", "--json")).json["findings"] if each["about"] == "jobs"]
+        return found
+
+    answering_later(house)
+    async with house.gateway() as gateway:
+        await give_consent(house, gateway, PERSON, **kdp_consent())
+        with monkeypatch.context() as patched:
+            patched.setattr(Dialogues, "_confirm", not_now)
+            path = house.write("request.json", pension_document(PERSON))
+            ran = await house.cli("disclose", path, "--caller", "loan-scoring", "--json")
+            assert (ran.code, len(ran.json["report"]["contributions"])) == (0, 6), ran.err
+            told = "no answer is awaited; of 1 that came, the recipient is still to be told"
+            assert await jobs() == {"state": "ok", "about": "jobs", "message": told}
+    async with house.gateway() as gateway:
+        gateway.jobs.wake()
+        async with asyncio.timeout(30):
+            while await gateway.store.read(awaited.jobs):  # noqa: ASYNC110 - another task's work
+                await asyncio.sleep(0.05)
+    assert await jobs() == {"state": "ok", "about": "jobs", "message": "no answer is awaited"}

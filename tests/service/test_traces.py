@@ -16,7 +16,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from harness import PEOPLE, House, consent_document, request_document
 from qaqpa import traces
-from qaqpa.gateway import load_setup
 from qaqpa.service import tokens
 from qaqpa.service.app import make_app
 from qaqpa.testing.sandbox import Arrival
@@ -36,7 +35,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
 
 
 async def asked(house: House, *documents: tuple[str, dict[str, Any]], **headers: str) -> list[httpx.Response]:
-    app = make_app(load_setup(house.config, home=house.home, environ=house.environ), clock=house.clock)
+    app = make_app(house.setup(), clock=house.clock)
     async with app.router.lifespan_context(app):
         _, token = await tokens.make_for(
             app.state.desk.gateway, "loan-scoring", caller="compliance", person="A", reason="test",

@@ -23,7 +23,7 @@ from dbos import Queue
 
 import qaqpa.jobs.engine  # noqa: F401 - most of the time that a start takes
 from qaqpa.gateway import Gateway, load_setup
-from qaqpa.handover import deciding, flow, handovers, receiving, records
+from qaqpa.handover import deciding, flow, handovers, packer, receiving, records
 from qaqpa.handover.package import PackageBuilder
 from qaqpa.handover.packer import Packer
 from qaqpa.ledger.appending import Appending
@@ -111,6 +111,8 @@ def live(asked: dict[str, Any]) -> None:
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     deciding.CHUNK = CHUNK
+    if asked["beside"]:
+        packer.LARGE = 0
     flow.LOOK_AGAIN_S = 0.05
     QUICK["polling_interval_sec"] = 0.02
     if asked["point"] is not None:

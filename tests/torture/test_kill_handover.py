@@ -26,8 +26,8 @@ import handover_life
 import pytest
 
 from harness import TODAY, House, both_engines
-from qaqpa.ledger.handovers import entered_chunks, row_id
-from qaqpa.model.handover import HandoverState
+from qaqpa.ledger.handovers import entered_chunks
+from qaqpa.model.handover import HandoverState, row_id
 from qaqpa.model.identifiers import HandoverId
 from qaqpa.testing.people import people
 from qaqpa.testing.sftp_recipient import SftpRecipient
@@ -39,6 +39,7 @@ KILLS = int(os.environ.get("QAQPA_KILLS", "0"))
 SEED = int(os.environ.get("QAQPA_SEED", str(time.time_ns())))
 ROWS = 130
 _ON_BOTH = ("in the transaction of rows", "rows entered, not written", "intended", "it has its name", "concluded")
+_BESIDE = ("before the first rows are entered", "in the transaction of rows", "rows entered, not written")
 _SENT = (HandoverState.SENT.value,)
 LIVES = Path(handover_life.__file__)
 
@@ -107,12 +108,18 @@ class Torture:
         house.environ["TMPDIR"] = str(self.temporary)
 
     async def life(
-        self, point: str | None, *until: str, register: Path | None = None, killed_after: float | None = None
+        self,
+        point: str | None,
+        *until: str,
+        register: Path | None = None,
+        killed_after: float | None = None,
+        beside: bool = False,
     ) -> int:
         """One process; how it ended."""
         asked = {
             "config": str(self.house.config), "home": str(self.house.home), "environ": self.house.environ,
             "log": str(self.temporary / "log"), "until": until, "point": point,
+            "beside": beside,
             "register": None if register is None else str(register),
         }  # fmt: skip
         assert self.server.stdin is not None and self.server.stdout is not None
@@ -210,6 +217,22 @@ async def test_killed_at_every_step_it_arrives_once_and_whole(
 
 
 @pytest.mark.promise(1)
+async def test_killed_while_a_process_of_its_own_packs(tmp_path: Path, lives: Process) -> None:
+    lines, house = debtors(), bare(tmp_path)
+    async with agency(house, tmp_path / "agency") as recipient:
+        torture = Torture(house, recipient, tmp_path, canaries(lines), lives)
+        async with still(house) as gateway:
+            name = await taken_in(gateway, lines=lines)
+        for point in _BESIDE:
+            assert await torture.life(point, *_SENT, beside=True) < 0, f"never came to: {point}"
+            await torture.looked()
+        assert await torture.life(None, *_SENT, beside=True) == 0
+        recipient.acknowledge(f"{name}.zip.age", reject={2: "unknown_debtor"})
+        assert await torture.life(None) == 0
+        await torture.examined(name, lines)
+
+
+@pytest.mark.promise(1)
 @pytest.mark.timeout(120 + 10 * KILLS)
 @both_engines
 async def test_killed_at_random_instants(tmp_path: Path, store_url: str, lives: Process) -> None:
@@ -224,7 +247,7 @@ async def test_killed_at_random_instants(tmp_path: Path, store_url: str, lives: 
             if number % 5 == 0 and len(names) < len(registers):
                 async with still(house) as gateway:
                     names.append(await taken_in(gateway, lines=registers[len(names)]))
-            await torture.life(None, *_SENT, killed_after=rng.uniform(0.2, 1.6))
+            await torture.life(None, *_SENT, killed_after=rng.uniform(0.2, 1.6), beside=rng.random() < 0.3)
             await torture.looked()
             for path in recipient.packages:
                 if rng.random() < 0.3:

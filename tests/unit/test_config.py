@@ -228,6 +228,8 @@ CASES = {
         "cannot be passed as bucket: it is date"),
     "unknown guard": in_route("borrower_notified", "borrower_amused", "guards = [", ".guards", "borrower_amused"),
     "answer not given": in_route("report.receipt", "report.score", "returns", ".returns", "report.score is not among"),
+    "reports for notices of recall": Case(COLLECTOR, swap(('operation = "recall"',
+        'operation = "recall"\nreuse_for = "24h"')), "reuse_for", "routes.1.reuse_for", "recall must leave"),
     "missing endpoint": Case(COLLECTOR, swap(("handover = ", "takeover = ")), "[channel.endpoints]",
         "channel.endpoints", "named handover"),
     "route twice": Case(COLLECTOR, lambda text: text + text[text.rindex("[[routes]]") :],

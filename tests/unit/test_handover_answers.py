@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from harness import ROOT
+from qaqpa.cli.handover_watch import exit_code
 from qaqpa.gateway import load_setup
 from qaqpa.gateway.handover_answers import finding_answer, pace, sentence
 from qaqpa.handover.handovers import Standing
-from qaqpa.handover.records import Handover, Order, Progress
-from qaqpa.ledger.handovers import Finding
+from qaqpa.handover.orders import Order
+from qaqpa.handover.pulse import Done, Stretch
+from qaqpa.handover.records import Handover, Progress
 from qaqpa.model.consent import Uncovered
-from qaqpa.model.handover import HandoverState, RowResult
+from qaqpa.model.handover import Finding, HandoverState, RowResult
 from qaqpa.model.identifiers import HandoverId
 from qaqpa.policy import law
 from qaqpa.tables import MESSAGES
@@ -69,13 +71,49 @@ def standing(state: HandoverState, progress: Progress, **figures: Any) -> Standi
     return Standing(Handover(HandoverId("x"), order, state, NOW, NOW, figures), progress, {})
 
 
+def run(state: HandoverState, since: datetime, at: datetime, rows: int = 0, read: int = 0) -> Any:
+    return Stretch(state, since, at, Done(rows, read)).plain()
+
+
 def test_the_pace_is_of_what_is_done_now() -> None:
     later = NOW + timedelta(seconds=2)
-    deciding = pace(standing(HandoverState.DECIDING, Progress(1, 50, 250)), later)
+    worked = run(HandoverState.DECIDING, NOW, later)
+    deciding = pace(standing(HandoverState.DECIDING, Progress(1, 50, 250), run=worked), later)
     assert (deciding.rows_per_s, deciding.bytes_per_s, deciding.eta_s) == (25.0, 125.0, 6.0)
-    whole = pace(standing(HandoverState.DECIDING, Progress(1, 50, 5_000)), later)
+    whole = pace(standing(HandoverState.DECIDING, Progress(1, 50, 5_000), run=worked), later)
     assert (whole.bytes, whole.eta_s) == (1_000, None), "a spreadsheet is read before its first row"
-    sending = pace(standing(HandoverState.SENDING, Progress(2, 60, 1_000), package={"bytes": 400}, uploaded=100), later)
+    sent = {"package": {"bytes": 400}, "uploaded": 100, "run": run(HandoverState.SENDING, NOW, later)}
+    sending = pace(standing(HandoverState.SENDING, Progress(2, 60, 1_000), **sent), later)
     assert (sending.bytes, sending.of_bytes, sending.eta_s, sending.rows_per_s) == (100, 400, 6.0, None)
     queued = pace(standing(HandoverState.QUEUED, Progress(0, 0)), later)
     assert (queued.bytes, queued.of_bytes, queued.eta_s) == (0, 1_000, None)
+
+
+def test_time_in_which_nobody_worked_is_not_counted() -> None:
+    """It was taken in hours ago, 50 rows were decided by a process that was killed, and this one began 4 s ago."""
+    began = NOW + timedelta(hours=7)
+    now = began + timedelta(seconds=4)
+    again = run(HandoverState.DECIDING, began, now - timedelta(seconds=1), rows=50, read=250)
+    found = pace(standing(HandoverState.DECIDING, Progress(3, 90, 450), run=again), now)
+    assert (found.rows_per_s, found.bytes_per_s, found.eta_s) == (10.0, 50.0, 11.0)
+    unmoved = pace(standing(HandoverState.DECIDING, Progress(1, 50, 250), run=again), now)
+    dead = pace(standing(HandoverState.DECIDING, Progress(3, 90, 450), run=again), now + timedelta(minutes=1))
+    earlier = pace(standing(HandoverState.SENDING, Progress(3, 90, 450), run=again, package={"bytes": 4}), now)
+    for each in (unmoved, dead, earlier):
+        assert (each.rows_per_s, each.bytes_per_s, each.eta_s) == (None, None, None)
+    assert dead.rows == 90, "how far it is, is told all the same"
+
+
+@pytest.mark.parametrize(
+    ("code", "ends_with"),
+    [
+        ("strict", 1), ("nothing_permitted", 1), ("too_few_alike", 1), ("consent_ended", 1), ("agreement_ended", 1),
+        ("law_changed", 1), ("cancelled", 1), ("register_refused", 2), ("changed_meanwhile", 2), ("not_possible", 2),
+        ("login_refused", 4), ("package_changed", 4),
+    ],
+)  # fmt: skip
+def test_a_cancelled_one_ends_with_whose_matter_it_is(code: str, ends_with: int) -> None:
+    """4 is the recipient's failure: what law or a person stopped is none."""
+    order = Order(caller="collections", recipient="demo-collector", operation="handover", purpose="debt_collection")
+    handover = Handover(HandoverId("x"), order, HandoverState.CANCELLED, NOW, NOW, {"code": code})
+    assert exit_code(Standing(handover, Progress(0, 0), {})) == ends_with

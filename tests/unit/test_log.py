@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import logging
 import timeit
@@ -12,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from harness import PEOPLE
+from harness import PEOPLE, ROOT
 from qaqpa import log
 from qaqpa.errors import BY_CODE
 from qaqpa.model.identifiers import uuid7
@@ -32,6 +33,13 @@ def stream() -> Iterator[io.StringIO]:
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_whatever_we_log_is_under_a_key_that_is_let_through() -> None:
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("_log."):
+                assert {each.arg for each in node.keywords} <= log.SAFE_KEYS, f"{path}:{node.lineno}"
 
 
 @pytest.mark.promise(2)

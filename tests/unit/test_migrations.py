@@ -201,6 +201,49 @@ async def test_a_long_old_ledger_is_migrated_whole(old: Old, store_url: str, tmp
         assert (found.size, found.root) == (2_507, old.frontier.root())
 
 
+@pytest.mark.parametrize("in_files", [False, True])
+def test_routes_are_counted_anew_unless_months_lie_in_files(empty_url: str, tmp_path: Path, in_files: bool) -> None:
+    with_alembic(empty_url, tmp_path, lambda connection: command.upgrade(_config(connection), "0008"))
+    intruder = Intruder(empty_url, tmp_path)
+    add = "INSERT INTO consents (id, subject, terms) VALUES (?, 's', ?)"
+    intruder.change(add, "a", '{"expires_at":"2027-01-01T00:00:00+05:00"}')
+    intruder.change(add, "b", '{"purposes":[]}')
+    intruder.run(
+        "INSERT INTO concluding VALUES ('d', '2026-01-01', 'c', 'r', 'p', '[]', 0, 1)",
+        "INSERT INTO counts VALUES ('intent', '2026-01-01', 'c', 'r', 'p', 'consent', 1)",
+        "INSERT INTO terms (term, block) VALUES ('day:2026-01-01', 0), ('kind:intent', 0)",
+        "UPDATE catalogued SET size = 7, zone = 5",
+    )
+    if in_files:
+        intruder.run("INSERT INTO archives VALUES (202601, 0, 6, 7, 'x', 'f')")
+    assert store_at(empty_url, tmp_path).migrate() == HEAD
+    ends = intruder.rows("SELECT id, expires_at FROM consents ORDER BY id")
+    assert ends == [("a", "2026-12-31T19:00:00.000Z"), ("b", None)]
+    assert intruder.rows("SELECT size, zone, routes FROM catalogued") == [(7, 5, 0) if in_files else (0, 5, 1)]
+    kept = [("d", "2026-01-01", "c", "r", "p", "", "[]", 0, 1)] if in_files else []
+    assert intruder.rows("SELECT * FROM concluding") == kept
+    assert intruder.value("SELECT count(*) FROM counts") == int(in_files)
+    terms = [row[0] for row in intruder.rows("SELECT term FROM terms ORDER BY term")]
+    assert terms == (["day:2026-01-01", "kind:intent"] if in_files else ["kind:intent"])
+
+
+def test_what_is_due_of_handovers_is_told_from_what_is_kept(empty_url: str, tmp_path: Path) -> None:
+    with_alembic(empty_url, tmp_path, lambda connection: command.upgrade(_config(connection), "0009"))
+    intruder = Intruder(empty_url, tmp_path)
+    add = (
+        "INSERT INTO handovers (id, caller, recipient, state, since, changed, ordered, figures) "
+        "VALUES (?, 'c', 'r', 'acknowledged', 's', 's', ?, ?)"
+    )
+    intruder.change(add, "a", '{"operation":"assignment"}', '{"receipt":{"destruction_due":"2027-01-31"}}')
+    intruder.change(add, "b", '{"operation":"handover"}', '{"receipt":{"destruction_due":null}}')
+    intruder.change(add, "c", '{"operation":"handover"}', "{}")
+    assert store_at(empty_url, tmp_path).migrate() == HEAD
+    assert intruder.rows("SELECT id, operation, follows, destroy_by, reminded FROM handovers ORDER BY id") == [
+        ("a", "assignment", None, "2027-01-31", None), ("b", "handover", None, None, None),
+        ("c", "handover", None, None, None),
+    ]  # fmt: skip
+
+
 TAMPERED = {
     "another root": ("UPDATE tree SET root = ?", bytes(32)),
     "a leaf changed": ("UPDATE entries SET leaf = ? WHERE idx = 2", bytes(32)),

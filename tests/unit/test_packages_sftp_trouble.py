@@ -19,6 +19,7 @@ from qaqpa.errors import (
     PackageRefused,
     PlacingDoubtful,
     RecipientFull,
+    StoreUnavailable,
     UploadBroken,
 )
 from qaqpa.model.handover import SealedPackage
@@ -239,4 +240,16 @@ async def test_a_file_that_is_not_the_intended_one_never_leaves(standin: SftpRec
                 sent.path.write_bytes(content[:-1])
         with pytest.raises(PackageChanged):
             await to(standin).deliver(sent, Moves(), nothing)
+    assert standin.connections == 0
+
+
+async def test_a_file_that_cannot_be_read_now_is_no_reason_to_give_up(standin: SftpRecipient, tmp_path: Path) -> None:
+    """Only what is gone or changed is: a disk that is away comes back."""
+    sent = package(tmp_path)
+    folder, behind = tmp_path / "folder", sent.path / "file"
+    folder.mkdir()
+    for path in (folder, behind):
+        unreadable = SealedPackage(sent.intent, path, sent.name)
+        with pytest.raises(StoreUnavailable, match="cannot be read now"):
+            await to(standin).deliver(unreadable, Moves(), nothing)
     assert standin.connections == 0

@@ -98,7 +98,7 @@ async def test_terms_are_compared_as_json_not_as_text(house: House, intruder: In
 
 
 SET = "UPDATE consents SET {} WHERE id = '{{{}}}'"
-ADD = "INSERT INTO consents SELECT '{}', subject, terms, NULL, NULL FROM consents WHERE id = '{{active}}'"
+ADD = "INSERT INTO consents SELECT '{}', subject, terms, NULL, NULL, expires_at FROM consents WHERE id = '{{active}}'"
 SUSPEND = f"INSERT INTO suspensions VALUES ('{{}}', '{TIME}', 'p', 'r')"
 
 ATTACKS: dict[str, tuple[str, str, str | None]] = {

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field
-
-from qaqpa_adapters.sealed_sandbox import Contact, Days, Debtor, Name, Part, RecalledPart, SealedSandbox, Sum
+from qaqpa_adapters.sealed_sandbox import Claim, Contact, Debtor, Name, Part, RecalledPart, SealedSandbox, Sum
 
 
-class _Contract(Part):
-    number: Name
+class _Contract(Claim):
     signed_on: date
-    matures_on: date | None = None
-    amount: Sum | None = None
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
-    principal: Sum | None = None
-    overdue_principal: Sum | None = None
-    interest: Sum | None = None
-    overdue_interest: Sum | None = None
-    penalty: Sum | None = None
-    expenses: Sum | None = None
     rate: Sum | None = None
     effective_rate: Sum | None = None
     balance_on: date | None = None
@@ -29,11 +17,9 @@ class _Contract(Part):
     collateral: Name | None = None
     price: Sum | None = None
     court_status: Name | None = None
-    total_due: Sum
-    days_overdue: Days
 
 
-class _Claim(Part):
+class _File(Part):
     seller_code: Name
     debtor: Debtor
     contact: Contact | None = None
@@ -48,7 +34,7 @@ class _Recall(Part):
 class DemoCessionBuyerSandbox(SealedSandbox):
     """The buyer."""
 
-    files: ClassVar = {"/assignment": ("assignment", _Claim), "/recall": ("recall", _Recall)}
+    files: ClassVar = {"/assignment": ("assignment", _File), "/recall": ("recall", _Recall)}
     paths = tuple(files)
     prefix = "BUYER"
     receipts = "CB"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from qaqpa_adapters.claim_json import DEBTOR_FIELDS
+
 PREVIEW_NEEDED = ("contract.number", "contract.total_due", "contract.days_overdue")
 PREVIEW_FIELDS = (
     "contract.number",
@@ -30,15 +32,7 @@ NEEDED = (
     "contract.days_overdue",
 )
 FIELDS = (
-    "identity.iin",
-    "identity.last_name",
-    "identity.first_name",
-    "identity.middle_name",
-    "identity.birth_date",
-    "contact.mobile",
-    "contact.home_phone",
-    "contact.registered_address",
-    "contact.residence_address",
+    *DEBTOR_FIELDS,
     "contract.number",
     "contract.signed_on",
     "contract.matures_on",

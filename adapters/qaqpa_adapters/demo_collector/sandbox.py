@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field
-
-from qaqpa_adapters.sealed_sandbox import Contact, Days, Debtor, Name, Part, RecalledPart, SealedSandbox, Sum
+from qaqpa_adapters.sealed_sandbox import Claim, Contact, Debtor, Name, Part, RecalledPart, SealedSandbox
 
 
-class _Contract(Part):
-    number: Name
+class _Contract(Claim):
     signed_on: date | None = None
-    matures_on: date | None = None
-    amount: Sum | None = None
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
-    principal: Sum | None = None
-    overdue_principal: Sum | None = None
-    interest: Sum | None = None
-    overdue_interest: Sum | None = None
-    penalty: Sum | None = None
-    expenses: Sum | None = None
-    total_due: Sum
-    days_overdue: Days
 
 
 class _File(Part):

@@ -10,9 +10,8 @@ import json
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lxml import etree
 
@@ -20,7 +19,6 @@ from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival
 from qaqpa_adapters.first_credit_bureau.sandbox_report import SEED, debt_burden, root, score
 from qaqpa_adapters.soap_sandbox import (
     SOAP,
-    BureauSandbox,
     BureauService,
     Question,
     RefusedError,
@@ -30,7 +28,7 @@ from qaqpa_adapters.soap_sandbox import (
     same,
     written,
 )
-from qaqpa_adapters.upload_sandbox import DICTIONARIES, Batch, Pump, Verdict
+from qaqpa_adapters.upload_sandbox import DICTIONARIES, Batch, Pump, UploadingBureau, Verdict
 
 _HEADER_PARTS = frozenset({"Culture", "Password", "SecurityToken", "UserId", "UserName", "Version"})
 _HEADER_NEEDED = frozenset({"Culture", "Password", "UserName"})
@@ -269,18 +267,15 @@ _REPORT, _SCORE, _DEBT_BURDEN, _UPLOAD = _Report(), _Score(), _DebtBurden(), _Up
 _SERVICES: dict[str, _Service] = {service.path: service for service in (_REPORT, _SCORE, _DEBT_BURDEN, _UPLOAD)}
 
 
-class FirstCreditBureauSandbox(BureauSandbox[_Service]):
+class FirstCreditBureauSandbox(UploadingBureau[_Service]):
     """The bureau."""
 
     paths = tuple(_SERVICES)
     services = _SERVICES
     seed = SEED
-
-    def __init__(self, **options: Any) -> None:
-        """As BureauSandbox."""
-        super().__init__(**options)
-        self.pump = Pump()
-        """Contracts uploaded."""
+    uploads = _UPLOAD
+    asks = _UPLOAD.operations[1]
+    refused = "1107"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -311,37 +306,9 @@ class FirstCreditBureauSandbox(BureauSandbox[_Service]):
         if examination.code is not None and (about == iin or examination.problem is not None):
             return written(200, service.refusal(examination.code, examination.text))
         if service is _UPLOAD:
-            return written(200, _UPLOAD.state(examination.operation or "", self._batch(examination), self.pump))
+            return written(200, _UPLOAD.state(examination.operation or "", self.batch(examination), self.pump))
         queries, sequence = self.queries[iin], 200_000_000 + self.billed
         return written(200, service.result(about or iin, examination, queries=queries, sequence=sequence))
-
-    def examine(self, arrival: Arrival) -> Question:
-        """Beside the rest, whether an archive can be opened and a batch is known."""
-        found = super().examine(arrival)
-        if found.problem is not None or found.path != _UPLOAD.path:
-            return found
-        try:
-            if found.operation == _UPLOAD.operation:
-                self.pump.document(found.detail, "1107")
-            else:
-                self.pump.known(found.detail, "1107")
-        except RefusedError as no:
-            return replace(found, problem=f"{no.code}: {no.problem}", code=no.code, text=no.problem)
-        return found
-
-    def act(self, examination: Question) -> None:
-        """Beside the rest, take a batch or work it off."""
-        super().act(examination)
-        if examination.path == _UPLOAD.path:
-            if examination.operation == _UPLOAD.operation:
-                self.pump.take(self.pump.document(examination.detail, "1107"))
-            else:
-                self.pump.ask(examination.detail)
-
-    def _batch(self, examination: Question) -> Batch:
-        if examination.operation == _UPLOAD.operation:
-            return self.pump.made_of(examination.detail)
-        return self.pump.batches[examination.detail]
 
     def admit(self, arrival: Arrival) -> etree._Element:
         """SOAP 1.1 §6.1.1: the SOAPAction says what is asked."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -19,7 +18,6 @@ from lxml import etree
 from qaqpa.testing.sandbox import NETWORKS, Answer, Arrival
 from qaqpa_adapters.soap_sandbox import (
     SOAP,
-    BureauSandbox,
     BureauService,
     Question,
     RefusedError,
@@ -30,7 +28,7 @@ from qaqpa_adapters.soap_sandbox import (
     written,
 )
 from qaqpa_adapters.state_credit_bureau.sandbox_report import SEED, credit_report, no_pension_data, pension_data
-from qaqpa_adapters.upload_sandbox import DICTIONARIES, Batch, Pump, Said, Verdict
+from qaqpa_adapters.upload_sandbox import DICTIONARIES, Batch, Pump, Said, UploadingBureau, Verdict
 
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _XOP = "http://www.w3.org/2004/08/xop/include"
@@ -190,20 +188,21 @@ _REPORT, _PENSION, _DATA = _Report(), _Pension(), _Data()
 _SERVICES: dict[str, _Service] = {service.path: service for service in (_REPORT, _PENSION, _DATA)}
 
 
-class StateCreditBureauSandbox(BureauSandbox[_Service]):
+class StateCreditBureauSandbox(UploadingBureau[_Service]):
     """The bureau."""
 
     paths = tuple(_SERVICES)
     services = _SERVICES
     seed = SEED
+    uploads = _DATA
+    asks = _DATA.operations[1]
+    refused = "INVALID_PARAMS"
 
     def __init__(self, *, form: Form | None = None, **options: Any) -> None:
         """As BureauSandbox. `form` packs every answer alike; if None it goes by the IIN, a third in each form."""
         super().__init__(**options)
         self.user_id = str(uuid.uuid4())
         self.form = form
-        self.pump = Pump()
-        """Contracts uploaded."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -243,37 +242,14 @@ class StateCreditBureauSandbox(BureauSandbox[_Service]):
         result = service.result(about or iin, examination, queries=asked, sequence=300_000_000 + self.billed)
         return _packed(service, result, self._form_for(iin))
 
-    def examine(self, arrival: Arrival) -> Question:
-        """Beside the rest, whether an archive can be opened and a batch is known."""
-        found = super().examine(arrival)
-        if found.problem is not None or found.path != _DATA.path:
-            return found
-        try:
-            if found.operation == _DATA.operation:
-                self.pump.document(found.detail, "INVALID_PARAMS")
-            else:
-                self.pump.known(found.detail.partition("@")[0], "INVALID_PARAMS")
-        except RefusedError as no:
-            return replace(found, problem=f"{no.code}: {no.problem}", code=no.code, text=no.problem)
-        return found
-
-    def act(self, examination: Question) -> None:
-        """Beside the rest, take a batch or work it off."""
-        super().act(examination)
-        if examination.path == _DATA.path:
-            if examination.operation == _DATA.operation:
-                self.pump.take(self.pump.document(examination.detail, "INVALID_PARAMS"))
-            elif examination.operation == "getImportInfo":
-                self.pump.ask(examination.detail.partition("@")[0])
-
     def _of_batch(self, examination: Question) -> Answer:
+        batch = self.batch(examination)
         if examination.operation == _DATA.operation:
-            said = _DATA.taken(self.pump.made_of(examination.detail))
+            said = _DATA.taken(batch)
+        elif examination.operation == self.asks:
+            said = _DATA.state(batch, self.pump)
         else:
-            number, _, first = examination.detail.partition("@")
-            batch = self.pump.batches[number]
-            is_state = examination.operation == "getImportInfo"
-            said = _DATA.state(batch, self.pump) if is_state else _DATA.records(batch, int(first))
+            said = _DATA.records(batch, int(examination.detail.partition("@")[2]))
         plain = written(200, said)
         return _package(plain.body, {}) if self.form is Form.XOP else plain
 

@@ -16,32 +16,13 @@ from typing import Annotated
 
 import typer
 
-from qaqpa import log
-from qaqpa.cli import (
-    backup,
-    check,
-    consent,
-    demo,
-    disclose,
-    doctor,
-    handover,
-    keys,
-    ledger,
-    migrate,
-    policy,
-    recall,
-    recipient,
-    sandbox,
-    serve,
-    subject,
-    token,
-)
-from qaqpa.cli.options import VERBOSE
-from qaqpa.cli.render import failure, print_json
+from qaqpa import log, memory
+from qaqpa.cli.commands import Commands
 from qaqpa.errors import QaqpaError
 
 app = typer.Typer(
     name="qaqpa",
+    cls=Commands,
     help="The one gate through which personal data leaves for third parties: checked against consent and the "
     "policy, cut to what the clause allows, encrypted, and entered in a ledger before a byte leaves.",
     epilog="Exit codes: 0 done, 1 refused, 2 usage, 3 gap (something is missing), 4 third party failed, "
@@ -51,17 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, serve, check, doctor, disclose, migrate, backup, sandbox):
-    module.register(app)
-app.add_typer(consent.app, name="consent")
-app.add_typer(handover.app, name="handover")
-app.add_typer(ledger.app, name="ledger")
-app.add_typer(policy.app, name="policy")
-app.add_typer(recipient.app, name="recipient")
-app.add_typer(recall.app, name="recall")
-app.add_typer(subject.app, name="subject")
-app.add_typer(keys.app, name="keys")
-app.add_typer(token.app, name="token")
+VERBOSE = "--verbose"
 
 
 @app.callback()
@@ -85,6 +56,7 @@ INTERNAL = 70
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    memory.settle()
     log.configure(level=logging.ERROR)
     logging.captureWarnings(True)
     for stream in (sys.stdout, sys.stderr):
@@ -106,6 +78,8 @@ def _run(arguments: list[str]) -> int:
             print("interrupted; what was being sent was finished and entered first", file=sys.stderr)  # noqa: T201
         return _flushed(stop.code if isinstance(stop.code, int) else INTERNAL if stop.code else 0)
     except QaqpaError as error:
+        from qaqpa.cli.render import failure  # noqa: PLC0415 - most commands fail seldom
+
         failure(error, as_json="--json" in arguments)
         return error.exit_code
     except BrokenPipeError:
@@ -136,6 +110,8 @@ def _defect(error: Exception, *, as_json: bool = False) -> int:
     frames = traceback.extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-4:]))
     if as_json:
+        from qaqpa.cli.render import print_json  # noqa: PLC0415 - as above
+
         print_json({"code": "defect", "status": 500, "detail": f"{type(error).__name__} at {where}"})
     print(f"a defect of Qaqpa, or of what it runs on: {type(error).__name__} at {where}", file=sys.stderr)  # noqa: T201
     print("What was done before stands in the ledger: `qaqpa ledger show`.", file=sys.stderr)  # noqa: T201

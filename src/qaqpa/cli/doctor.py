@@ -104,4 +104,6 @@ def _needed(made: Setup) -> dict[str, str]:
         found["keys.passphrase"] = gateway.keys.passphrase
     if gateway.keys.pkcs11 is not None:
         found |= {"keys.pkcs11.module": gateway.keys.pkcs11.module, "keys.pkcs11.pin": gateway.keys.pkcs11.pin}
+    if gateway.alerts.webhook is not None:
+        found |= {f"alerts.webhook.secrets ({n})": each for n, each in enumerate(gateway.alerts.webhook.secrets, 1)}
     return found

@@ -7,19 +7,19 @@ import shutil
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from qaqpa.cli.serve import certificates
-from qaqpa.config.recipients import RecipientFile, RsaSigner
+from qaqpa.cli.serve import certificates as service_certificates
+from qaqpa.config.recipients import RecipientFile
 from qaqpa.errors import KeyringError, NotConfigured, QaqpaError
 from qaqpa.gateway import Setup
-from qaqpa.gateway.setup import equip, recipient_key
+from qaqpa.gateway.lasting import Standing, agreement_standing, certificates, certificates_of, seal_key
+from qaqpa.gateway.setup import equip
 from qaqpa.keys import Keyring
 from qaqpa.service.listening import address
 
-SOON = timedelta(days=30)
 _MIB = 2**20
 _FULL, _TIGHT = 256 * _MIB, 2_048 * _MIB
 """Free bytes under which nothing is safe any more, and under which it is time to make room."""
@@ -144,74 +144,51 @@ def _equipped(made: Setup, recipient: RecipientFile, now: datetime) -> Iterator[
     else:
         yield ok(recipient.id, "everything that sending takes is set")
         yield from of_key(made, recipient, now)
-    for name, value, whole in _certificates(recipient):
+    for name, value, whole in certificates_of(recipient):
         yield from of_certificates(made, f"{recipient.id}: {name}", value, now, whole=whole)
 
 
 def of_key(made: Setup, recipient: RecipientFile, now: datetime) -> Iterator[Finding]:
     """Whether the key that extracts are encrypted to serves, and how long; nothing where it has no end."""
-    about = f"{recipient.id}: seal.key"
-    try:
-        key = recipient_key(made, recipient, now)
-    except NotConfigured as error:
-        yield wrong(about, str(error).removeprefix("seal.key: "))
+    about, key = f"{recipient.id}: seal.key", seal_key(made, recipient, now)
+    if key is None:
         return
-    if key is None or key.expires_at is None:
-        return
-    if key.expires_at - now <= SOON:
-        yield look(about, f"{key.kid} ends on {key.expires_at:%Y-%m-%d}: get the recipient's new one in time")
-    else:
-        yield ok(about, f"in force until {key.expires_at:%Y-%m-%d}")
-
-
-def _certificates(recipient: RecipientFile) -> Iterator[tuple[str, str, bool]]:
-    """Every PEM file of certificates: its key, its value, and whether all of them must be in force."""
-    channels, signer = {"channel": recipient.channel}, recipient.signer
-    if isinstance(signer, RsaSigner):
-        yield "signer.certificate", signer.certificate, True
-    elif signer is not None:
-        channels["signer.channel"] = signer.channel
-    if signer is not None:
-        yield "signer.trusted", signer.trusted, False
-    for at, channel in channels.items():
-        yield f"{at}.ca", channel.ca, False
-        if channel.client_certificate is not None:
-            yield f"{at}.client_certificate", channel.client_certificate, True
+    standing = key.standing(now)
+    if key.problem is not None:
+        yield wrong(about, key.problem)
+    elif key.end is not None and standing is Standing.SOON:
+        yield look(about, f"{key.named} ends on {key.end:%Y-%m-%d}: get the recipient's new one in time")
+    elif key.end is not None:
+        yield ok(about, f"in force until {key.end:%Y-%m-%d}")
 
 
 def _agreement(recipient: RecipientFile, today: date) -> Finding:
     agreement, about = recipient.agreement, f"{recipient.id}: agreement"
     if agreement is None:
         return look(about, "there is none, so nothing is sent to it (2.3(4))")
-    if agreement.signed_on > today:
-        return look(about, f"{agreement.number} begins on {agreement.signed_on}; nothing is sent before")
-    if agreement.expires_on is None:
-        return ok(about, f"{agreement.number}, without end")
-    if agreement.expires_on < today:
-        return wrong(about, f"{agreement.number} ended on {agreement.expires_on}: nothing is sent; sign a new one")
-    if agreement.expires_on - today <= SOON:
-        return look(about, f"{agreement.number} ends on {agreement.expires_on}: prolong it, and enter the new date")
-    return ok(about, f"{agreement.number} until {agreement.expires_on}")
+    number, end = agreement.number, agreement.expires_on
+    found = {
+        Standing.NOT_YET: look(about, f"{number} begins on {agreement.signed_on}; nothing is sent before"),
+        Standing.ENDLESS: ok(about, f"{number}, without end"),
+        Standing.OVER: wrong(about, f"{number} ended on {end}: nothing is sent; sign a new one"),
+        Standing.SOON: look(about, f"{number} ends on {end}: prolong it, and enter the new date"),
+        Standing.FINE: ok(about, f"{number} until {end}"),
+    }
+    return found[agreement_standing(agreement, today)]
 
 
 def of_certificates(made: Setup, about: str, value: str, now: datetime, *, whole: bool) -> Iterator[Finding]:
     """Certificates in a PEM file. Where not `whole` (authorities), one that is in force is enough."""
-    from cryptography import x509  # noqa: PLC0415 - takes a while to load
-
-    try:
-        path = made.home / made.resolve(value, about)
-        found = x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError):
-        yield wrong(about, "cannot be read as certificates in PEM: look at the path and the file")
-        return
-    ends = sorted(each.not_valid_after_utc for each in found)
-    end = ends[0] if whole else ends[-1]
-    if end <= now:
-        yield wrong(about, f"expired on {end:%Y-%m-%d}: put a new one into {path}")
-    elif ends[0] <= now:
+    found = certificates(made, about, value, whole=whole)
+    standing, ends = found.standing(now), found.ends
+    if found.problem is not None or found.end is None:
+        yield wrong(about, found.problem or "holds no certificate")
+    elif standing is Standing.OVER:
+        yield wrong(about, f"expired on {found.end:%Y-%m-%d}: put a new one into {found.path}")
+    elif standing is Standing.PARTLY:
         yield look(about, f"one of {len(ends)} certificates expired on {ends[0]:%Y-%m-%d}: ask for the new authorities")
-    elif ends[0] - now <= SOON:
-        yield look(about, f"expires on {ends[0]:%Y-%m-%d}: get a new one, and put it into {path}")
+    elif standing is Standing.SOON:
+        yield look(about, f"expires on {ends[0]:%Y-%m-%d}: get a new one, and put it into {found.path}")
     else:
         yield ok(about, f"in force until {ends[0]:%Y-%m-%d}")
 
@@ -224,7 +201,7 @@ def of_service(made: Setup, now: datetime) -> Iterator[Finding]:
     service, about = made.config.gateway.service, "service"
     try:
         host, port = address(service.listen)
-        certificate, key = certificates(made)
+        certificate, key = service_certificates(made)
         if certificate is not None and key is not None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: b"")
     except NotConfigured as error:

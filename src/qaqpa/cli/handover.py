@@ -17,9 +17,9 @@ from qaqpa.errors import InvalidRequest, NotPossible
 from qaqpa.gateway import Gateway
 from qaqpa.gateway.handover_answers import RESULTS, brief_answer, finding_answer, reason_lines
 from qaqpa.handover.handovers import Standing, file_pieces
-from qaqpa.handover.records import Handover, Order
-from qaqpa.ledger.handovers import Finding
-from qaqpa.model.handover import HandoverState
+from qaqpa.handover.orders import Order
+from qaqpa.handover.records import Handover
+from qaqpa.model.handover import Finding, HandoverState
 
 app = typer.Typer(
     help="Hand whole registers over: every row decided on its own, one sealed package. Begin with `check`.",
@@ -41,6 +41,7 @@ Format = Annotated[
 Encoding = Annotated[str | None, typer.Option(help="utf-8, windows-1251 or kz-1048; else told from the content.")]
 Receipt = Annotated[bool, typer.Option("--wait-receipt", help="Wait for the recipient's receipt too.")]
 _FORMATS = ("csv", "xlsx", "jsonl", "parquet")
+_STOPPED_WITHIN_S = 15.0
 _SHOWN = 30
 """Rows that are printed where no file is asked for."""
 
@@ -59,7 +60,7 @@ def _order(gateway: Gateway, caller: str, to: str, operation: str | None, purpos
             if (asked.caller, asked.recipient) == (caller, to)
             and operation in {None, asked.operation}
             and purpose in {None, asked.purpose}
-            and route.operation.package
+            and (route.operation.package or route.operation.batch)
             and not route.operation.recalls
         ]
         if len(fits) != 1:
@@ -127,6 +128,10 @@ def send(
     priority: Annotated[
         int, typer.Option(min=-100, max=100, help="Of two that wait for one recipient the higher goes first.")
     ] = 0,
+    follows: Annotated[
+        str | None,
+        typer.Option(metavar="HANDOVER", help="The assignment whose change of creditor these contracts tell a bureau."),
+    ] = None,
     attach: Annotated[
         list[str] | None, typer.Option(metavar="KIND=FILE", help="A document that goes along: PDF, PNG or JPEG.")
     ] = None,
@@ -140,12 +145,14 @@ def send(
 ) -> None:
     """Hand a register over: rows that may go leave as one package; the rest stay behind and are listed."""
     documents = dict(_document(each) for each in attach or ())
+    if len(documents) < len(attach or ()):
+        raise InvalidRequest(["--attach: a kind is given twice; put what is of one kind into one PDF"])
 
     async def work() -> int:
         async with opened(config, home) as gateway:
             order = _order(
                 gateway, caller, to, operation, purpose,
-                format=format_, encoding=encoding, strict=strict, priority=priority,
+                format=format_, encoding=encoding, strict=strict, priority=priority, follows=follows,
             )  # fmt: skip
             taken = await gateway.handovers.order(order, file_pieces(_readable(register)), documents)
             if no_wait:
@@ -176,12 +183,10 @@ async def _told(gateway: Gateway, caller: str, handover: str, *, as_json: bool) 
     return 0
 
 
-async def _waited(
-    gateway: Gateway, caller: str, handover: str, *, receipt: bool, as_json: bool, most_s: float = math.inf
-) -> int:
+async def _waited(gateway: Gateway, caller: str, handover: str, *, receipt: bool, as_json: bool) -> int:
     from qaqpa.cli.handover_watch import exit_code, watched  # noqa: PLC0415
 
-    standing = await watched(gateway, caller, handover, receipt=receipt, quiet=as_json, most_s=most_s)
+    standing = await watched(gateway, caller, handover, receipt=receipt, quiet=as_json, most_s=math.inf)
     await _say(gateway, caller, standing, as_json=as_json)
     return exit_code(standing)
 
@@ -273,6 +278,8 @@ def rows(
     as_json: Json = False,
 ) -> None:
     """List the rows that did not go, or that the recipient rejected, by their numbers in the register."""
+    from qaqpa.cli.handover_check import Results  # noqa: PLC0415
+    from qaqpa.tables import Result  # noqa: PLC0415
 
     shown: list[Finding] = []
     count, written = 0, None
@@ -291,9 +298,6 @@ def rows(
                         results.put(Result(each.number, "", what, lines))
                 written = results.finish()
             return guards
-
-    from qaqpa.cli.handover_check import Results  # noqa: PLC0415
-    from qaqpa.tables import Result  # noqa: PLC0415
 
     guards = run(work)
     if written is not None:
@@ -328,17 +332,29 @@ def cancel(
     home: Home = HOME,
     as_json: Json = False,
 ) -> None:
-    """Cancel a handover that is not sent; one that is being sent is stopped if it still can be."""
+    """Cancel a handover that is not sent; one that is being sent is stopped if it still can be.
+
+    Ends with 0 once it is cancelled, 2 where it was too late, 4 while the recipient cannot be asked.
+    """
+    from qaqpa.cli.handover_watch import cancelled_exit_code, watched  # noqa: PLC0415
 
     async def work() -> int:
         async with opened(config, home) as gateway:
             asked = await gateway.handovers.cancel(caller, handover)
             if asked.state is HandoverState.SENDING:
                 err.print("it is being sent: it is stopped if it still can be ...")
-                return await _waited(gateway, caller, handover, receipt=False, as_json=as_json, most_s=15)
-            return await _told(gateway, caller, handover, as_json=as_json)
+                standing = await watched(
+                    gateway, caller, handover, receipt=False, quiet=as_json, most_s=_STOPPED_WITHIN_S
+                )
+            else:
+                standing = await gateway.handovers.find(caller, handover)
+            await _say(gateway, caller, standing, as_json=as_json)
+            return cancelled_exit_code(standing)
 
-    run(work)
+    if code := run(work):
+        too_late = "[red]it was not cancelled[/]: it was too late"
+        err.print("[yellow]it is not cancelled yet[/]: look again (`qaqpa handover show`)" if code == 4 else too_late)
+    raise typer.Exit(code)
 
 
 @app.command()

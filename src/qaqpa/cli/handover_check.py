@@ -19,7 +19,7 @@ from qaqpa.errors import InvalidRequest
 from qaqpa.gateway import Gateway
 from qaqpa.gateway.handover_answers import RESULTS, Tally, reason_lines
 from qaqpa.handover.deciding import Told
-from qaqpa.handover.records import Order
+from qaqpa.handover.orders import Order
 from qaqpa.model.handover import RowResult
 from qaqpa.model.words import Words
 from qaqpa.tables import Result, Row, write_results
@@ -57,7 +57,9 @@ async def checked(gateway: Gateway, order: Order, path: Path, to: Path | None) -
 
     Returns the counts, what is known of the register, and the file that was written.
     """
-    guards, told, tally = gateway.setup.config.guards, Told(), Tally()
+    guards, told, tally = gateway.setup.config.guards, Told(), Tally(speech.language)
+    if to is not None and any(_is_same(path, each) for each in (to, to.with_suffix(".csv"))):
+        raise InvalidRequest([f"--out {to}: would be written over the register; give another name"])
     try:
         file = path.open("rb")
     except OSError as error:
@@ -78,6 +80,10 @@ async def checked(gateway: Gateway, order: Order, path: Path, to: Path | None) -
     return tally, told, written
 
 
+def _is_same(register: Path, written: Path) -> bool:
+    return register.exists() and written.exists() and register.samefile(written)
+
+
 class Results:
     """Rows with what came of them, for the department: a workbook, or a CSV where there are too many rows for one.
 
@@ -87,6 +93,8 @@ class Results:
     def __init__(self, to: Path | None) -> None:
         if to is not None and to.suffix.lower() not in {".xlsx", ".csv"}:
             raise InvalidRequest([f"--out {to}: give a name that ends in .xlsx or .csv"])
+        if to is not None and not to.parent.is_dir():  # said before a million rows are decided
+            raise InvalidRequest([f"--out {to}: there is no folder {to.parent}"])
         self._to = to
         self._held: list[Result] = []
         self._csv: io.TextIOWrapper | None = None
@@ -100,16 +108,20 @@ class Results:
         if self._to is None:
             return
         if self._csv is None and (self._to.suffix.lower() == ".csv" or len(self._held) == XLSX_ROWS):
-            self._to = self._to.with_suffix(".csv")
-            self._csv = io.TextIOWrapper(_created(self._part), "utf-8-sig", newline="")
-            self._lines([words.in_language(speech.language) for words in _HEADINGS])
-            for each in self._held:
-                self._line(each)
-            self._held.clear()
+            self._begin(self._to.with_suffix(".csv"))
         if self._csv is None:
             self._held.append(result)
         else:
             self._line(result)
+
+    def _begin(self, to: Path) -> None:
+        """A CSV, with what was held for a workbook."""
+        self._to = to
+        self._csv = io.TextIOWrapper(_created(self._part), "utf-8-sig", newline="")
+        self._lines([words.in_language(speech.language) for words in _HEADINGS])
+        for each in self._held:
+            self._line(each)
+        self._held.clear()
 
     def _line(self, result: Result) -> None:
         self._lines([str(result.row), inert(result.subject), inert(result.result), inert(" / ".join(result.reasons))])
@@ -126,6 +138,8 @@ class Results:
         """The file that was written. Raises InvalidRequest where it cannot be."""
         if self._to is None:
             return None
+        if self._csv is None and self._to.suffix.lower() == ".csv":
+            self._begin(self._to)  # there was no row, and it is a CSV all the same
         if self._csv is not None:
             self._csv.close()
             self._part.replace(self._to)

@@ -71,13 +71,13 @@ def verify(
     if as_json:
         print_json(said)
         return
-    out.print(
-        f"[green]verified[/]: {said['operator']['name']} signed the manifest of {said['handover']}", soft_wrap=True
-    )
+    what = f"the notice of recall {said['notice']}" if "notice" in said else said["handover"]
+    out.print(f"[green]verified[/]: {said['operator']['name']} signed the manifest of {what}", soft_wrap=True)
     register = said["register"]
     for member in (register, *said["others"]):
         out.print(f"  {member['file']}: {member['bytes']:,} bytes, sha256 {member['sha256']}", soft_wrap=True)
-    out.print(f"  {said['rows']['go']:,} rows; compare the files of the package with these digests (sha256sum)")
+    rows = said["disclosures"] if "notice" in said else said["rows"]["go"]
+    out.print(f"  {rows:,} rows; compare the files of the package with these digests (sha256sum)")
 
 
 def key(config: ConfigFolder = CONFIG, home: Home = HOME) -> None:

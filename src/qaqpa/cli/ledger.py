@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from qaqpa.cli import ledger_acts
+from qaqpa.cli import ledger_acts, ledger_find, ledger_verify
+from qaqpa.cli.ledger_verify import bodies, outside
 from qaqpa.cli.options import (
     CONFIG,
     HOME,
@@ -25,20 +26,16 @@ from qaqpa.cli.options import (
     setup,
 )
 from qaqpa.cli.render import out, print_json, table
-from qaqpa.errors import InvalidRequest, NotFound, NotPossible, VerificationFailed
-from qaqpa.gateway import Setup
-from qaqpa.ledger.archive import Bodies, from_folder
-from qaqpa.ledger.checkpoints import Outside, last_note, proof_of
-from qaqpa.ledger.checkpoints import opened as opened_note
+from qaqpa.errors import InvalidRequest, NotFound, NotPossible
+from qaqpa.ledger.checkpoints import last_note, proof_of
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.export import Exported
 from qaqpa.ledger.read import Entry, Wanted, size_of
-from qaqpa.ledger.verify import Verified
-from qaqpa.ledger.verify import verify as verify_snapshot
-from qaqpa.tlog.notes import VerifierKey
 
 app = typer.Typer(help="Read, verify, prove and export the disclosure log.", no_args_is_help=True)
 ledger_acts.register(app)
+ledger_find.register(app)
+ledger_verify.register(app)
 
 Index = Annotated[int, typer.Argument(min=0, max=2**63 - 1, help="The entry's index.")]
 
@@ -141,134 +138,11 @@ def _said(content: dict[str, Any]) -> str:
 
 
 @app.command()
-def verify(
-    checkpoint: Annotated[
-        list[Path] | None, typer.Option(help="A checkpoint that somebody kept; may be given several times.")
-    ] = None,
-    archives: Archives = None,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="Fail (6) also where not everything could be read: for a nightly job.")
-    ] = False,
-    config: ConfigFolder = CONFIG,
-    home: Home = HOME,
-    as_json: Json = False,
-) -> None:
-    """Hash every entry again, rebuild tree and registers, check every checkpoint. Says the first bad entry."""
-    made = setup(config, home)
-    outside = Outside(made.checkpoint_path, made.log_key)
-    paths = [*(checkpoint or ()), *(path for path in [outside.path] if path.exists())]
-    kept = [(path, _read(path)) for path in paths]
-    with existing_store(made).snapshot() as connection, progress("verifying") as advance:
-        try:
-            for path, note in kept:
-                _require_checkpoint(path, note, outside.key)
-            notes = [note for _, note in kept]
-            found = verify_snapshot(connection, advance, key=outside.key, kept=notes, archived=_bodies(archives))
-            if whole and found.unread:
-                raise VerificationFailed(  # noqa: TRY301 - said as every other failure
-                    f"{found.unread} entries lie in files and were not read: give --archives and the folder that holds "
-                    "them"
-                )
-        except VerificationFailed as error:
-            if as_json:
-                print_json({"verified": False, "index": error.index, "detail": str(error)})
-                raise typer.Exit(error.exit_code) from None
-            raise
-    kept_outside = _outside(made)
-    outside_size = None if kept_outside is None else opened_note(kept_outside, made.log_key)[1].size
-    if as_json:
-        print_json(
-            {
-                "verified": True,
-                "size": found.size,
-                "in_tree": found.in_tree,
-                "root": found.root.hex(),
-                "kinds": dict(found.kinds),
-                "checkpoints": found.checkpoints,
-                "last_checkpoint": found.last_checkpoint,
-                "checkpoint_outside": outside_size,
-                "open_intents": len(found.open_intents),
-                "unknown": len(found.unknown),
-                "unread": found.unread,
-                "whole": not found.unread,
-                "compared_outside": bool(kept),
-            }
-        )
-    else:
-        _print_verified(found)
-        if not kept:
-            out.print(
-                f"[yellow]nothing outside the database to compare with[/]: {escape(str(outside.path))} is missing; "
-                "whether the whole was set back nobody can tell here. Give a --checkpoint that somebody kept",
-                soft_wrap=True,
-            )
-        if outside_size is not None and outside_size > found.last_checkpoint:
-            out.print(
-                f"[yellow]the database's last checkpoint is over {found.last_checkpoint} entries[/], that in "
-                f"{made.checkpoint_path} over {outside_size}: a gateway was cut off, or somebody removed checkpoints "
-                "from the database. The entries are those that the one outside was signed over",
-                soft_wrap=True,
-            )
-
-
-def _require_checkpoint(path: Path, note: bytes, key: VerifierKey) -> None:
-    try:
-        opened_note(note, key)
-    except VerificationFailed as error:
-        raise VerificationFailed(f"{path} is not a checkpoint of this ledger: {error}") from None
-
-
-def _print_verified(found: Verified) -> None:
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
-    word = "[yellow]partly verified[/]" if found.unread else "[green]verified[/]"
-    out.print(f"{word}  {found.size} entries ({kinds}), {found.checkpoints} checkpoints")
-    out.print(f"root      {found.root.hex()}")
-    if found.in_tree < found.size:
-        out.print(
-            f"[yellow]{found.size - found.in_tree} entries are not in the tree yet[/]; a running gateway adds them",
-            soft_wrap=True,
-        )
-    if found.unread:
-        out.print(
-            f"[yellow]{found.unread} entries lie in files[/]: neither their bodies nor the registers were checked; "
-            "give --archives",
-            soft_wrap=True,
-        )
-    if found.open_intents:
-        out.print(
-            f"[yellow]disclosures without an outcome yet: {len(found.open_intents)}[/]; `qaqpa ledger open` lists them",
-            soft_wrap=True,
-        )
-    if found.unknown:
-        out.print(
-            f"[yellow]disclosures that ended unknown: {len(found.unknown)}[/]; their data may have left; `qaqpa ledger "
-            "open` lists them",
-            soft_wrap=True,
-        )
-
-
-def _bodies(folder: Path | None) -> Bodies | None:
-    return None if folder is None else from_folder(folder)
-
-
-def _outside(made: Setup) -> bytes | None:
-    """The checkpoint that this machine keeps outside the database."""
-    return _read(made.checkpoint_path) if made.checkpoint_path.exists() else None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise NotPossible([f"{path}: cannot be read: {error.strerror}"]) from None
-
-
-@app.command()
 def checkpoint(config: ConfigFolder = CONFIG, home: Home = HOME, as_json: Json = False) -> None:
     """Print the last checkpoint: a signed note that whoever keeps it can hold against the ledger later."""
     made = setup(config, home)
     with existing_store(made).snapshot() as connection:
-        note, size = last_note(connection, made.log_key, _outside(made)), size_of(connection)
+        note, size = last_note(connection, made.log_key, outside(made)), size_of(connection)
     if note is None:
         raise NotFound("the ledger has no checkpoint yet")
     if as_json:
@@ -287,7 +161,7 @@ def prove(
     """Prove that an entry stands in the ledger (C2SP tlog-proof). It holds nothing of the entry itself."""
     made = setup(config, home)
     with existing_store(made).snapshot() as connection:
-        proof = proof_of(connection, made.log_key, index, _outside(made))
+        proof = proof_of(connection, made.log_key, index, outside(made))
     if output is None:
         sys.stdout.write(proof.decode())
         return
@@ -311,7 +185,7 @@ def export(
     async def work() -> Exported:
         async with opened(config, home) as gateway:
             with progress("exporting") as advance:
-                return await gateway.compliance.export(caller, folder, advance, _bodies(archives))
+                return await gateway.compliance.export(caller, folder, advance, bodies(archives))
 
     existing_store(setup(config, home))
     found = run(work)

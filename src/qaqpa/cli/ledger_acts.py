@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from qaqpa import files
+from qaqpa.cli.asked import Told, say_asked, told
 from qaqpa.cli.options import (
     CONFIG,
     HOME,
@@ -22,6 +23,7 @@ from qaqpa.cli.options import (
     Json,
     Person,
     Reason,
+    at_shell,
     existing_store,
     opened,
     run,
@@ -29,6 +31,7 @@ from qaqpa.cli.options import (
 )
 from qaqpa.cli.render import err, out, print_json, table
 from qaqpa.errors import InvalidRequest, NotConfigured, NotPossible
+from qaqpa.ledger.agreed import Act
 from qaqpa.ledger.archive import Archived
 from qaqpa.ledger.recovery import Unsettled
 from qaqpa.model.words import OutcomeResult
@@ -111,17 +114,16 @@ def settle(
     reason: Reason,
     config: ConfigFolder = CONFIG,
     home: Home = HOME,
+    as_json: Json = False,
 ) -> None:
-    """Say what came of a disclosure that ended unknown."""
+    """Ask that it be entered what came of a disclosure that ended unknown; somebody else agrees (`qaqpa approval`)."""
+    what = {"disclosure": disclosure, "result": result.value}
 
-    async def work() -> int:
+    async def work() -> Told:
         async with opened(config, home) as gateway:
-            return await gateway.compliance.settle(
-                caller, disclosure, OutcomeResult(result), person=person, reason=reason
-            )
+            return told(gateway, await gateway.approvals.ask(caller, at_shell(person), Act.SETTLE, what, reason))
 
-    index = run(work)
-    out.print(f"[green]settled[/] {escape(disclosure)} as {result.value}; entry {index}", soft_wrap=True)
+    say_asked(run(work), caller, as_json=as_json)
 
 
 def evidence(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from qaqpa.cli.findings import SOON, Finding, look, ok, wrong
+from qaqpa.cli.findings import Finding, look, ok, wrong
+from qaqpa.cli.handover_findings import of_handovers
 from qaqpa.errors import LedgerRolledBack, QaqpaError, StoreUnavailable, VerificationFailed
 from qaqpa.gateway import Setup
+from qaqpa.gateway.lasting import SOON
 from qaqpa.keys import Keyring
 from qaqpa.ledger.awaited import standing, waiting
 from qaqpa.ledger.checkpoints import Outside, latest_note
@@ -106,6 +108,7 @@ def _inside(made: Setup, connection: Connection, keyring: Keyring | None, now: d
     yield _clock(made, connection, now)
     yield from _unsettled(connection, now)
     yield _jobs(connection, now)
+    yield from of_handovers(made, connection, now)
     yield from _recalls(connection)
     if keyring is not None:
         yield from _erasures(connection, keyring)
@@ -146,12 +149,15 @@ def _unsettled(connection: Connection, now: datetime) -> Iterator[Finding]:
 
 def _jobs(connection: Connection, now: datetime) -> Finding:
     found = standing(connection)
+    told = f"{found.awaiting} answers are awaited" if found.awaiting else "no answer is awaited"
+    if found.confirming:
+        told += f"; of {found.confirming} that came, the recipient is still to be told"
     if found.until is not None and found.until < now - _HANGS:
         return wrong(
-            "jobs", f"{found.count} answers are awaited and one should have been given up at {timestamp(found.until)}: "
-            "no gateway runs jobs; start `qaqpa serve`"
+            "jobs", f"{told}; one should have been given up at {timestamp(found.until)}: no gateway runs jobs; start "
+            "`qaqpa serve`"
         )  # fmt: skip
-    return ok("jobs", f"{found.count} answers are awaited" if found.count else "no answer is awaited")
+    return ok("jobs", told)
 
 
 _SEE_TO = {

@@ -13,11 +13,10 @@ from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, setup
 from qaqpa.cli.render import out, print_json, speech
 from qaqpa.errors import ConfigError
 from qaqpa.gateway.setup import load_drafted
-from qaqpa.model.words import Words
-from qaqpa.policy import Policy, Route
+from qaqpa.policy import Policy
 from qaqpa.policy.law import GUARDS
-
-_LAW, _OPERATOR = "law", "operator"
+from qaqpa.policy.matrix import AS_IT_IS, LAW, in_order, said
+from qaqpa.policy.matrix import row as row_of
 
 
 def show(
@@ -42,9 +41,9 @@ def show(
     wanted = {"caller": of, "recipient": recipient, "purpose": purpose}
     rows = [
         row
-        for asked in sorted(policy.routes, key=lambda each: (each.caller, each.recipient, each.operation, each.purpose))
+        for asked, route in in_order(policy)
         if all(text is None or getattr(asked, name) == text for name, text in wanted.items())
-        for row in [_row(policy, policy.routes[asked])]
+        for row in [row_of(policy, route)]
     ]
     day = policy.day(datetime.now(UTC))
     if as_json:
@@ -54,7 +53,7 @@ def show(
                 "day": day.isoformat(),
                 "policy": policy.version_on(day),
                 "routes": rows,
-                "clauses": {clause: _said(policy.clauses[clause]) for clause in clauses},
+                "clauses": {clause: said(policy.clauses[clause]) for clause in clauses},
                 "otherwise": {"result": "deny", "guard": "route_known", "clause": GUARDS["route_known"]},
             }
         )
@@ -69,44 +68,6 @@ def _clauses_of(row: dict[str, Any]) -> list[str]:
     return [guard["clause"] for guard in row["guards"]]
 
 
-def _said(words: Words) -> dict[str, str]:
-    return {"ru": words.ru, "kk": words.kk, "en": words.en}
-
-
-def _row(policy: Policy, route: Route) -> dict[str, Any]:
-    """A route, with everything that is asked before anything leaves."""
-    agreement = route.recipient.agreement
-    return {
-        "caller": route.caller,
-        "recipient": route.recipient.id,
-        "operation": route.operation.name,
-        "purpose": route.purpose,
-        "ground": route.ground.value,
-        "service": route.service,
-        "clauses": list(route.clauses),
-        "agreement": None if agreement is None else agreement.number,
-        "fields": {path: rule.transform or "as it is" for path, rule in route.fields.items()},
-        "guards": [
-            *({"guard": name, "by": _LAW, "clause": GUARDS[name]} for name in policy.guards_of_law(route)),
-            *(
-                {
-                    "guard": guard.name,
-                    "by": _OPERATOR,
-                    "clause": guard.config.clause,
-                    "instrument": guard.config.instrument,
-                    "effective": None if guard.config.effective is None else guard.config.effective.isoformat(),
-                    "until": None if guard.config.until is None else guard.config.until.isoformat(),
-                    "expect": _said(guard.config.expect),
-                    "otherwise": _said(guard.config.otherwise),
-                }
-                for guard in route.guards
-            ),
-        ],
-        "returns": sorted(route.returns),
-        "reuse_for_s": None if route.reuse_for is None else int(route.reuse_for.total_seconds()),
-    }
-
-
 def _print(policy: Policy, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         out.print(f"{_route(row)}  [dim]on {row['ground']}[/]", soft_wrap=True)
@@ -116,7 +77,7 @@ def _print(policy: Policy, rows: list[dict[str, Any]]) -> None:
             out.print(f"  {clause} {escape(policy.clauses[clause].in_language(speech.language))}", soft_wrap=True)
         out.print("  [bold]leaves[/]")
         for path, form in row["fields"].items():
-            out.print(f"    {path}" + ("" if form == "as it is" else f" [dim]as {form}[/]"))
+            out.print(f"    {path}" + ("" if form == AS_IT_IS else f" [dim]as {form}[/]"))
         out.print("  [bold]only if[/]")
         for guard in row["guards"]:
             _print_guard(guard)
@@ -128,7 +89,7 @@ def _route(row: dict[str, Any]) -> str:
 
 
 def _print_guard(guard: dict[str, Any]) -> None:
-    if guard["by"] == _LAW:
+    if guard["by"] == LAW:
         out.print(f"    [dim]{guard['guard']} ({guard['clause']}), always[/]")
         return
     law = f", {guard['instrument']}" if guard["instrument"] else ""

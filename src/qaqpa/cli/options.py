@@ -16,7 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from qaqpa.cli.render import err, speech
 from qaqpa.errors import InvalidRequest, NotConfigured, NotFound, StoreError
 from qaqpa.gateway import Gateway, Setup, load_setup
+from qaqpa.gateway.shell import system_user
 from qaqpa.ledger.checkpoints import latest_note
+from qaqpa.model.actors import SHELL, Actor, called
 from qaqpa.store import Store, store_at
 
 Result = TypeVar("Result")
@@ -34,7 +36,6 @@ Reason = Annotated[str, typer.Option(help="Why; entered in the ledger, so name n
 Document = Annotated[str, typer.Argument(help="File with the JSON document, or - for standard input.")]
 Archives = Annotated[Path | None, typer.Option(help="Folder of the months that were moved to files.")]
 
-VERBOSE = "--verbose"
 CONFIG = Path("config")
 HOME = Path("var")
 
@@ -90,6 +91,11 @@ def make_private(home: Path) -> None:
 def run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     """Run one asynchronous command."""
     return asyncio.run(work())
+
+
+def at_shell(person: str) -> Actor:
+    """A person who gives their name here, with whoever the operating system says runs this."""
+    return called(person, SHELL, system_user())
 
 
 def read_document(name: str) -> bytes:

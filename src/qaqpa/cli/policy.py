@@ -13,7 +13,7 @@ import orjson
 import typer
 from rich.markup import escape
 
-from qaqpa.cli import matrix
+from qaqpa.cli import matrix, reports
 from qaqpa.cli.options import (
     CONFIG,
     HOME,
@@ -30,13 +30,15 @@ from qaqpa.cli.options import (
 )
 from qaqpa.cli.render import out
 from qaqpa.errors import ConfigError, InvalidRequest
-from qaqpa.gateway.replay import Found, Span, Tally
+from qaqpa.gateway.replay import Found, Tally
 from qaqpa.gateway.setup import load_drafted
 from qaqpa.ledger.archive import from_folder
+from qaqpa.ledger.span import Span
 from qaqpa.model.decision import Reason
 
 app = typer.Typer(help="What the policy allows, and what a draft of it would change.", no_args_is_help=True)
 app.command("show")(matrix.show)
+app.command("transfers")(reports.transfers)
 _IN_MEMORY = 2**20
 
 

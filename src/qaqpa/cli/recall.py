@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from qaqpa.cli.asked import Told, say_asked, told
 from qaqpa.cli.options import (
     CONFIG,
     HOME,
@@ -17,17 +18,18 @@ from qaqpa.cli.options import (
     Home,
     Json,
     Person,
+    at_shell,
     opened,
     read_document,
     run,
 )
 from qaqpa.cli.render import out, print_json, table
-from qaqpa.errors import InvalidRequest
+from qaqpa.errors import BY_CODE, Denied, Gap, InvalidRequest, NotPossible, ThirdPartyError
 from qaqpa.gateway import Gateway
 from qaqpa.gateway.answers import Answer, recall_answer
 from qaqpa.gateway.recalls import LISTED
-from qaqpa.model.recall import RecallReason, RecallState
-from qaqpa.recall.recalls import Asking
+from qaqpa.model.recall import RecallReason, RecallScope, RecallState
+from qaqpa.recall.asking import Asking
 from qaqpa.recall.records import Recalled
 
 app = typer.Typer(help="Ask recipients to stop and destroy what left (5.5, 7.1(3)).", no_args_is_help=True)
@@ -70,7 +72,7 @@ def _asking(person: str, due_on: datetime | None, contract: str | None, *, by_le
     return Asking(caller=None, person=person, due_on=day, contract=number, by_letter=by_letter)
 
 
-async def _waited(gateway: Gateway, caller: str, asked: Recalled, wait_s: float) -> tuple[Recalled, str]:
+async def waited(gateway: Gateway, asked: Recalled, wait_s: float) -> tuple[Recalled, str]:
     """The recall once its notice has left, or the time is over."""
     try:
         async with asyncio.timeout(wait_s):
@@ -96,14 +98,36 @@ def start(
     home: Home = HOME,
     as_json: Json = False,
 ) -> None:
-    """Ask for a recall of what left; the notice goes as soon as policy and the recipient's window let it."""
+    """Ask for a recall of what left; the notice goes as soon as policy and the recipient's window let it.
+
+    That of a whole handover takes two persons: somebody else agrees first (`qaqpa approval agree`).
+    """
     asking = _asking(person, due_on, contract, by_letter=by_letter)
 
-    async def work() -> tuple[Recalled, str]:
+    async def work() -> tuple[Recalled, str] | Told:
         async with opened(config, home) as gateway:
-            return await _waited(gateway, caller, await gateway.recalls.start(caller, of, reason, asking), wait)
+            if await gateway.recalls.takes_two(caller, of):
+                return await _whole(gateway, caller, of, reason, asking)
+            return await waited(gateway, await gateway.recalls.start(caller, of, reason, asking), wait)
 
-    _print(*run(work), as_json=as_json)
+    _finish(run(work), caller, as_json=as_json)
+
+
+async def _whole(gateway: Gateway, caller: str, handover: str, reason: RecallReason, asking: Asking) -> Told:
+    """Ask another person to agree to the recall of a whole handover."""
+    if asking.contract is not None:
+        raise InvalidRequest(["contract: is told of one person alone, and this is a whole handover"])
+    asked = await gateway.approvals.ask_recall(
+        caller, at_shell(asking.person or ""), handover, reason, due_on=asking.due_on, by_letter=asking.by_letter
+    )
+    return told(gateway, asked)
+
+
+def _finish(found: tuple[Recalled, str] | Told, caller: str, *, as_json: bool) -> None:
+    if isinstance(found, Told):
+        say_asked(found, caller, as_json=as_json)
+    else:
+        end(*found, as_json=as_json)
 
 
 @app.command()
@@ -119,14 +143,20 @@ def confirm(
     home: Home = HOME,
     as_json: Json = False,
 ) -> None:
-    """Let a proposed recall go, a reminder early, or one that was blocked anew."""
+    """Let a proposed recall go, a reminder early, or one that was blocked anew.
+
+    That of a whole handover takes two persons: somebody else agrees first, and a recall is begun that serves it.
+    """
     asking = _asking(person, due_on, contract, by_letter=by_letter)
 
-    async def work() -> tuple[Recalled, str]:
+    async def work() -> tuple[Recalled, str] | Told:
         async with opened(config, home) as gateway:
-            return await _waited(gateway, caller, await gateway.recalls.confirm(caller, recall, asking), wait)
+            found = await gateway.recalls.waiting(caller, recall)
+            if found.scope is RecallScope.HANDOVER:
+                return await _whole(gateway, caller, found.target, found.reason, asking)
+            return await waited(gateway, await gateway.recalls.confirm(caller, recall, asking), wait)
 
-    _print(*run(work), as_json=as_json)
+    _finish(run(work), caller, as_json=as_json)
 
 
 @app.command("list")
@@ -153,14 +183,13 @@ def list_recalls(
     if not found:
         out.print("no recall waits for anything")
         return
-    shown = table("recall", "state", "due on", "recipient", "of", "reason", "by")
     for recall, way in found:
         colour = _COLOUR.get(recall.state, "yellow")
-        shown.add_row(
-            recall.id, f"[{colour}]{recall.state.value}[/]", recall.due_on.isoformat(), recall.recipient,
-            f"{recall.scope.value} {recall.target}", recall.reason.value, way,
-        )  # fmt: skip
-    out.print(shown)
+        out.print(
+            f"{recall.id}  [{colour}]{recall.state.value}[/]  due {recall.due_on}  {recall.recipient}  "
+            f"{recall.scope.value} {recall.target}  [dim]{recall.reason.value}, by {way}[/]",
+            soft_wrap=True,
+        )
 
 
 @app.command()
@@ -196,8 +225,8 @@ def acknowledge(
         str | None, typer.Argument(help="File of the recipient's receipt, or - for standard input.")
     ] = None,
     act: Annotated[str | None, typer.Option(help="Number and date of the act that you have seen instead.")] = None,
-    refused: Annotated[bool, typer.Option("--refused", help="The act says that it will not.")] = False,
-    person: Annotated[str, typer.Option(help="Who has seen the act; entered in the ledger.")] = "",
+    refused: Annotated[bool, typer.Option("--refused", help="With --act: it says that it will not.")] = False,
+    person: Annotated[str, typer.Option(help="With --act: who has seen it; entered in the ledger.")] = "",
     config: ConfigFolder = CONFIG,
     home: Home = HOME,
     as_json: Json = False,
@@ -205,6 +234,10 @@ def acknowledge(
     """Take what the recipient says: its receipt, or an act on paper that a person has seen."""
     if (receipt is None) == (act is None):
         raise InvalidRequest(["acknowledge: give the receipt's file, or --act with --person"])
+    if receipt is not None and (refused or person):
+        raise InvalidRequest(
+            ["acknowledge: a receipt says itself what becomes of it; --refused and --person are for --act alone"]
+        )
 
     async def work() -> tuple[Recalled, str]:
         async with opened(config, home) as gateway:
@@ -217,6 +250,25 @@ def acknowledge(
             return done, gateway.recalls.way(done)
 
     _print(*run(work), as_json=as_json)
+
+
+def end(recall: Recalled, way: str, *, as_json: bool) -> None:
+    """Say what became of a notice that somebody waited for, and end so."""
+    _print(recall, way, as_json=as_json)
+    raise typer.Exit(exit_code(recall))
+
+
+def exit_code(recall: Recalled) -> int:
+    """0 it left or is on its way, 1 policy forbids it, 3 policy lacks something, 4 the recipient failed or refused."""
+    match recall.state:
+        case RecallState.BLOCKED:
+            code = str(recall.figures.get("code"))
+            known = {"deny": Denied, "gap": Gap}.get(code) or BY_CODE.get(code, NotPossible)
+            return known.exit_code
+        case RecallState.REFUSED | RecallState.UNKNOWN:
+            return ThirdPartyError.exit_code
+        case _:
+            return 0
 
 
 def _print(recall: Recalled, way: str, *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ import typer
 
 from qaqpa.cli.options import CONFIG, HOME, ConfigFolder, Home, Json, make_private, run, setup
 from qaqpa.cli.render import err, out, print_json
-from qaqpa.demo import consents_for, handovers_for, passphrase, requests_for
+from qaqpa.demo import NOT_DONE, consents_for, handovers_for, passphrase, requests_for
 from qaqpa.errors import NotFound
 from qaqpa.gateway import Setup
 from qaqpa.testing.checking import Checked, checker
@@ -154,7 +154,7 @@ def _announce(
     out.print(f"  qaqpa consent record {examples}/consent.json --caller loan-scoring", soft_wrap=True)
     out.print(f"  qaqpa disclose {examples}/request.json --caller loan-scoring", soft_wrap=True)
     out.print(f"  qaqpa disclose {examples}/handover.json --caller collections", soft_wrap=True)
-    if packages:
+    if "demo-collector" in packages:
         out.print(f"  qaqpa handover check {examples}/debtors.csv --to demo-collector", soft_wrap=True)
         out.print(f"  qaqpa handover send {examples}/debtors.csv --to demo-collector --wait-receipt", soft_wrap=True)
     out.print("Ctrl-C ends this.")
@@ -179,6 +179,7 @@ async def _obey(running: dict[str, Sandbox[Any]], packages: dict[str, SftpRecipi
                     case _:
                         raise ValueError  # noqa: TRY301 - said below, with what else is no such line
             except (ValueError, KeyError, OSError):
+                answer = NOT_DONE
                 err.print("a line is: NAME FAULT TIMES, NAME acknowledge PACKAGE ROW=CODE,..., or NAME opened")
             sys.stdout.write(f"{answer}\n")
             sys.stdout.flush()

@@ -22,7 +22,7 @@ from qaqpa.demo import stands
 from qaqpa.errors import NotConfigured
 from qaqpa.gateway import Setup
 from qaqpa.keys import Keyring
-from qaqpa.service.listening import address, require_free
+from qaqpa.service.listening import address, note_served, require_free
 
 _CONNECTIONS = 1_024
 """Waiting to be accepted."""
@@ -85,7 +85,9 @@ def _serve(config: Path, home: Path, listen: str | None, workers: int | None, le
             os.environ[metrics.MULTIPROCESS] = folder
             # Workers begin anew: forked, each would count for itself alone, as this process began to.
             multiprocessing.set_start_method("spawn", force=True)
-        out.print(f"[green]serving[/] {'https' if certificate else 'http'}://{host}:{port}/v1 (Ctrl-C ends it)")
+        url = f"{'https' if certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+        note_served(made.home, url)
+        out.print(f"[green]serving[/] {url}/v1 (Ctrl-C ends it)")
         Granian(
             "qaqpa.service.worker:app",
             address=host,

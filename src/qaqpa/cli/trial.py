@@ -7,6 +7,8 @@ from pathlib import Path
 
 from qaqpa.cli.options import opened, run, setup
 from qaqpa.cli.render import out
+from qaqpa.config.models import ConsoleRole
+from qaqpa.console.sessions import make_link
 from qaqpa.keys import Keyring
 from qaqpa.service import tokens
 
@@ -32,10 +34,22 @@ def prepare(config: Path, home: Path, url: str) -> None:
                 for of in CALLERS
             }  # fmt: skip
 
+    async def links() -> list[str]:
+        """Two persons, because some acts take two."""
+        async with opened(config, home) as gateway:
+            made = [
+                await make_link(gateway, ConsoleRole, caller="compliance", person=person, reason="a trial")
+                for person in ("Trying One", "Trying Two")
+            ]
+        return [f"{url}/console/signin/link/{secret}" for secret, _ in made]
+
     examples = home / "sandbox" / "examples"
     out.print(f"Stand-ins of the third parties run beside it; tokens for {_DAYS} day:")
     for of, text in run(make).items():
         out.print(f"  {of:13} {text}", soft_wrap=True)
+    out.print("The console, as two persons with every role; each link signs in once, within ten minutes:")
+    for link in run(links):
+        out.print(f"  {link}", soft_wrap=True)
     ask = f'curl -s {url}/v1/{{}} -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json"'
     out.print("For example, with TOKEN set to that of loan-scoring:")
     out.print(f"  {ask.format('consents')} -d @{examples}/consent.json", soft_wrap=True)

@@ -110,6 +110,8 @@ class Handover(_Shape):
     rows: Mapping[str, int]
     """By what became of them: permit, deny, gap, malformed, duplicate, suppressed."""
     package: Mapping[str, Json] | None = None
+    batch: str | None = None
+    """What a bureau calls it; ask them by this."""
     alike: Mapping[str, Json] | None = None
     receipt: Mapping[str, Json] | None = None
     waits: Mapping[str, Json] | None = None
@@ -118,6 +120,10 @@ class Handover(_Shape):
     """With `strict`: rows that may not go."""
     problems: tuple[str, ...] = ()
     """Of the register as a whole."""
+    follows: str | None = None
+    """The assignment whose change of creditor it reports."""
+    reports: tuple[Mapping[str, Json], ...] = ()
+    """Of an assignment that left: what each bureau is to be told of it."""
 
     @property
     def is_over(self) -> bool:

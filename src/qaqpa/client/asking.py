@@ -208,17 +208,21 @@ class Client:
         encoding: Literal["utf-8", "windows-1251", "kz-1048"] | None = None,
         strict: bool = False,
         priority: int = 0,
+        follows: str | None = None,
         idempotency_key: str | None = None,
         deadline_s: float = 3_600.0,
     ) -> Handover:
         """Hand a whole register over: a file by its path, or bytes. It is taken in when this returns; ask `handover`.
 
-        `kind` is told from the file's name where it is not said. Without a key one is made; give one of your own
-        (the register's number, say) where the process may be restarted in between. Raises ValueError, OSError.
+        `kind` is told from the file's name where it is not said. Contracts that tell a bureau of the change of creditor
+        after an assignment name that one in `follows`. Without a key one is made; give one of your own (the register's
+        number, say) where the process may be restarted in between. Raises ValueError, OSError.
         """
         key = uuid.uuid4().hex if idempotency_key is None else idempotency_key
         query = {"recipient": recipient, "operation": operation, "purpose": purpose, "priority": str(priority)}
         query["strict"] = "true" if strict else "false"
+        if follows is not None:
+            query["follows"] = follows
         return await self._ask(
             Handover, "POST", f"/v1/handovers?{urlencode(query)}", key=key, deadline_s=deadline_s,
             body=(media_type(register, kind, encoding), lambda: body_of(register)),

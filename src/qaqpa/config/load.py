@@ -44,13 +44,13 @@ class Source:
     """A configuration folder while it is read: texts for line numbers, and the problems found so far."""
 
     folder: Path
-    lines: dict[str, dict[Key, int]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     digest: Any = field(default_factory=hashlib.sha256)
 
     def problem(self, file: str, key: Key, message: str) -> None:
         """Note a problem at `key` of `file`."""
-        line = line_of(self.lines.get(file, {}), key)
+        line = line_of(locate(self.texts.get(file, "")), key)
         self.problems.append(Problem(file, line, ".".join(str(part) for part in key), message))
 
     def read(self, file: str, shape: type[Shape]) -> Shape | None:
@@ -58,7 +58,7 @@ class Source:
         try:
             content = (self.folder / file).read_bytes()
             text = content.decode()
-            document = tomllib.loads(text)
+            document = _document(text)
         except OSError as error:
             self.problem(file, (), f"cannot be read: {error.strerror}")
         except UnicodeDecodeError:
@@ -68,7 +68,7 @@ class Source:
             self.problems.append(Problem(file, int(at[1]) if at else 0, "", f"is not TOML: {error}"))
         else:
             self.digest.update(f"{file}\0{len(content)}\0".encode() + content)
-            self.lines[file] = locate(text)
+            self.texts[file] = text
             return self._shaped(file, document, shape)
         return None
 
@@ -93,6 +93,10 @@ class Source:
                     message = "is missing"
                 self.problem(file, key, message)
             return None
+
+
+def _document(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 _STAND_IN = GatewayFile(

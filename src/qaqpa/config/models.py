@@ -12,9 +12,11 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     Field,
+    field_validator,
     model_validator,
 )
 
+from qaqpa.config.alerts import AlertsConfig
 from qaqpa.config.base import (
     ClauseId,
     File,
@@ -32,6 +34,7 @@ from qaqpa.config.base import (
 )
 from qaqpa.config.recipients import RecipientFile
 from qaqpa.model.identifiers import Bin, Slug
+from qaqpa.model.naming import skeleton
 from qaqpa.model.words import Language, Words
 
 # --- gateway.toml ----------------------------------------------------------------------------------
@@ -156,6 +159,97 @@ class ServiceConfig(Section):
     """Who makes tokens (JWT) for callers."""
 
 
+class ConsoleRole(StrEnum):
+    """What a person may do in the console."""
+
+    REVIEWER = "reviewer"
+    """See every disclosure, with identities masked; export lists, draw reports."""
+    INVESTIGATOR = "investigator"
+    """See whom a disclosure is about, giving a reason each time."""
+    APPROVER = "approver"
+    """Ask for, and agree to, what takes two persons."""
+    ADMINISTRATOR = "administrator"
+    """Suspend and resume recipients, end other people's sessions."""
+
+
+def _public_url(text: str) -> str:
+    parts = re.fullmatch(r"(https?)://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?", text)
+    if parts is None:
+        raise ValueError("write the address that browsers use, without a path: https://gate.mfo.example")
+    if parts[1] == "http" and parts[2] not in {"127.0.0.1", "localhost", "[::1]"}:
+        raise ValueError("people sign in over https, or on the machine itself (http://127.0.0.1:8480)")
+    return text
+
+
+class OpenIdConfig(Section):
+    """The OpenID Connect provider at which people sign in (OpenID Connect Core 1.0, code flow with PKCE)."""
+
+    issuer: Text
+    """The `iss` of its ID tokens."""
+    authorization_url: Value
+    """Where browsers are sent to sign in."""
+    client_id: Text
+    client_secret: Secret
+    channel: HttpsChannel
+    """How the provider is reached; its endpoints are named `token` and `jwks`."""
+    algorithms: Annotated[tuple[Literal["RS256", "PS256", "ES256", "Ed25519", "EdDSA"], ...], Field(min_length=1)] = (
+        "RS256",
+    )
+    scopes: tuple[Text, ...] = ("openid", "profile")
+    roles_claim: Text = "groups"
+    """The claim of an ID token that lists a person's groups."""
+    roles: Annotated[Mapping[ConsoleRole, tuple[Text, ...]], Field(min_length=1)]
+    """Groups that have each role; who is in none of them may not sign in."""
+    recheck: Annotated[Span, Field(ge=timedelta(minutes=1))] = timedelta(minutes=15)
+    """For so long what the provider said of somebody's groups is good; browsers go there anew in passing."""
+    break_glass: bool = False
+    """Whether links of `qaqpa console login` sign people in as well, for when the provider cannot."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> OpenIdConfig:
+        if missing := {"token", "jwks"} - set(self.channel.endpoints):
+            raise ValueError(f"channel.endpoints lacks {', '.join(sorted(missing))}")
+        return self
+
+
+class ConsoleConfig(Section):
+    """The web console of `qaqpa serve`, under /console/."""
+
+    caller: Slug = "compliance"
+    """As which person of callers.toml its people act; none of them may do more than that caller."""
+    url: Annotated[Text, AfterValidator(_public_url)] = "http://127.0.0.1:8480"
+    """Where browsers find it: scheme, host and port, without a path."""
+    idle: Span = timedelta(minutes=30)
+    """After so long without a page a session ends."""
+    longest: Span = timedelta(hours=8)
+    """After so long a session ends in any case."""
+    openid: OpenIdConfig | None = None
+    """Without one, people sign in by a link that `qaqpa console login` prints."""
+    people: Mapping[Text, tuple[ConsoleRole, ...]] = {}
+    """Whom links may be made for, and their roles at most; where nobody stands here, for anybody."""
+
+    @field_validator("people")
+    @classmethod
+    def _told_apart(cls, people: Mapping[str, tuple[ConsoleRole, ...]]) -> Mapping[str, tuple[ConsoleRole, ...]]:
+        seen: dict[str, str] = {}
+        for name in people:
+            other = seen.setdefault(skeleton(name), name)
+            if other != name:
+                raise ValueError(f"{name} and {other} would be taken for one person: write more of their names")
+        return people
+
+    @property
+    def takes_links(self) -> bool:
+        """Whether people may sign in by links."""
+        return self.openid is None or self.openid.break_glass
+
+    def link_roles(self, person: str) -> frozenset[ConsoleRole]:
+        """Roles that a link may give to `person`, as things stand."""
+        if not self.takes_links:
+            return frozenset()
+        return frozenset(self.people.get(person, ()) if self.people else ConsoleRole)
+
+
 class DraftConfig(Section):
     """A policy that is not in force yet."""
 
@@ -189,8 +283,10 @@ class GatewayFile(File):
     keys: KeysConfig
     ledger: LedgerConfig
     service: ServiceConfig = ServiceConfig()
+    console: ConsoleConfig = ConsoleConfig()
     policy: DraftConfig = DraftConfig()
     facts: FactsConfig | None = None
+    alerts: AlertsConfig = AlertsConfig()
     language: Language = "ru"
     """In which sentences for people are said where nobody asks for another."""
 
@@ -246,6 +342,9 @@ class PolicyVersion(Section):
     sha256: Sha256
     """Of the official document, as published."""
     title: Words
+    kept: Text | None = None
+    """Folder that holds `policy/` and `recipients/` as they were under this version, to tell later ones from it; a
+    relative path begins in this configuration's."""
 
 
 class PolicyFile(File):

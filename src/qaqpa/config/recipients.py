@@ -185,6 +185,8 @@ class RecipientFile(File):
     kind: Slug
     name: Words
     bin: Bin | None = None
+    address: Text | None = None
+    """Its postal address, as people are told to whom their data went (7.1(1))."""
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
     """ISO 3166-1 alpha-2 of the state whose law binds it."""
     legal_form: Slug | None = None

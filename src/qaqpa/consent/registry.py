@@ -6,7 +6,6 @@ holds terms that tell nothing about the person.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -19,7 +18,7 @@ from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.ledger import Clock
 from qaqpa.ledger.read import Entry, entries_of
 from qaqpa.model.consent import Consent, ConsentRequest, ConsentStatus, ConsentTerms, Evidence, KdpToken
-from qaqpa.model.identifiers import ConsentId, SubjectId, uuid7
+from qaqpa.model.identifiers import ConsentId, SubjectId, is_our_id, uuid7
 from qaqpa.model.words import timestamp
 from qaqpa.store import Connection, Row
 
@@ -28,15 +27,14 @@ Takes = Callable[[Connection, str, str], None]
 AHEAD = timedelta(minutes=5)
 """How far ahead of ours the clock may be that dated a consent; one given later than that is not given yet."""
 
-_ID = re.compile(r"[0-9a-f-]{36}")
-_COLUMNS = "id, subject, terms, withdrawal_asked_at, withdrawn_at"
-_BY_ID = f"SELECT {_COLUMNS} FROM consents WHERE id = ?"  # noqa: S608 - constants only
-_BY_SUBJECT = f"SELECT {_COLUMNS} FROM consents WHERE subject = ?"  # noqa: S608 - constants only
+COLUMNS = "id, subject, terms, withdrawal_asked_at, withdrawn_at"
+_BY_ID = f"SELECT {COLUMNS} FROM consents WHERE id = ?"  # noqa: S608 - constants only
+_BY_SUBJECT = f"SELECT {COLUMNS} FROM consents WHERE subject = ?"  # noqa: S608 - constants only
 _OF_SUBJECTS = {
-    "sqlite": f"SELECT {_COLUMNS} FROM consents WHERE subject IN (SELECT value FROM json_each(?))",  # noqa: S608
-    "postgresql": f"SELECT {_COLUMNS} FROM consents WHERE subject IN (SELECT json_array_elements_text(?::json))",  # noqa: S608
+    "sqlite": f"SELECT {COLUMNS} FROM consents WHERE subject IN (SELECT value FROM json_each(?))",  # noqa: S608
+    "postgresql": f"SELECT {COLUMNS} FROM consents WHERE subject IN (SELECT json_array_elements_text(?::json))",  # noqa: S608
 }
-_ADD = "INSERT INTO consents (id, subject, terms) VALUES (?, ?, ?)"
+_ADD = "INSERT INTO consents (id, subject, terms, expires_at) VALUES (?, ?, ?, ?)"
 _ASK = "UPDATE consents SET withdrawal_asked_at = ? WHERE id = ?"
 _WITHDRAW = "UPDATE consents SET withdrawal_asked_at = coalesce(withdrawal_asked_at, ?), withdrawn_at = ? WHERE id = ?"
 
@@ -47,7 +45,7 @@ def _terms(text: str) -> ConsentTerms:
     return ConsentTerms.model_validate_json(text)
 
 
-def _consent(row: Row) -> Consent:
+def consent_of(row: Row) -> Consent:
     return Consent(
         id=ConsentId(row[0]),
         subject=SubjectId(row[1]),
@@ -62,7 +60,7 @@ def consents_of(connection: Connection, subjects: Iterable[str]) -> dict[str, li
     found: dict[str, list[Consent]] = {}
     asked = orjson.dumps(sorted(set(subjects))).decode()
     for row in connection.execute(_OF_SUBJECTS[connection.dialect], (asked,)).all():
-        found.setdefault(row[1], []).append(_consent(row))
+        found.setdefault(row[1], []).append(consent_of(row))
     return found
 
 
@@ -92,10 +90,11 @@ class Consents:
             "contract": request.contract,
             "evidence": request.evidence.model_dump(mode="json", exclude_none=True),
         }
+        ends = None if consent.terms.expires_at is None else timestamp(consent.terms.expires_at)
         draft = self._ledger.draft(Kind.CONSENT, consent.id, public, subject, private)
 
         def unit(connection: Connection) -> None:
-            connection.execute(_ADD, (consent.id, subject.id, orjson.dumps(terms).decode()))
+            connection.execute(_ADD, (consent.id, subject.id, orjson.dumps(terms).decode(), ends))
             self._ledger.append(connection, draft)
 
         await self._store.write(unit)
@@ -104,11 +103,11 @@ class Consents:
     async def get(self, consent_id: str) -> Consent:
         """The consent with this id. Raises NotFound."""
         row = None
-        if _ID.fullmatch(consent_id):  # what is no id may hold what a database does not take
+        if is_our_id(consent_id):
             row = await self._store.read(lambda connection: connection.execute(_BY_ID, (consent_id,)).first())
         if row is None:
             raise NotFound("no consent with this id is on record")
-        return _consent(row)
+        return consent_of(row)
 
     async def kdp_token(self, consent_id: str) -> KdpToken | None:
         """The КДП token that was recorded with a consent; None where none was, or its month was moved to a file.
@@ -129,7 +128,7 @@ class Consents:
     async def of_subject(self, subject: SubjectId) -> tuple[Consent, ...]:
         """Every consent of a subject, in force or not."""
         rows = await self._store.read(lambda connection: connection.execute(_BY_SUBJECT, (subject,)).all())
-        return tuple(_consent(row) for row in rows)
+        return tuple(consent_of(row) for row in rows)
 
     async def withdraw(
         self, consent_id: str, *, duties_met: bool, caller: str, also: Takes = lambda _connection, _id, _subject: None
@@ -152,7 +151,7 @@ class Consents:
         at = timestamp(now)
 
         def unit(connection: Connection) -> Consent:
-            current = _consent(connection.execute(_BY_ID, (consent.id,)).one())
+            current = consent_of(connection.execute(_BY_ID, (consent.id,)).one())
             if current.withdrawn_at is not None or (current.withdrawal_asked_at is not None and not duties_met):
                 return current  # another process was faster
             if duties_met:
@@ -161,6 +160,6 @@ class Consents:
             else:
                 connection.execute(_ASK, (at, consent.id))
             self._ledger.append(connection, draft)
-            return _consent(connection.execute(_BY_ID, (consent.id,)).one())
+            return consent_of(connection.execute(_BY_ID, (consent.id,)).one())
 
         return await self._store.write(unit, alone=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qaqpa.config.base import HttpsChannel
 from qaqpa.config.references import missing
 from qaqpa.errors import NotConfigured
-from qaqpa.transport.https import Addresses
+from qaqpa.transport.https import Addresses, Https
 from qaqpa.transport.peer import Network
 
 if TYPE_CHECKING:
@@ -44,3 +44,8 @@ def addresses(setup: Setup, channel: HttpsChannel) -> Addresses:
         client_certificate=channel.client_certificate
         and path(channel.client_certificate, "channel.client_certificate"),
     )
+
+
+def make_line(setup: Setup, channel: HttpsChannel) -> Https:
+    """The way to who is no recipient: an issuer's keys, the provider at which people sign in. Raises NotConfigured."""
+    return Https(channel, addresses(setup, channel))

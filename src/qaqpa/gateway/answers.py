@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from qaqpa.errors import AnswerAwaited, Blocked, ConfigError, InvalidRequest, QaqpaError, Rejected
+from qaqpa.gateway.approvals import Approval, Done
+from qaqpa.ledger.erasure import Erased
+from qaqpa.model.actors import Actor
 from qaqpa.model.consent import Consent
 from qaqpa.model.decision import Decision, GuardResult
 from qaqpa.model.disclosure import Disclosure
@@ -104,6 +108,46 @@ def recall_answer(recall: Recalled, way: str) -> Answer:
         "disclosures": figures.get("disclosures"),
         "receipt": None if receipt is None else {name: receipt.get(name) for name in ("result", "signed", "code")},
     }
+
+
+def approval_answer(approval: Approval, now: datetime) -> Answer:
+    """Something that takes two persons, as it stands: ids and codes, nobody's data."""
+    decided = approval.decided_by
+    return {
+        "approval": approval.id,
+        "act": approval.act.value,
+        "what": dict(approval.what),
+        "reason": approval.reason,
+        "state": approval.stands(now),
+        "asked_by": _actor_answer(approval.asked_by),
+        "asked_at": approval.asked_at,
+        "expires": approval.expires,
+        "decided_by": None if decided is None else _actor_answer(decided),
+        "decided_at": approval.decided_at,
+        "code": approval.code,
+    }
+
+
+def _actor_answer(actor: Actor) -> Answer:
+    return {
+        "person": actor.name, "issuer": actor.issuer, "account": actor.account, "system_user": actor.system_user,
+    }  # fmt: skip
+
+
+def erasure_answer(erased: Erased) -> Answer:
+    """An erasure, which takes effect when the keys of its epoch are destroyed."""
+    return {"subject": erased.subject, "entry": erased.index, "state": "pending", "epoch": erased.epoch}
+
+
+def done_answer(done: Done, way: str) -> Answer:
+    """What came of what takes two persons; `way` is that of a recall."""
+    match done:
+        case Erased():
+            return erasure_answer(done)
+        case Recalled():
+            return recall_answer(done, way)
+        case int():
+            return {"entry": done}
 
 
 def error_answer(error: QaqpaError, language: Language) -> Answer:

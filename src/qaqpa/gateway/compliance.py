@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from qaqpa.config.models import Role
 from qaqpa.errors import InvalidRequest, NotAllowed, NotFound
-from qaqpa.gateway.replay import Found, Span, Tally, replay_ledger
+from qaqpa.gateway.replay import Found, Tally, replay_ledger
 from qaqpa.gateway.setup import Drafted, Setup
 from qaqpa.ledger import Ledger, entries
+from qaqpa.ledger.agreed import Agreed
 from qaqpa.ledger.archive import Archived, Bodies, archive
 from qaqpa.ledger.backup import BackedUp, back_up
+from qaqpa.ledger.catalogue import catalogue_more
 from qaqpa.ledger.checkpoints import latest_note, opened, proof_of
 from qaqpa.ledger.entries import Kind
-from qaqpa.ledger.erasure import Erased, erase
+from qaqpa.ledger.erasure import Erased, erase, require_erasable
 from qaqpa.ledger.evidence import answer_of
 from qaqpa.ledger.export import Exported, export
 from qaqpa.ledger.integrate import integrate_all, read_tile
-from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, latest
-from qaqpa.ledger.recovery import Unsettled, located, settle
+from qaqpa.ledger.lately import Lately, lately
+from qaqpa.ledger.read import ALL, Entry, Wanted, entry_at, index_at, latest
+from qaqpa.ledger.recovery import Unsettled, located, require_unknown, settle
 from qaqpa.ledger.rotation import Progress, Rotated, rotate
+from qaqpa.ledger.shadows import Shadows, shadows
+from qaqpa.ledger.span import ALWAYS, Span
+from qaqpa.ledger.subjects import iin_of
 from qaqpa.model.open_text import check_open_text
-from qaqpa.model.words import OutcomeResult, timestamp
+from qaqpa.model.words import timestamp
 from qaqpa.store import Connection
 from qaqpa.tlog.merkle import HASH_SIZE
 from qaqpa.tlog.tiles import TILE, parse_tile_path
 
 Result = TypeVar("Result")
+_person: ContextVar[str | None] = ContextVar("qaqpa_person", default=None)
+
+
+@contextmanager
+def acting(person: str) -> Iterator[None]:
+    """Whatever is looked at meanwhile, `person` looks at: one of several who act as one caller (the console's)."""
+    token = _person.set(person)
+    try:
+        yield
+    finally:
+        _person.reset(token)
 
 
 def check_loss_can_be_entered(setup: Setup, caller: str, *, person: str, reason: str) -> None:
@@ -53,6 +72,12 @@ class Prepare(Protocol):
     """Runs work that enters something."""
 
     def __call__(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Awaitable[Result]: ...
+
+
+class EnterLook(Protocol):
+    """Enters that somebody looked, where that is a person."""
+
+    def __call__(self, caller: str, act: str, selection: dict[str, str | int]) -> Awaitable[None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +113,24 @@ class Compliance:
 
     # --- looking ---------------------------------------------------------------------------------
 
-    async def entries(self, caller: str, count: int, wanted: Wanted = ALL) -> list[Entry]:
-        """The last `count` entries that are wanted, oldest first. Raises InvalidRequest."""
+    async def entries(self, caller: str, count: int, wanted: Wanted = ALL, days: Span = ALWAYS) -> list[Entry]:
+        """The last `count` entries that are wanted, of these days, oldest first. Raises InvalidRequest."""
         self._require(caller, Role.REVIEW)
         names = {"recipient": wanted.recipient, "caller": wanted.caller, "kind": wanted.kind}
         check_open_text(**{name: text for name, text in names.items() if text is not None})
-        await self._looked(caller, "list", {**wanted.said(), "count": count})
-        return await self._store.read(lambda connection: latest(connection, count, wanted))
+        await self._looked(caller, "list", {**wanted.said(), **days.said(), "count": count})
+        begin, end = days.times(self._setup.policy.operator.time_zone)
+
+        def query(connection: Connection) -> list[Entry]:
+            within = wanted
+            if days.since is not None:
+                within = replace(within, first=index_at(connection, begin))
+            if days.until is not None:
+                last = index_at(connection, end)
+                within = replace(within, before=last if wanted.before is None else min(last, wanted.before))
+            return latest(connection, count, within)
+
+        return await self._store.read(query)
 
     async def entry(self, caller: str, index: int) -> Entry:
         """One entry. Raises NotAllowed, NotFound."""
@@ -171,6 +207,17 @@ class Compliance:
         await integrate_all(self._store)  # the next checkpoint is over that look, and the copy must reach it
         return await asyncio.to_thread(back_up, self._store, path, progress)
 
+    async def identity(self, caller: str, subject: str, *, reason: str) -> str:
+        """The IIN of a person, for whom somebody gives a reason; that, and who looked, is an entry first.
+
+        Raises NotAllowed, NotFound, InvalidRequest, KeyringError.
+        """
+        self._require(caller, Role.REVIEW)
+        check_open_text(reason=reason)
+        iin = await self._iin(subject)
+        await self.enter_look(caller, "identity", {"subject": subject, "reason": reason})
+        return iin
+
     async def unsettled(self, caller: str) -> list[Unsettled]:
         """Disclosures of which nobody knows what came of them."""
         await self._looked(caller, "open", {})
@@ -195,6 +242,21 @@ class Compliance:
             replay_ledger, self._ledger, self._setup, drafted, span, progress, tell, archived
         )
 
+    async def lately(self, caller: str, recipient: str, count: int) -> list[Lately]:
+        """The last that happened with a recipient, the latest first, with what came of each disclosure."""
+        wanted = Wanted(recipient=recipient)
+        await self._looked(caller, "list", {**wanted.said(), "count": count})
+        return await self._store.read(lambda connection: lately(connection, count, wanted))
+
+    async def policies(self, caller: str, count: int = 100) -> list[Entry]:
+        """The last policies and configurations that decisions were made from, oldest first."""
+        return await self.entries(caller, count, Wanted(kind=Kind.POLICY.value))
+
+    async def shadows(self, caller: str, before: int | None = None) -> Shadows:
+        """Decisions on which a draft differed, among those of one stretch of the ledger that ends before `before`."""
+        await self._looked(caller, "shadows", {} if before is None else {"before": before})
+        return await self._store.read(lambda connection: shadows(connection, before))
+
     async def _looked(self, caller: str, act: str, selection: dict[str, str | int]) -> None:
         self._require(caller, Role.REVIEW)
         await self.enter_look(caller, act, selection)
@@ -202,36 +264,50 @@ class Compliance:
     async def enter_look(self, caller: str, act: str, selection: dict[str, str | int]) -> None:
         """A person's look is an entry, before anything is shown; a service's is not."""
         if self._callers[caller].kind == "person":
-            public = entries.review(caller, act, selection, at=self._ledger.clock())
+            public = entries.review(caller, act, selection, person=_person.get(), at=self._ledger.clock())
             await self._prepared(lambda: self._ledger.record(Kind.REVIEW, public))
 
     # --- acting ----------------------------------------------------------------------------------
 
-    async def settle(self, caller: str, disclosure: str, result: OutcomeResult, *, person: str, reason: str) -> int:
+    async def require_settleable(self, caller: str, disclosure: str) -> None:
+        """Raises what `settle` would, as things stand."""
+        self._require(caller, Role.OPERATE)
+        await self._store.read(lambda connection: require_unknown(connection, disclosure))
+
+    async def settle(self, caller: str, agreed: Agreed) -> int:
         """Say what came of a disclosure that ended unknown; returns the entry's index."""
         self._require(caller, Role.OPERATE)
-        check_open_text(person=person, reason=reason)
-        return await self._prepared(
-            lambda: settle(self._ledger, disclosure, result, caller=caller, person=person, reason=reason)
+        return await self._prepared(lambda: settle(self._ledger, agreed, caller=caller))
+
+    async def require_erasable(self, caller: str, subject: str, *, duties_met: bool, instrument: str | None) -> None:
+        """Raises what `erase` would, as things stand."""
+        self._require(caller, Role.OPERATE)
+        await self._store.read(
+            lambda connection: require_erasable(connection, subject, duties_met=duties_met, instrument=instrument)
         )
 
-    async def erase(
-        self, caller: str, iin: str, *, person: str, reason: str, duties_met: bool, instrument: str | None = None
-    ) -> Erased:
-        """Erase a person; pending until `rotate_keys` (7.1(3)). Raises ErasureRefused, NotFound, InvalidRequest."""
+    async def known_as(self, caller: str, iin: str) -> str:
+        """The random id under which somebody stands who is to be erased. Raises NotFound."""
         self._require(caller, Role.OPERATE)
-        check_open_text(instrument=instrument, person=person, reason=reason)
-        return await self._prepared(
-            lambda: erase(
-                self._ledger, iin, caller=caller, person=person, reason=reason, duties_met=duties_met,
-                instrument=instrument, also=self._erased,
-            )
-        )  # fmt: skip
+        subject = await self._ledger.subjects.find(iin)
+        if subject is None:
+            raise NotFound("the ledger knows nobody with this IIN")
+        return str(subject.id)
+
+    async def erase(self, caller: str, agreed: Agreed) -> Erased:
+        """Erase a person; pending until `rotate_keys` (7.1(3)). Raises ErasureRefused, NotFound, NotPossible."""
+        self._require(caller, Role.OPERATE)
+        return await self._prepared(lambda: erase(self._ledger, agreed, caller=caller, also=self._erased))
+
+    async def _iin(self, subject: str) -> str:
+        key = await self._ledger.subjects.by_id(subject)
+        return await self._store.read(lambda connection: iin_of(connection, key))
 
     async def archive(self, caller: str, month: int, folder: Path, *, person: str, reason: str) -> Archived:
         """Move the bodies of a month that is over to a file."""
         self._require(caller, Role.OPERATE)
         check_open_text(person=person, reason=reason)
+        await catalogue_more(self._store, self._setup.config.gateway.operator.utc_offset_hours)
         return await self._prepared(
             lambda: archive(self._ledger, month, folder, caller=caller, person=person, reason=reason)
         )

@@ -80,7 +80,7 @@ class HttpFacts:
                 why = error.code
             except (orjson.JSONDecodeError, ValidationError):
                 why = "an answer of another form"  # what it says may be personal
-            _log.warning("the facts source did not answer", why=why, attempt=attempt, contracts=len(batch))
+            _log.warning("the facts source did not answer", result=why, attempt=attempt, count=len(batch))
         return None
 
 

@@ -29,12 +29,17 @@ from qaqpa.errors import (
     RequestInFlight,
     ThirdPartyError,
 )
+from qaqpa.gateway.alerting import Alerting
+from qaqpa.gateway.approvals import Approvals
 from qaqpa.gateway.compliance import Compliance, Suspension
+from qaqpa.gateway.consent_review import ConsentReview
 from qaqpa.gateway.facts import looked_up
 from qaqpa.gateway.flow import Flow, Recalling, request_asks, result_of
 from qaqpa.gateway.packages import IDEMPOTENCY_KEY, Handing, make_handovers
 from qaqpa.gateway.recalls import Recaller, make_recalls
 from qaqpa.gateway.remembered import Remembered
+from qaqpa.gateway.reporting import Reporting
+from qaqpa.gateway.reviewing import Reviewing
 from qaqpa.gateway.setup import Equipped, Setup, equip, make_dialogues, make_facts, make_jobs, make_upkeep
 from qaqpa.gateway.shadow import ShadowPolicy
 from qaqpa.gateway.sidecar import Sidecar
@@ -114,17 +119,25 @@ class Gateway:
         proposer = Proposer(self.policy, clock)
         self._withdrawn = proposer.withdrawn
         self.compliance = Compliance(setup, ledger, self._require, self._prepared, proposer.erased)
+        self.reviewing = Reviewing(ledger, self._require, self.compliance.enter_look)
+        self.reporting = Reporting(setup, ledger, self._require, self.compliance.enter_look)
+        self.consent_review = ConsentReview(
+            self.consents, ledger, self.policy, self._require, self.compliance.enter_look
+        )
         self._running: set[asyncio.Task[Any]] = set()
         self._policy_entered = False
         self.facts = make_facts(setup)
         """The system of record of contracts, where there is one."""
         self.upkeep: Upkeep | None = None
         """What keeps the ledger beside the flow, once this gateway is open."""
+        self.alerts = Alerting(
+            setup, ledger, self._require, self.compliance.enter_look, self.control, lambda: self.jobs.failing_since
+        )
         handovers, handover_flow = make_handovers(
             setup, ledger,
             is_suspended=self._is_suspended, still_holds=standing_recipient(setup.config.digest),
             checkpoint=lambda: checkpointed(self.upkeep), facts=self.facts, enter_policy=self._enter_policy,
-            equipped=equipped, online=self.transport, unready=self.unready_for_packages,
+            alarm=self.alerts.of_books, equipped=equipped, online=self.transport, unready=self.unready_for_packages,
         )  # fmt: skip
         self.packages = handover_flow.transport
         recalls = make_recalls(
@@ -139,6 +152,7 @@ class Gateway:
             {name: each.recipient for name, each in callers.items() if each.recipient is not None},
         )  # fmt: skip
         self.recalls = Recaller(recalls, self._require, self._prepared, self.jobs.wake, self.compliance.enter_look)
+        self.approvals = Approvals(ledger, self._require, self.control, self.compliance, self.recalls)
 
     @classmethod
     @asynccontextmanager
@@ -156,9 +170,11 @@ class Gateway:
             try:
                 await upkeep.start()
                 gateway.jobs.open()
+                gateway.alerts.start(upkeep)
                 yield gateway
             finally:
                 await gateway._drain()
+                await gateway.alerts.close()
                 await gateway.jobs.close()
                 await gateway.transport.close()
                 await gateway.packages.close()

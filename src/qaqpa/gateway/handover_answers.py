@@ -14,10 +14,10 @@ from typing import Any
 
 from qaqpa.config.models import GuardConfig
 from qaqpa.handover.handovers import Standing
+from qaqpa.handover.pulse import Done, Stretch
 from qaqpa.handover.records import Handover
-from qaqpa.ledger.handovers import Finding
 from qaqpa.model.consent import UNCOVERED_WORDS, Uncovered
-from qaqpa.model.handover import HandoverState, RowResult
+from qaqpa.model.handover import Finding, HandoverState, RowResult
 from qaqpa.model.words import Language, Words, joined, timestamp
 from qaqpa.policy import sentences as say
 from qaqpa.tables import HEADINGS, MESSAGES
@@ -38,6 +38,11 @@ _TOO_FEW_ALIKE = Words(
     ru="Слишком мало похожих строк: по этой можно узнать человека.",
     kk="Ұқсас жолдар тым аз: осы жол бойынша адамды тануға болады.",
     en="Too few rows look like this one: it would tell whom it is about.",
+)
+_REPEATS = Words(
+    ru="Этот человек уже есть в более ранней строке",
+    kk="Бұл адам бұдан бұрынғы жолда бар",
+    en="This person stands already in an earlier row",
 )
 _THEIR_CODE = Words(ru="Код получателя: {code}", kk="Алушының коды: {code}", en="The recipient's code: {code}")
 _LAW = {
@@ -130,15 +135,19 @@ def reason_lines(finding: Finding, guards: Mapping[str, GuardConfig], language: 
 class Tally:
     """Rows by result, and by result and reason."""
 
+    language: Language
     results: Counter[RowResult] = field(default_factory=Counter)
     reasons: Counter[tuple[RowResult, str]] = field(default_factory=Counter)
 
-    def add(self, finding: Finding, lines: Sequence[str]) -> None:
-        """One row that does not go, with its reasons in words."""
-        self.results[finding.result] += 1
+    def add(self, finding: Finding, lines: Sequence[str], rows: int = 1) -> Sequence[str]:
+        """One row that does not go, or several alike, with their reasons in words; under which words they count."""
+        self.results[finding.result] += rows
         if finding.result is RowResult.DUPLICATE:  # which row it repeats says nothing of how many there are
-            lines = [re.sub(r"\d+", "…", line) for line in lines]
-        self.reasons.update((finding.result, line) for line in dict.fromkeys(lines))
+            about = finding.reasons[0].get("column")
+            said = _REPEATS.in_language(self.language)
+            lines = [f"{about}: {said}" if about else said]
+        self.reasons.update({(finding.result, line): rows for line in lines})
+        return lines
 
     @property
     def held(self) -> int:
@@ -163,7 +172,7 @@ class Tally:
 
 def tally_of(findings: Iterable[Finding], guards: Mapping[str, GuardConfig], language: Language) -> Tally:
     """Of rows that are decided."""
-    tally = Tally()
+    tally = Tally(language)
     for finding in findings:
         tally.add(finding, reason_lines(finding, guards, language))
     return tally
@@ -180,7 +189,7 @@ class Pace:
     bytes: int
     of_bytes: int
     rows_per_s: float | None = None
-    """Since this state began; None while no row is decided."""
+    """In this stretch of work; None while no row is decided in it, or nobody works on it."""
     bytes_per_s: float | None = None
     eta_s: float | None = None
     """Until this state is over; None where that cannot be told."""
@@ -189,7 +198,6 @@ class Pace:
 def pace(standing: Standing, now: datetime) -> Pace:
     """How fast a handover goes."""
     handover, progress = standing.handover, standing.progress
-    seconds = max((now - handover.changed).total_seconds(), 0.001)
     if handover.state is HandoverState.DECIDING:
         done, whole = min(progress.read, handover.order.bytes), handover.order.bytes
     elif handover.state is HandoverState.SENDING:
@@ -197,11 +205,21 @@ def pace(standing: Standing, now: datetime) -> Pace:
     else:
         whole = int(handover.figures.get("package", {}).get("bytes", 0))
         return Pace(progress.rows, whole if handover.state not in _WORKED_ON else 0, whole or handover.order.bytes)
-    rate = done / seconds if done else None
+    rows, rate = _rates(handover, Done(progress.rows, done), now)
     # A spreadsheet is read whole before its first row.
-    eta = None if not rate or done >= whole else round((whole - done) / rate, 1)
-    rows = progress.rows / seconds if handover.state is HandoverState.DECIDING and progress.rows else None
+    eta = None if rate is None or done >= whole else round((whole - done) / rate, 1)
     return Pace(progress.rows, done, whole, rows and round(rows, 1), rate and round(rate, 1), eta)
+
+
+def _rates(handover: Handover, done: Done, now: datetime) -> tuple[float | None, float | None]:
+    """Rows and bytes a second of the time in which it was worked on in this run; None where that cannot be told."""
+    run = Stretch.of(handover.figures)
+    seconds = None if run is None or run.state is not handover.state else run.seconds(now)
+    if run is None or seconds is None:
+        return None, None
+    rows, size = done.rows - run.begun.rows, done.bytes - run.begun.bytes
+    deciding = handover.state is HandoverState.DECIDING
+    return rows / seconds if deciding and rows > 0 else None, size / seconds if size > 0 else None
 
 
 # --- all of it -------------------------------------------------------------------------------------
@@ -234,17 +252,25 @@ def handover_answer(standing: Standing, package: str | None, now: datetime) -> A
         "rows": {result.name.lower(): count for result, count in standing.counts.items() if count},
         "documents": [{"kind": each.kind, "type": each.type, "bytes": each.bytes} for each in order.documents],
         "package": None,
+        "batch": figures.get("batch"),
         "alike": figures.get("alike"),
         "receipt": None,
         "waits": figures.get("waits") if handover.state in _WORKED_ON | {HandoverState.SENT} else None,
         "held_up_by": figures.get("held_up_by"),
         "problems": list(figures.get("problems", ())),
-    }
+        "follows": order.follows,
+        "reports": [
+            {"recipient": each.recipient, "handover": each.upload, "state": each.state and each.state.value,
+             "contracts": each.contracts}
+            for each in standing.reports
+        ],
+    }  # fmt: skip
     if (made := figures.get("package")) is not None and package is not None:
         answer["package"] = {
             "name": package, "rows": figures["rows"], "bytes": made["bytes"], "sha256": made["sha256"],
             "key": made["kid"], "manifest_sha256": made["manifest"],
         }  # fmt: skip
     if (receipt := figures.get("receipt")) is not None:
-        answer["receipt"] = {name: receipt[name] for name in ("result", "rejected", "signed", "destruction_due")}
+        # What a bureau says of a batch is its receipt, and it promises no day.
+        answer["receipt"] = {name: receipt.get(name) for name in ("result", "rejected", "signed", "destruction_due")}
     return answer

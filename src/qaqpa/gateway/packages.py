@@ -12,20 +12,29 @@ from qaqpa.adapter import BatchAdapter
 from qaqpa.config.models import Role
 from qaqpa.config.packages import SftpChannel
 from qaqpa.config.recipients import RecipientFile
-from qaqpa.errors import InvalidRequest, NotAllowed, NotConfigured, NotFound, ReceiptOfAnother
+from qaqpa.errors import (
+    InvalidRequest,
+    NotAllowed,
+    NotConfigured,
+    NotFound,
+    ReceiptOfAnother,
+    VerificationFailed,
+)
 from qaqpa.gateway.addresses import addresses, networks_of
 from qaqpa.gateway.setup import Equipped, Setup
 from qaqpa.handover.batches import Batches, BatchTerms, Bureau
+from qaqpa.handover.creditors import Owed, Report
 from qaqpa.handover.deciding import FactsOfRecord, Screened, Told
 from qaqpa.handover.flow import HandoverFlow
 from qaqpa.handover.handovers import Handovers, Standing, spool_key
 from qaqpa.handover.judge import Judged
+from qaqpa.handover.orders import Order
 from qaqpa.handover.packer import Packer, Partner
 from qaqpa.handover.receiving import Receipts
-from qaqpa.handover.records import Handover, Order
+from qaqpa.handover.records import Handover
 from qaqpa.handover.sweep import Sweep
 from qaqpa.ledger import Ledger, StillHolds
-from qaqpa.ledger.handovers import Finding
+from qaqpa.model.handover import Finding, RowResult
 from qaqpa.receipts import ReceiptKey, claimed_package, load_receipt_key
 from qaqpa.seal import load_key, package_key
 from qaqpa.transport import Transport
@@ -61,11 +70,12 @@ def ready(setup: Setup, recipient: RecipientFile, ledger: Ledger) -> Ready | Non
         return setup.home / setup.resolve(value, what)
 
     try:
-        key = package_key(load_key(config.seal, str(path(config.seal.key, "packages.seal.key")), ledger.clock()))
+        key_file = str(path(config.seal.key, "packages.seal.key"))
+        key = package_key(load_key(config.seal, key_file, ledger.clock()))
         signs = config.receipts.key
         receipts = None if signs is None else load_receipt_key(path(signs, "packages.receipts.key"))
         line = PackageLine(_channel(setup, recipient), Breaker(recipient.id, recipient.breaker))
-        return Ready(Partner(config, key), line, receipts)
+        return Ready(Partner(config, key, key_file), line, receipts)
     except NotConfigured as error:
         raise NotConfigured(f"{recipient.id}: {error}") from None
 
@@ -97,6 +107,7 @@ def make_handovers(
     equipped: Mapping[str, Equipped],
     online: Transport,
     enter_policy: Callable[[bool], Awaitable[None]],
+    alarm: Callable[[VerificationFailed], Awaitable[None]],
     unready: dict[str, str],
 ) -> tuple[Handovers, HandoverFlow]:
     """Handovers to every recipient that takes packages; why another one takes none is noted in `unready`."""
@@ -118,7 +129,7 @@ def make_handovers(
         partners={**{name: each.partner for name, each in found.items()}, **bureaus},
         folder=folder,
         origin=setup.config.gateway.ledger.origin,
-        config=setup.config.digest,
+        config=setup.config,
         is_suspended=is_suspended,
         still_holds=lambda handover: still_holds(handover.order.recipient),
         checkpoint=checkpoint,
@@ -128,7 +139,7 @@ def make_handovers(
     keys = {name: each.receipts for name, each in found.items()}
     receipts = Receipts(ledger, transport, folder / "receipts", keys)
     batches = Batches(bureaus, online, packer.folder_of, packer.spool_key)
-    flow = HandoverFlow(packer, transport, receipts, batches, Sweep(packer), enter_policy)
+    flow = HandoverFlow(packer, transport, receipts, batches, Sweep(packer), enter_policy, alarm)
     return Handovers(flow, ledger.keyring), flow
 
 
@@ -200,6 +211,22 @@ class Handing:
         async for chunk in self._handovers.dry_run(order, file, told):
             yield chunk
 
+    @property
+    def takers(self) -> frozenset[str]:
+        """Recipients that take whole registers."""
+        flow = self._handovers.flow
+        return frozenset(flow.packer.partners)
+
+    async def tried_for(
+        self, caller: str, order: Order, file: BinaryIO, told: Told | None = None
+    ) -> AsyncIterator[tuple[Screened, Judged]]:
+        """The same for who reviews, as decided for the order's caller; that it was tried is entered first."""
+        self._require(caller, Role.REVIEW)
+        said = {"recipient": order.recipient, "operation": order.operation, "purpose": order.purpose}
+        await self._look(caller, "dry_run", {**said, "caller": order.caller})
+        async for chunk in self._handovers.dry_run(order, file, told):
+            yield chunk
+
     async def find(self, caller: str, handover: str, *, again: bool = False) -> Standing:
         """A handover as it stands: the caller's own, or anybody's for who reviews or operates.
 
@@ -216,6 +243,16 @@ class Handing:
                 await self._look(caller, "handover", {"handover": standing.handover.id})
         return standing
 
+    async def reports(self, caller: str, handover: Handover) -> tuple[Report, ...]:
+        """What each bureau is to be told of one that the caller has found."""
+        self._require(caller, Role.DISCLOSE, Role.REVIEW, Role.OPERATE)
+        return await self._handovers.reports(handover)
+
+    async def owed(self, caller: str) -> list[Owed]:
+        """Assignments of which a bureau has not been told; names and numbers alone, so no look."""
+        self._require(caller, Role.REVIEW, Role.OPERATE)
+        return await self._handovers.owed()
+
     async def latest(self, caller: str, limit: int = 50) -> list[Handover]:
         """Newest first: the caller's own, or everybody's for who reviews or operates."""
         self._require(caller, Role.DISCLOSE, Role.REVIEW, Role.OPERATE)
@@ -226,14 +263,25 @@ class Handing:
         await self._look(caller, "handovers", {"count": limit})
         return await self._handovers.latest(limit)
 
-    async def findings(self, caller: str, handover: str, *, after: int = 0, limit: int = 2_000_000) -> list[Finding]:
+    async def findings(
+        self,
+        caller: str,
+        handover: str,
+        *,
+        after: int = 0,
+        limit: int = 2_000_000,
+        result: RowResult | None = None,
+        reason: Mapping[str, str] | None = None,
+    ) -> list[Finding]:
         """Rows beyond `after` that did not go, or that the recipient rejected."""
         await self.find(caller, handover)
-        return await self._handovers.findings(handover, after=after, limit=limit)
+        return await self._handovers.findings(handover, after=after, limit=limit, result=result, reason=reason)
 
-    async def every_finding(self, caller: str, handover: str, size: int = 5_000) -> AsyncIterator[list[Finding]]:
-        """All of them, in pages: there may be a million."""
-        await self.find(caller, handover)
+    async def every_finding(
+        self, caller: str, handover: str, size: int = 5_000, *, again: bool = False
+    ) -> AsyncIterator[list[Finding]]:
+        """All of them, in pages: there may be a million. `again` as for `find`."""
+        await self.find(caller, handover, again=again)
         after = 0
         while page := await self._handovers.findings(handover, after=after, limit=size):
             yield page
@@ -250,9 +298,10 @@ class Handing:
         return await self._handovers.signature(handover)
 
     def package_name(self, handover: Handover) -> str | None:
-        """Of the file that the recipient gets; None where it takes no packages any more."""
+        """Of the file that the recipient gets; None where it takes none: batches only, or no packages any more."""
         packer = self.flow.packer
-        return packer.package_path(handover).name if handover.order.recipient in packer.partners else None
+        takes = isinstance(packer.partners.get(handover.order.recipient), Partner)
+        return packer.package_path(handover).name if takes else None
 
     async def cancel(self, caller: str, handover: str) -> Handover:
         """Cancel one that is not sent: the caller's own, or anybody's for who operates.
@@ -284,11 +333,13 @@ class Handing:
     async def receipt(self, caller: str, recipient: str, data: bytes) -> Handover:
         """A receipt that came by another way. Raises a kind of ReceiptRefused, NotFound."""
         self._require(caller, Role.DISCLOSE, Role.OPERATE)
-        if recipient not in self.flow.packer.partners:
-            known = ", ".join(sorted(self.flow.packer.partners)) or "none"
-            raise NotFound(f"no packages go to {recipient} (recipients of packages: {known})")
         return await self._taken(recipient, data)
 
     async def _taken(self, recipient: str, data: bytes) -> Handover:
+        # Not its partners: of a batch a bureau tells when it is asked, and it signs no receipts.
+        keys = self.flow.receipts.keys
+        if recipient not in keys:
+            known = ", ".join(sorted(keys)) or "none"
+            raise NotFound(f"no packages go to {recipient} (recipients of packages: {known})")
         taken: Handover = await self._prepared(lambda: self._handovers.receipt(recipient, data))
         return taken

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from qaqpa.config.models import Role
-from qaqpa.errors import NotFound
+from qaqpa.errors import NotFound, NotPossible
 from qaqpa.gateway.flow import Recalling
 from qaqpa.gateway.packages import Prepared, Require
 from qaqpa.gateway.setup import Setup
 from qaqpa.handover.flow import HandoverFlow
 from qaqpa.ledger import Ledger, StillHolds
+from qaqpa.ledger.agreed import Agreed
 from qaqpa.ledger.subjects import iin_of
 from qaqpa.model.identifiers import DisclosureId
 from qaqpa.model.open_text import check_open_text
-from qaqpa.model.recall import RecallReason, RecallState
+from qaqpa.model.recall import WAITING, RecallReason, RecallScope, RecallState
 from qaqpa.model.request import DisclosureRequest, parse
+from qaqpa.recall.asking import Asking
 from qaqpa.recall.flow import FOLDER, RecallFlow
 from qaqpa.recall.notice import Message
 from qaqpa.recall.proposals import Proposer
-from qaqpa.recall.recalls import Asking, Recalls
+from qaqpa.recall.recalls import Recalls
 from qaqpa.recall.records import Recalled
 
 LISTED = tuple(state for state in RecallState if state not in {RecallState.CANCELLED, RecallState.CONFIRMED})
@@ -84,12 +86,14 @@ class Recaller:
 
     # --- looking -----------------------------------------------------------------------------------
 
-    async def listed(self, caller: str, states: Sequence[RecallState] = LISTED, limit: int = 500) -> list[Recalled]:
-        """The most urgent first, as they stand today. A person's look is an entry."""
+    async def listed(
+        self, caller: str, states: Sequence[RecallState] = LISTED, limit: int = 500, after: str | None = None
+    ) -> list[Recalled]:
+        """The most urgent first, as they stand today; from the recall `after` on. A person's look is an entry."""
         self._require(caller, Role.REVIEW, Role.OPERATE)
         await self.recalls.come_due()
         await self._enter_look(caller, "recalls", {})
-        return await self.recalls.listed(states, limit)
+        return await self.recalls.listed(states, limit, after)
 
     async def find(self, caller: str, recall: str) -> Recalled:
         """A recall as it stands. Raises NotFound."""
@@ -105,12 +109,40 @@ class Recaller:
     # --- acting ------------------------------------------------------------------------------------
 
     async def start(self, caller: str, target: str, reason: RecallReason, asking: Asking) -> Recalled:
-        """Ask for a recall; a job sends the notice. Raises NotAllowed, NotFound, NotPossible, InvalidRequest."""
+        """Ask for a recall of one disclosure or row; a job sends the notice.
+
+        Raises NotAllowed, also for a whole handover, which takes two persons; NotFound, NotPossible, InvalidRequest.
+        """
         asking = self._asking(caller, asking)
         return await self._begun(lambda: self.recalls.start(target, reason, asking))
 
+    async def require_startable(self, caller: str, what: Mapping[str, str]) -> None:
+        """Raises what `start_handover` would of that, as things stand."""
+        self._require(caller, Role.OPERATE)
+        await self.recalls.require_startable(what)
+
+    async def start_handover(self, caller: str, agreed: Agreed) -> Recalled:
+        """Ask for the recall of a whole handover, to which two persons agreed. Raises as `start`."""
+        self._require(caller, Role.OPERATE)
+        return await self._begun(lambda: self.recalls.start_handover(agreed, caller))
+
+    async def takes_two(self, caller: str, target: str) -> bool:
+        """Whether the recall of this takes two persons: that of a whole handover. Raises NotAllowed, NotFound,
+        NotPossible.
+        """
+        self._require(caller, Role.OPERATE)
+        return await self.recalls.scope(target) is RecallScope.HANDOVER
+
+    async def waiting(self, caller: str, recall: str) -> Recalled:
+        """One that somebody wants to confirm. Raises NotAllowed, NotFound, NotPossible."""
+        self._require(caller, Role.OPERATE)
+        found = await self.recalls.find(recall)
+        if found.state not in WAITING:
+            raise NotPossible([f"recall: is {found.state.value}, so there is nothing to confirm"])
+        return found
+
     async def confirm(self, caller: str, recall: str, asking: Asking) -> Recalled:
-        """Let a proposal go. Raises as `start`."""
+        """Let a proposal of one disclosure or row go. Raises as `start`."""
         asking = self._asking(caller, asking)
         return await self._begun(lambda: self.recalls.confirm(recall, asking))
 

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import datetime
 from itertools import islice
 from operator import itemgetter
 from typing import Any
@@ -26,13 +26,13 @@ from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.integrate import read_tile
 from qaqpa.ledger.read import entries_of, size_of
 from qaqpa.ledger.rotation import Progress
+from qaqpa.ledger.span import NEVER, Span
 from qaqpa.ledger.subjects import Subject
 from qaqpa.model.consent import Consent
 from qaqpa.model.decision import Asked, Reason, Result
 from qaqpa.model.identifiers import CallerId, RecipientId
 from qaqpa.model.request import ContractFacts
 from qaqpa.model.vocabulary import FieldPath
-from qaqpa.model.words import timestamp
 from qaqpa.policy import Checked, Facts, OnRecord, Policy
 from qaqpa.policy.replay import Recorded, Replayed, replay
 from qaqpa.store import Connection, Row
@@ -41,40 +41,11 @@ from qaqpa.tlog.merkle import leaf_hash
 BATCH = 1024
 _MOMENT = len("01980000-0000-7fff")
 """Of an id: its time, to a quarter of a microsecond."""
-_NEVER = "9999-99"
-"""Later than any time."""
 _FIRST_MONTH, _LAST_MONTH = 0, 999912
 _DECISIONS = (
     "SELECT idx, subject, time, body FROM entries WHERE kind IN ('intent', 'reused', 'refusal') "
     "AND month >= ? AND month <= ? ORDER BY idx"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Which decisions: of the legal days from `since` to `until`, both included; without end where None."""
-
-    since: date | None = None
-    until: date | None = None
-
-    def said(self) -> dict[str, str | int]:
-        """What is set, by name."""
-        days = {"since": self.since, "until": self.until}
-        return {name: day.isoformat() for name, day in days.items() if day is not None}
-
-    def times(self, zone: timezone) -> tuple[str, str]:
-        """The first time of an entry that is meant, and the first that is not any more."""
-        begin = "" if self.since is None else _midnight(self.since, zone) or ""
-        after = None if self.until is None or self.until == date.max else self.until + timedelta(days=1)
-        return begin, (after and _midnight(after, zone)) or _NEVER
-
-
-def _midnight(day: date, zone: timezone) -> str | None:
-    """When `day` begins; None for the first and last days of the calendar, which do not begin in UTC."""
-    try:
-        return timestamp(datetime.combine(day, time(), zone))
-    except OverflowError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +125,7 @@ def _of_file(connection: Connection, archived: Bodies, month: Archived, kinds: s
 
 
 def _month(moment: str, otherwise: int) -> int:
-    return int(moment[:4] + moment[5:7]) if moment and moment != _NEVER else otherwise
+    return int(moment[:4] + moment[5:7]) if moment and moment != NEVER else otherwise
 
 
 class _Replay:

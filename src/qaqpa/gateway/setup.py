@@ -17,7 +17,7 @@ from qaqpa.adapter import Adapter, LaterAdapter, Signer
 from qaqpa.config import Config, Source, load, load_draft
 from qaqpa.config.base import HttpsChannel
 from qaqpa.config.load import RECIPIENTS
-from qaqpa.config.models import IssuerConfig
+from qaqpa.config.models import PolicyVersion
 from qaqpa.config.recipients import RecipientFile, RsaSigner
 from qaqpa.config.references import is_reference, missing, resolve
 from qaqpa.config.seals import TlsOnlySeal
@@ -72,6 +72,8 @@ class Setup:
     environ: Mapping[str, str]
     draft: Drafted | None = None
     """The draft of a policy that is evaluated beside the one in force."""
+    folder: Path = Path("config")
+    """Where the configuration was read from."""
 
     def resolve(self, value: str, what: str) -> str:
         """A configured value, its reference read. Raises NotConfigured."""
@@ -117,6 +119,13 @@ class Setup:
                 lack = missing(value, home=self.home, environ=self.environ)
                 if lack is not None:
                     yield "facts", f"{key}: {lack}"
+        webhook = self.config.gateway.alerts.webhook
+        if webhook is not None:
+            secrets = (("secrets", each) for each in webhook.secrets)
+            for key, value in (*_of_channel("channel", webhook.channel), *secrets):
+                lack = missing(value, home=self.home, environ=self.environ)
+                if lack is not None:
+                    yield "alerts.webhook", f"{key}: {lack}"
         for recipient in self.config.recipients.values():
             for key, value in _values(recipient):
                 lack = missing(value, home=self.home, environ=self.environ)
@@ -131,7 +140,8 @@ def load_setup(folder: Path, *, home: Path, environ: Mapping[str, str] = os.envi
     if source.problems:
         raise ConfigError(source.problems)
     draft = config.gateway.policy.draft
-    return Setup(config, policy, found, home, environ, None if draft is None else load_drafted(folder / draft, config))
+    drafted = None if draft is None else load_drafted(folder / draft, config)
+    return Setup(config, policy, found, home, environ, drafted, folder)
 
 
 def load_drafted(folder: Path, in_force: Config) -> Drafted:
@@ -143,6 +153,11 @@ def load_drafted(folder: Path, in_force: Config) -> Drafted:
         return Drafted(folder, "", None, (Problem(str(folder), 0, "", f"cannot be read ({type(error).__name__})"),))
     problems = tuple(replace(each, file=str(folder / each.file)) for each in sorted(source.problems))
     return Drafted(folder, config.digest, None if problems else policy, problems)
+
+
+def load_kept(setup: Setup, version: PolicyVersion) -> Drafted | None:
+    """What stood under an earlier version of the policy, read as a draft is; None where it was not kept."""
+    return None if version.kept is None else load_drafted(setup.folder / version.kept, setup.config)
 
 
 def _compiled(config: Config, source: Source) -> tuple[Policy, Mapping[str, type[Adapter]]]:
@@ -334,8 +349,8 @@ def make_upkeep(setup: Setup, ledger: Ledger, keep: Callable[[], Awaitable[None]
     except (VerificationFailed, NotConfigured) as error:
         raise NotConfigured(f"ledger.witnesses: {error}") from None
     return Upkeep(
-        ledger, checkpoints, Witnesses(ledger.store, checkpoints, witnesses),
-        every_s=config.checkpoint_every_ms / 1000, keep=keep,
+        ledger, checkpoints, Witnesses(ledger.store, checkpoints, witnesses, ledger.clock),
+        every_s=config.checkpoint_every_ms / 1000, zone=setup.config.gateway.operator.utc_offset_hours, keep=keep,
     )  # fmt: skip
 
 
@@ -382,8 +397,3 @@ def make_facts(setup: Setup) -> FactsSource | None:
         return HttpFacts(Https(config.channel, addresses(setup, config.channel)), config.batch)
     except NotConfigured as error:
         raise NotConfigured(f"facts: {error}") from None
-
-
-def make_issuer_line(setup: Setup, issuer: IssuerConfig) -> Https:
-    """The way to an issuer's keys. Raises NotConfigured."""
-    return Https(issuer.channel, addresses(setup, issuer.channel))

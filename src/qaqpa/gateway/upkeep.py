@@ -1,4 +1,6 @@
-"""What a gateway does beside disclosing: grow the tree, sign checkpoints, ask witnesses, finish what was cut off."""
+"""What a gateway does beside disclosing: grow the tree and the catalogue, sign checkpoints, ask witnesses, finish what
+was cut off.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from qaqpa.gateway.witnesses import Witnesses
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.answers import forget_expired
 from qaqpa.ledger.backup import enter_loss
+from qaqpa.ledger.catalogue import catalogue_more
 from qaqpa.ledger.checkpoints import Checkpoints, latest_note
 from qaqpa.ledger.integrate import integrate_all
 from qaqpa.ledger.recovery import recover
@@ -38,15 +41,19 @@ class Upkeep:
         witnesses: Witnesses,
         *,
         every_s: float,
+        zone: int,
         keep: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`keep` is what time alone makes necessary beside the ledger: it is done every minute, not at once."""
+        """`zone` is the operator's, in hours east of UTC. `keep` is what time alone makes necessary beside the ledger:
+        it is done every minute, not at once.
+        """
         self._keep = keep
         self._kept_at = time.monotonic()
         self._ledger = ledger
         self._checkpoints = checkpoints
         self._witnesses = witnesses
         self._every_s = every_s
+        self._zone = zone
         self.last_checkpoint_at: datetime | None = None
         """When a checkpoint over all that stood was last made, or found to be there already."""
         self.failing_since: datetime | None = None
@@ -83,6 +90,10 @@ class Upkeep:
             await asyncio.gather(self._asking, return_exceptions=True)
         await self._witnesses.close()
 
+    def silent_witnesses(self) -> dict[str, datetime]:
+        """Those that do not cosign, by name, and since when."""
+        return self._witnesses.silent()
+
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)
@@ -101,7 +112,8 @@ class Upkeep:
 
     async def _once(self) -> None:
         """Neither holds the other up, and what fails is tried again at the next turn; entries stay durable."""
-        done = [await self._tried(each) for each in (self._checkpoint, self._recover, self._look_after)]
+        works = (self._checkpoint, self._recover, self._catalogue, self._look_after)
+        done = [await self._tried(each) for each in works]
         if all(done):
             self.failing_since = None
         elif self.failing_since is None:
@@ -139,6 +151,10 @@ class Upkeep:
         if note is None:
             raise StoreUnavailable("the ledger has no checkpoint, though it has entries: run `qaqpa ledger verify`")
         return note
+
+    async def _catalogue(self) -> None:
+        if self._ledger.closed_by is None:
+            await catalogue_more(self._ledger.store, self._zone)
 
     async def _look_after(self) -> None:
         if self._keep is None or self._stopping or self._ledger.closed_by is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from qaqpa import log
 from qaqpa.errors import QaqpaError, VerificationFailed
@@ -26,12 +28,17 @@ class Witness:
     seen: int = 0
     cosigned: int = 0
     """The size of the checkpoint that it cosigned last."""
+    silent_since: datetime | None = None
+    """Since when it has not cosigned what it was asked to; None while it does."""
 
 
 class Witnesses:
     """All that the configuration names."""
 
-    def __init__(self, store: Store, checkpoints: Checkpoints, witnesses: list[Witness]) -> None:
+    def __init__(
+        self, store: Store, checkpoints: Checkpoints, witnesses: list[Witness], clock: Callable[[], datetime]
+    ) -> None:
+        self._clock = clock
         self._store = store
         self._checkpoints = checkpoints
         self._witnesses = witnesses
@@ -44,13 +51,20 @@ class Witnesses:
                 continue
             try:
                 await self._ask(witness, note)
+                witness.silent_since = None
+                continue
             except QaqpaError as error:
                 all_have = False
                 _log.warning("no cosignature", witness=witness.key.name, code=error.code)
             except Exception as error:  # noqa: BLE001 - one that cannot be asked must not end the asking of all
                 all_have = False
                 _log.error("no cosignature", witness=witness.key.name, error_type=type(error).__name__)
+            witness.silent_since = witness.silent_since or self._clock()
         return all_have
+
+    def silent(self) -> dict[str, datetime]:
+        """Witnesses that do not cosign, by name, and since when."""
+        return {each.key.name: each.silent_since for each in self._witnesses if each.silent_since is not None}
 
     async def _ask(self, witness: Witness, note: Note) -> None:
         checkpoint = Checkpoint.parse(note.text)

@@ -26,7 +26,7 @@ from qaqpa.ledger.handovers import exchange_of_package
 from qaqpa.minimise import Cut
 from qaqpa.model.batch import BatchState, Remark
 from qaqpa.model.decision import Decision
-from qaqpa.model.disclosure import Exchange, Message, Reply
+from qaqpa.model.disclosure import Exchange, Json, Message, Reply
 from qaqpa.model.identifiers import DisclosureId
 from qaqpa.model.words import SealKind
 from qaqpa.seal import RecipientKey, seal
@@ -102,14 +102,16 @@ class BatchBuilder:
             self._codes.write(orjson.dumps([number, list(codes)], option=orjson.OPT_APPEND_NEWLINE))
             self.rows += 1
 
-    def finish(self) -> tuple[str, int]:
-        """The document is whole and durable; gives digest and size of its encrypted file."""
+    def finish(self, *said: bytes) -> dict[str, Json]:
+        """The document is whole and durable: digest and size of its encrypted file. Nothing more is said in it."""
+        if said:
+            raise TypeError("a bureau's document has no manifest")
         self._document.write(self._adapter.batch_tail(self._operation))
         self._document.close()
         self._codes.close()
         self._whole = True
         with (self._folder / DOCUMENT).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+            return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
 
     def __enter__(self) -> BatchBuilder:
         return self
@@ -174,11 +176,14 @@ class Batches:
     folder_of: Callable[[Handover], Path]
     key_of: Callable[[Handover], bytes]
 
-    async def upload(self, handover: Handover, decision: Decision) -> str:
+    async def document(self, handover: Handover) -> bytes:
+        """The document, as it is to be handed over. Raises StoreUnavailable, KeyringError."""
+        return await asyncio.to_thread(self._read, handover, DOCUMENT)
+
+    async def upload(self, handover: Handover, document: bytes, decision: Decision) -> str:
         """Hand the document over, once; their id of the batch. But for NotSent, an error may mean it is there."""
         bureau, operation = self.bureaus[handover.order.recipient], handover.order.operation
         exchange = exchange_of(handover)
-        document = await asyncio.to_thread(self._read, handover, DOCUMENT)
         message = await asyncio.to_thread(bureau.adapter.upload, operation, document, exchange)
         reply = await self._send(bureau, handover, decision, message, idempotent=False)
         batch = bureau.adapter.uploaded(operation, reply, exchange)
@@ -186,11 +191,15 @@ class Batches:
         return batch
 
     async def ask(self, handover: Handover, decision: Decision) -> Answered | None:
-        """What became of it; None while they are not done. Raises ThirdPartyError where they could not be asked."""
+        """What became of it; None while they are not done, and of a batch whose id they never told: a person found out
+        that they have it. Raises ThirdPartyError where they could not be asked.
+        """
+        batch: str | None = handover.figures.get("batch")
+        if batch is None:
+            return None
         bureau, operation = self.bureaus[handover.order.recipient], handover.order.operation
         codes = await asyncio.to_thread(self._read, handover, CODES)
         rows = await asyncio.to_thread(Rows, iter(codes.splitlines()))
-        batch: str | None = str(handover.figures["batch"])
         rejections: list[Remark] = []
         warnings: list[Remark] = []
         while batch is not None:

@@ -7,40 +7,41 @@ the books of their handover, and they go into the new package as they were enter
 from __future__ import annotations
 
 import asyncio
-from array import array
-from collections import Counter
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from decimal import Decimal
-from itertools import islice
-from typing import BinaryIO, Protocol
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count, islice
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from qaqpa.anonymity import Anonymiser, Figures, Settled
 from qaqpa.consent.registry import consents_of
 from qaqpa.errors import DecisionOutdated
-from qaqpa.handover.batches import BatchBuilder
-from qaqpa.handover.judge import IIN, NUMBER, Judge, Judged, Known
-from qaqpa.handover.package import PackageBuilder
-from qaqpa.handover.records import Order
+from qaqpa.handover.assembler import Decided, Taken
+from qaqpa.handover.hands import Hands, in_thread
+from qaqpa.handover.judge import Judge, Judged, Known, asked_of
+from qaqpa.handover.orders import Order
 from qaqpa.handover.standing import CONSENTS, consents_stand
+from qaqpa.handover.worker import register_of
 from qaqpa.ledger import Ledger, StillHolds
-from qaqpa.ledger.handovers import Chunk, Entered, Finding, RowEntries, enter_chunk
+from qaqpa.ledger.handovers import Chunk, Entered, ReadyChunk, RowEntries, enter_chunk, ready_chunk
+from qaqpa.ledger.subjects import Person
 from qaqpa.minimise import Context, Cut
 from qaqpa.model.consent import Consent
 from qaqpa.model.disclosure import Json
-from qaqpa.model.handover import HandoverState
+from qaqpa.model.handover import Finding, HandoverState
 from qaqpa.model.identifiers import HandoverId
 from qaqpa.model.request import ContractFacts
-from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 from qaqpa.model.words import Ground
 from qaqpa.policy import Policy, Route
-from qaqpa.tables import Kind, Layout, Register, Row, read
+from qaqpa.tables import Register, Row
 
 CHUNK = 500
 """Rows of one transaction."""
 _TRIES = 5
 """To enter a chunk, when somebody becomes known to the ledger, or a consent is withdrawn, at that very moment."""
+_AHEAD = 2
+"""Chunks that are read and decided while one is entered."""
 
 
 class HeldUp(Exception):
@@ -77,33 +78,36 @@ class Deciding:
     pseudonyms: bytes = field(repr=False)
     """The key of this handover's pseudonyms."""
 
+    @property
+    def checks_facts(self) -> bool:
+        """Whether what rows state is held against the system of record."""
+        return self.facts is not None
+
     def register(self, file: BinaryIO) -> Register:
         """Its rows. Raises RegisterRefused."""
-        order = self.order
-        layout = Layout(today=self.policy.day(self.ledger.clock()), synonyms=dict(self.headings))
-        return read(file, layout, kind=None if order.format is None else Kind(order.format), encoding=order.encoding)
+        return register_of(self.order, self.headings, self.policy.day(self.ledger.clock()), file)
 
-    async def judge(self, settled: Settled | None = None) -> Judge:
-        """Who decides them; `settled` as for `Judge`."""
+    async def judge(self, settled: Settled | None = None, now: datetime | None = None) -> Judge:
+        """Who decides them, as of `now`; `settled` as for `Judge`."""
         suspended = await self.is_suspended()
         return Judge(
             self.policy, self.route, self.order.asked,
-            now=self.ledger.clock(), suspended=suspended, pseudonyms=self.pseudonyms,
-            checks_facts=self.facts is not None, settled=settled, tries=self.tries,
+            now=now or self.ledger.clock(), suspended=suspended, pseudonyms=self.pseudonyms,
+            checks_facts=self.checks_facts, settled=settled, tries=self.tries,
         )  # fmt: skip
 
-    async def known(self, rows: Sequence[Row]) -> Known:
-        """What must be looked up to decide `rows`, all at once."""
-        people = await self.ledger.subjects.people([str(row.values[IIN]) for row in rows])
-        consents: Mapping[str, Sequence[Consent]] = {}
+    async def known(self, people: Mapping[str, Person], contracts: Sequence[str]) -> Known:
+        """What must be looked up to decide rows about these people and contracts, all at once."""
+        consents: dict[str, Sequence[Consent]] = {}
         if self.route.ground is Ground.CONSENT:
-            subjects = [person.known.id for person in people.values() if person.known is not None]
-            consents = await self.ledger.store.read(lambda connection: consents_of(connection, subjects))
+            known = ((iin, person.known) for iin, person in people.items() if person.known is not None)
+            subjects: dict[str, str] = {subject.id: iin for iin, subject in known}
+            found = await self.ledger.store.read(lambda connection: consents_of(connection, subjects))
+            consents = {subjects[subject]: given for subject, given in found.items()}
         recorded = None
         if self.facts is not None and self.route.asks_of_contract:
-            numbers = (row.values.get("facts.contract.number") or row.values.get(NUMBER) for row in rows)
-            recorded = await self.facts.ask([str(number) for number in numbers if number is not None])
-        return Known(people, recorded, consents)
+            recorded = await self.facts.ask(contracts)
+        return Known(recorded, consents)
 
 
 @dataclass(slots=True)
@@ -117,30 +121,26 @@ class Screened:
     """Bytes of the register that have been read."""
 
 
-async def screened(
-    register: Register, judge: Judge, file: BinaryIO, sizes: Sequence[int] = ()
-) -> AsyncIterator[Screened]:
-    """The rows of a register by chunks, of `sizes` first and of CHUNK after them. Raises RegisterRefused."""
+async def screened(register: Register, judge: Judge, file: BinaryIO) -> AsyncIterator[Screened]:
+    """The rows of a register by chunks. Raises RegisterRefused."""
 
-    def take(size: int) -> tuple[list[Row], dict[int, Finding]]:
-        rows = list(islice(register, size))
-        found = ((row.number, judge.screen(row)) for row in rows)
-        return rows, {number: finding for number, finding in found if finding is not None}
+    def take() -> tuple[list[Row], dict[int, Finding]]:
+        rows = list(islice(register, CHUNK))
+        return rows, judge.screen_all(rows)
 
-    number = 0
-    while True:
-        rows, findings = await asyncio.to_thread(take, sizes[number] if number < len(sizes) else CHUNK)
+    for number in count():
+        rows, findings = await in_thread(take)
         if not rows:
             return
         yield Screened(number, rows, findings, file.tell())
-        number += 1
 
 
 async def judged(deciding: Deciding, judge: Judge, chunk: Screened) -> Judged:
     """The chunk decided, as things stand now."""
     judge.at(deciding.ledger.clock(), suspended=await deciding.is_suspended())
-    known = await deciding.known([row for row in chunk.rows if row.number not in chunk.findings])
-    return await asyncio.to_thread(judge.judge, chunk.rows, chunk.findings, known)
+    iins, contracts = asked_of(chunk.rows, chunk.findings)
+    known = await deciding.known(await deciding.ledger.subjects.people(iins), contracts)
+    return await in_thread(judge.judge, chunk.rows, chunk.findings, known)
 
 
 @dataclass(slots=True)
@@ -169,7 +169,7 @@ async def _decided(
     deciding: Deciding, file: BinaryIO, settled: Settled | None, told: Told | None = None
 ) -> AsyncIterator[tuple[Screened, Judged]]:
     file.seek(0)
-    register = await asyncio.to_thread(deciding.register, file)
+    register = await in_thread(deciding.register, file)
     if told is not None:
         told.kind, told.unknown = register.kind.value, register.unknown
     judge = await deciding.judge(settled)
@@ -193,13 +193,7 @@ async def settle(deciding: Deciding, file: BinaryIO) -> Settled | None:
             if row.number in going:
                 anonymiser.count(row.values)
     file.seek(0)
-    return await asyncio.to_thread(anonymiser.settle)
-
-
-def _lines(rows: Sequence[Row]) -> list[int]:
-    """First and last line of a chunk; every one, where lines between them are empty."""
-    first, last = rows[0].number, rows[-1].number
-    return [first, last] if last - first + 1 == len(rows) else [row.number for row in rows]
+    return await in_thread(anonymiser.settle)
 
 
 def lines_of(entered: Entered) -> Sequence[int]:
@@ -208,114 +202,112 @@ def lines_of(entered: Entered) -> Sequence[int]:
     return lines if len(lines) == len(entered.results) else range(lines[0], lines[-1] + 1)
 
 
-_ZERO = Decimal(0)
-_RATES = frozenset({"contract.rate", "contract.effective_rate"})
+class _Chunk(NamedTuple):
+    """Read and, but where it stands in the ledger already, decided."""
 
+    taken: Taken
+    people: Mapping[str, Person]
+    decided: Decided | None
 
-def summed(route: Route) -> list[FieldPath]:
-    """Fields of which a sum says something: money that passes as it is."""
-    return [
-        path
-        for path, rule in route.fields.items()
-        if rule.transform is None and VOCABULARY[path].type is Decimal and path not in _RATES
-    ]
+    def __repr__(self) -> str:
+        return f"_Chunk({self.taken.number})"
 
 
 @dataclass(slots=True)
 class Packing:
-    """Decides a register for real, and writes the package."""
+    """Decides a register for real, and has the package written."""
 
     deciding: Deciding
     handover: HandoverId
-    builder: PackageBuilder | BatchBuilder
+    hands: Hands
     made: RowEntries
     still_holds: StillHolds
     basis: str
     """Digest of what rows are cut by: rows of another one cannot go into the same package."""
-    lines: array[int] = field(default_factory=lambda: array("L"))
-    """Of the rows that go, in the register that was handed in."""
-    sums: dict[str, Decimal] = field(default_factory=dict)
-    """Of each sum of money that is written as it is."""
-    _judging: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """A chunk that must be decided anew meets the next one at the judge."""
-    _classes: Counter[tuple[Json, ...]] = field(default_factory=Counter)
-    """Of de-identified rows that go, by their quasi-identifiers."""
+    _written: deque[asyncio.Future[None]] = field(default_factory=deque)
+    """Of chunks that are being written."""
 
-    async def run(self, file: BinaryIO, entered: Sequence[Entered], settled: Settled | None) -> None:
+    async def run(self, entered: Sequence[Entered]) -> None:
         """Every row of the register. Raises RegisterRefused, DecisionOutdated where the handover was cancelled or the
         configuration changed meanwhile, StoreError.
         """
-        register = await asyncio.to_thread(self.deciding.register, file)
-        judge = await self.deciding.judge(settled)
-        writing: asyncio.Task[None] | None = None
+        ahead: deque[asyncio.Task[_Chunk | None]] = deque()
+        entering: asyncio.Task[None] | None = None
         try:
-            async for chunk in screened(register, judge, file, [len(each.results) for each in entered]):
-                if chunk.number < len(entered):
-                    going = await asyncio.to_thread(judge.going, chunk.rows, entered[chunk.number].results)
-                    await asyncio.to_thread(self._write, going)
+            for number in count():
+                while len(ahead) <= _AHEAD:
+                    ahead.append(asyncio.create_task(self._next(number + len(ahead), entered)))
+                chunk = await ahead.popleft()
+                if chunk is None:
+                    break
+                if number < len(entered):
+                    await self._settle_writing()
+                    self._written.append(self.hands.call("resume", number, entered[number].results))
                     continue
-                ready = await self._judged(judge, chunk)
-                if writing is not None:
-                    await writing
-                # While a chunk is entered and written, the next one is read and decided.
-                writing = asyncio.create_task(self._enter(judge, chunk, ready))
-            if writing is not None:
-                await writing
+                ready = await in_thread(self._made, chunk)
+                if entering is not None:
+                    await entering
+                # While the database takes a chunk, the next ones are read and decided.
+                entering = asyncio.create_task(self._enter(chunk, ready))
+            if entering is not None:
+                await entering
+            await self._settle_writing(left=0)
         finally:
-            if writing is not None and not writing.done():
-                writing.cancel()
-                with suppress(asyncio.CancelledError):
-                    await writing
+            # Not waited for: who assembles may be stuck, and its files are closed only once it has ended.
+            unfinished: list[asyncio.Future[Any]] = [*ahead, *self._written, *([] if entering is None else [entering])]
+            for each in unfinished:
+                each.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
 
-    async def _judged(self, judge: Judge, chunk: Screened) -> Judged:
-        async with self._judging:
-            return await judged(self.deciding, judge, chunk)
+    async def _next(self, number: int, entered: Sequence[Entered]) -> _Chunk | None:
+        # Chunks come in the order in which they are asked for: nothing may wait before this.
+        resumed = number < len(entered)
+        size = len(entered[number].results) if resumed else CHUNK
+        taken: Taken | None = await self.hands.call("take", size)
+        if taken is None:
+            return None
+        return _Chunk(taken, {}, None) if resumed else await self._decided(taken)
 
-    async def _enter(self, judge: Judge, chunk: Screened, ready: Judged) -> None:
+    async def _decided(self, taken: Taken) -> _Chunk:
+        deciding = self.deciding
+        people = await deciding.ledger.subjects.people(taken.iins)
+        known = await deciding.known(people, taken.contracts)
+        suspended, now = await deciding.is_suspended(), deciding.ledger.clock()
+        return _Chunk(taken, people, await self.hands.call("decide", taken.number, now, suspended, known))
+
+    def _made(self, chunk: _Chunk) -> ReadyChunk:
+        taken, people, decided = chunk
+        if decided is None:
+            raise TypeError("what was entered before is not entered again")
+        # No sums: those of a chunk in which one row goes would be what this person owes.
+        figures: dict[str, Json] = {"basis": self.basis, "read": taken.read, "lines": taken.lines}
+        consents = sorted({str(row.decision.consent) for row in decided.rows if row.goes and row.decision.consent})
+        if consents:
+            figures[CONSENTS] = consents
+        entry = Chunk(self.handover, taken.number, decided.rows, decided.findings, decided.results, figures)
+        return ready_chunk(self.deciding.ledger, self.made, entry, people)
+
+    async def _enter(self, chunk: _Chunk, ready: ReadyChunk) -> None:
+        """Enter a chunk, decided anew where things changed meanwhile; then have it written."""
         for tried in range(_TRIES):
             try:
-                # No sums: those of a chunk in which one row goes would be what this person owes.
-                figures: dict[str, Json] = {"basis": self.basis, "read": chunk.read, "lines": _lines(chunk.rows)}
-                consents = sorted(
-                    {str(row.decision.consent) for row in ready.decided if row.goes and row.decision.consent}
-                )
-                if consents:
-                    figures[CONSENTS] = consents
-                entry = Chunk(self.handover, chunk.number, ready.decided, ready.findings, bytes(ready.results), figures)
                 await enter_chunk(
-                    self.deciding.ledger, self.made, entry, state=HandoverState.DECIDING,
-                    still_holds=self._holds(consents),
+                    self.deciding.ledger, ready, state=HandoverState.DECIDING,
+                    still_holds=self._holds(ready.chunk.figures.get(CONSENTS, ())),
                 )  # fmt: skip
                 break
             except DecisionOutdated:
                 if tried == _TRIES - 1:
                     raise
-                ready = await self._judged(judge, chunk)
-        await asyncio.to_thread(self._write, ready.going)
+                ready = await in_thread(self._made, await self._decided(chunk.taken))
+        await self._settle_writing()
+        self._written.append(self.hands.call("write", chunk.taken.number))
+
+    async def _settle_writing(self, left: int = _AHEAD) -> None:
+        """Wait until at most `left` chunks are being written. Raises what went wrong with one."""
+        while len(self._written) > left:
+            await self._written.popleft()
 
     def _holds(self, consents: Sequence[str]) -> StillHolds:
         clock = self.deciding.ledger.clock
         return lambda connection: self.still_holds(connection) and consents_stand(connection, consents, clock())
-
-    def _write(self, rows: Sequence[tuple[int, Cut]]) -> None:
-        self.builder.add(rows)
-        self.lines.extend(number for number, _ in rows)
-        for path in summed(self.deciding.route):
-            amounts = [cut.values[path] for _, cut in rows if path in cut.values]
-            if amounts:
-                self.sums[path] = self.sums.get(path, _ZERO) + sum(map(Decimal, amounts), _ZERO)
-        if self.deciding.route.k is not None:
-            quasi = self.deciding.route.quasi
-            self._classes.update([tuple([cut.values.get(path) for path in quasi]) for _, cut in rows])
-
-    def alike(self, settled: Settled | None) -> dict[str, Json] | None:
-        """How alike the rows are that were written, for the report. Raises HeldUp where fewer share their
-        quasi-identifiers than the route demands: what is on record of somebody changed since they were counted.
-        """
-        k = self.deciding.route.k
-        if settled is None or k is None:
-            return None
-        least = min(self._classes.values(), default=0)
-        if least < k:
-            raise HeldUp("too_few_alike")
-        return {**asdict(settled.figures), "k_after": least, "classes_after": len(self._classes)}

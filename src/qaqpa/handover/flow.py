@@ -10,29 +10,29 @@ turn may be cut off anywhere, by a kill too, and is begun again from what the da
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from qaqpa import log
 from qaqpa.errors import (
     DecisionOutdated,
-    InvalidRequest,
     NotPossible,
     NotSent,
     PackageChanged,
     QaqpaError,
     RegisterRefused,
-    Rejected,
     StoreError,
     StoreUnavailable,
     ThirdPartyError,
+    VerificationFailed,
 )
-from qaqpa.handover import records
+from qaqpa.handover import records, uploading
 from qaqpa.handover.batches import Batches
 from qaqpa.handover.deciding import HeldUp
 from qaqpa.handover.packer import Packer
+from qaqpa.handover.pulse import Done, Stretch, beating
 from qaqpa.handover.receiving import Receipts
 from qaqpa.handover.records import Handover
 from qaqpa.handover.standing import consents_in, consents_stand, perhaps_there, why_not
@@ -40,13 +40,12 @@ from qaqpa.handover.sweep import Sweep
 from qaqpa.handover.waiting import LONGEST_REST_S, LOOK_AGAIN_S, turn_comes_in, until_open
 from qaqpa.jobs import Run
 from qaqpa.ledger import Ledger
-from qaqpa.ledger.handovers import cancel_rows, conclude_package, entered_chunks, intend_package, moved
-from qaqpa.model.decision import Decision
+from qaqpa.ledger.entered import cancel_rows
+from qaqpa.ledger.handovers import conclude_package, entered_chunks, intend_package, moved
 from qaqpa.model.disclosure import Json
 from qaqpa.model.handover import FINAL, HandoverState, PackageIntent, RowResult, SealedPackage
 from qaqpa.model.identifiers import HandoverId, RecipientId
 from qaqpa.model.words import OutcomeResult, timestamp
-from qaqpa.policy import BulkDecider
 from qaqpa.store import Connection
 from qaqpa.transport.packages import PackageTransport
 
@@ -62,8 +61,8 @@ _PART_OF_AGE = 0.02
 """Of the time for which a receipt is awaited: so long is the next rest."""
 TURNS = 500
 """After which a job ends and is begun anew, so that its books stay short however long a receipt is awaited."""
-_NOTED_EVERY_S = 1.0
-"""How far an upload is, while it lasts."""
+_LOOKED_EVERY_S = 1.0
+"""Whether it is to be cancelled, while an upload lasts."""
 _FIRST_REST_S = 2.0
 """After a failure; twice as long after each."""
 GIVE_UP = timedelta(days=2)
@@ -81,6 +80,8 @@ class HandoverFlow:
     sweep: Sweep
     enter_policy: Callable[[bool], Awaitable[None]]
     """Enters the policy and configuration that are acted on, unless that was done; `True`: although it was."""
+    alarm: Callable[[VerificationFailed], Awaitable[None]]
+    """Told where what is noted of a handover is not what the ledger has."""
     seen: Callable[[HandoverId, HandoverState], None] = lambda _id, _state: None
     """Told of each change."""
     failures: dict[str, int] = field(default_factory=dict)
@@ -94,10 +95,11 @@ class HandoverFlow:
         return self.packer.ledger
 
     async def outbox(self) -> list[str]:
-        """Handovers that a job has something to do for, and whose files are on this machine."""
+        """Handovers that a job has something to do for: whose files are on this machine, or are given up for lost."""
         await self.sweep.if_due()
-        found = await self.ledger.store.read(records.worked_on)
-        return [each for each in found if (self.packer.folder / each).is_dir()]
+        before = self.ledger.clock() - GIVE_UP
+        found, old = await self.ledger.store.read(lambda c: (records.worked_on(c), records.given_up(c, before)))
+        return [each for each in found if each in old or (self.packer.folder / each).is_dir()]
 
     # --- the job -----------------------------------------------------------------------------------
 
@@ -116,13 +118,15 @@ class HandoverFlow:
             # Nothing is entered under a configuration that the ledger does not name; another process may have its own.
             await self.enter_policy(handover in self.outdated)
             self.outdated.discard(handover)
-            now = await self._load(handover)
+            now = await self.load(handover)
             rest = await self._step(now)
         except QaqpaError as error:
             if isinstance(error, DecisionOutdated):
                 self.outdated.add(handover)
             failed = self.failures[handover] = self.failures.get(handover, 0) + 1
             _log.warning("handover waits", handover=handover, code=error.code, failed=failed)
+            if isinstance(error, VerificationFailed):
+                await self.alarm(error)
             await self._noted(handover, waits={"code": error.code, "failed": failed})
             return float(min(LONGEST_REST_S, _FIRST_REST_S * 2 ** min(failed - 1, 20)))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not end the job: a person looks, a restart goes on
@@ -144,10 +148,12 @@ class HandoverFlow:
                 return 0
             case HandoverState.DECIDING:
                 with self.packer.alone(handover):
-                    now = await self._load(handover.id)  # another one may just have let go
+                    now = await self.load(handover.id)  # another one may just have let go
                     return await self._decide(now) if now.state is handover.state else 0
             case HandoverState.PACKAGED:
                 return await self._packaged(handover)
+            case HandoverState.SENDING if not self.packer.folder_of(handover).is_dir():
+                return await self._lost(handover)
             case HandoverState.SENDING:
                 return await self._send(handover)
             case HandoverState.SENT:
@@ -157,7 +163,7 @@ class HandoverFlow:
                     self.packer.tidy(handover)
                 return OVER
 
-    async def _load(self, handover: HandoverId) -> Handover:
+    async def load(self, handover: HandoverId) -> Handover:
         return await self.ledger.store.read(lambda connection: records.find(connection, handover))
 
     async def _to(self, handover: Handover, state: HandoverState, **figures: Json) -> Handover:
@@ -184,7 +190,9 @@ class HandoverFlow:
                 if blocked := await self.packer.blocked(handover):
                     return await self.cancel(handover, "strict", held_up_by=blocked)
                 handover = await self._to(handover, HandoverState.DECIDING, screened=True)
-            packed = await self.packer.pack(handover)
+            begun = await self._decided(handover.id)
+            async with self._pulse(handover, lambda: self._decided(handover.id), anew=begun == Done(0, 0)):
+                packed = await self.packer.pack(handover)
         except (RegisterRefused, NotPossible) as error:
             # Not possible: what is to go cannot be written in the recipient's layout, today or tomorrow.
             return await self.cancel(handover, error.code, problems=list(error.problems))
@@ -193,12 +201,27 @@ class HandoverFlow:
         self.packer.tidy(await self._to(handover, HandoverState.PACKAGED, **packed.figures))
         return 0
 
+    async def _decided(self, handover: HandoverId) -> Done:
+        found = await self.ledger.store.read(lambda connection: records.progress(connection, handover))
+        return Done(found.rows, found.read)
+
+    def _pulse(
+        self, handover: Handover, done: Callable[[], Awaitable[Done]], *, anew: bool
+    ) -> AbstractAsyncContextManager[None]:
+        """Notes that it is worked on, and how far an upload is."""
+
+        async def note(run: Stretch, found: Done) -> None:
+            uploaded = {"uploaded": found.bytes} if run.state is HandoverState.SENDING else {}
+            await self._noted(handover.id, run=run.plain(), **uploaded)
+
+        return beating(handover.state, self.ledger.clock, done, note, anew=anew)
+
     # --- send --------------------------------------------------------------------------------------
 
     async def _packaged(self, handover: Handover) -> float:
         """Wait for the recipient's window and turn; then the ledger first."""
         self.packer.tidy(handover)  # a kill may have come between
-        if (code := await self._outdated(handover)) is not None:
+        if (code := await self.why_outdated(handover)) is not None:
             return await self.cancel(handover, code)
         rest = await turn_comes_in(self.packer, handover)
         if rest:
@@ -225,7 +248,7 @@ class HandoverFlow:
         consents = consents_in(entered_chunks(connection, handover.id))
         return consents_stand(connection, consents, self.ledger.clock())
 
-    async def _outdated(self, handover: Handover) -> str | None:
+    async def why_outdated(self, handover: Handover) -> str | None:
         """Why the package may not leave any more, as a code; None if it may."""
         packer, now = self.packer, self.ledger.clock()
         if not await self.ledger.store.read(lambda connection: self._consents_stand(connection, handover)):
@@ -233,60 +256,30 @@ class HandoverFlow:
         route = packer.policy.find(handover.order.asked)
         if route is None:
             return "changed_meanwhile"
-        return why_not(handover, route, packer.policy, packer.config, now)
-
-    def _as_decided(self, handover: Handover) -> Decision:
-        """What followed from no row when the package was intended: the exchanges of one batch rest on it."""
-        at = datetime.fromisoformat(handover.figures["intended_at"])
-        route, asked = self.packer.route(handover), handover.order.asked
-        return BulkDecider(self.packer.policy, route, asked, now=at, suspended=False).package()
-
-    async def _upload(self, handover: Handover) -> float:
-        """Hand a document to a bureau, once: whether it has one it cannot be asked."""
-        if handover.figures.get("attempted"):  # by a process that was killed before it could say what came of it
-            return await self._ended(handover, OutcomeResult.UNKNOWN, "interrupted", HandoverState.UNKNOWN)
-        code = "cancelled" if handover.figures.get("cancel") else await self._outdated(handover)
-        if code is not None:
-            return await self._ended(handover, OutcomeResult.NOT_SENT, code, HandoverState.CANCELLED)
-        decision = self._as_decided(handover)
-        handover = await self._to(handover, HandoverState.SENDING, attempted=True)
-        try:
-            batch = await self.batches.upload(handover, decision)
-        except (NotSent, InvalidRequest) as error:
-            return await self._ended(handover, OutcomeResult.NOT_SENT, error.code, HandoverState.CANCELLED)
-        except Rejected as error:
-            return await self._ended(handover, OutcomeResult.REJECTED, error.code, HandoverState.REJECTED)
-        except ThirdPartyError as error:
-            return await self._ended(handover, OutcomeResult.UNKNOWN, error.code, HandoverState.UNKNOWN)
-        await self._ended(handover, OutcomeResult.DELIVERED, "ok", HandoverState.SENT, batch=batch)
-        return LOOK_AGAIN_S
-
-    async def _ask(self, handover: Handover) -> float:
-        """What became of the batch, as the bureau tells it."""
-        answered = await self.batches.ask(handover, self._as_decided(handover))
-        if answered is None:
-            waited = (self.ledger.clock() - handover.changed).total_seconds()
-            return min(_RECEIPT_S, max(_FIRST_REST_S, waited / 8))
-        self.packer.tidy(await self.receipts.batch(handover, answered))
-        return OVER
+        return why_not(handover, route, packer.policy, packer.digest, now)
 
     async def _send(self, handover: Handover) -> float:
         """Bring the package there. In doubt nothing is sent again: the recipient's machine is asked first."""
         if handover.order.recipient in self.batches.bureaus:
-            return await self._upload(handover)
+            return await uploading.send(self, handover)
         package = self.sealed(handover)
-        code = "cancelled" if handover.figures.get("cancel") else await self._outdated(handover)
+        code = "cancelled" if handover.figures.get("cancel") else await self.why_outdated(handover)
         if code is not None:
             return await self._given_up(handover, package, code)
         if wait := until_open(self.packer, handover.order.recipient):  # a try that failed is not made good at night
             return min(wait, LONGEST_REST_S)
         uploaded = [0]
+
+        async def sent() -> Done:
+            return Done(0, uploaded[0])
+
         sending = asyncio.ensure_future(self.transport.deliver(package, lambda there: uploaded.__setitem__(0, there)))
-        watching = asyncio.ensure_future(self._wanted(handover.id, sending, uploaded))
+        watching = asyncio.ensure_future(self._wanted(handover.id, sending))
         try:
-            await sending
+            async with self._pulse(handover, sent, anew=not handover.figures.get("uploaded")):
+                await sending
         except asyncio.CancelledError:
-            if not (sending.cancelled() and (await self._load(handover.id)).figures.get("cancel")):
+            if not (sending.cancelled() and (await self.load(handover.id)).figures.get("cancel")):
                 raise
             return await self._given_up(handover, package, "cancelled")
         except PackageChanged as error:
@@ -296,44 +289,50 @@ class HandoverFlow:
                 return await self._given_up(handover, package, error.code)
             arrived = False if isinstance(error, NotSent) else await self.transport.arrived(package)
             if arrived is None:
-                return await self._ended(handover, OutcomeResult.UNKNOWN, error.code, HandoverState.UNKNOWN)
+                return await self.ended(handover, OutcomeResult.UNKNOWN, error.code, HandoverState.UNKNOWN)
             if not arrived:
                 raise
         finally:
             watching.cancel()
             sending.cancel()
-        await self._ended(handover, OutcomeResult.DELIVERED, "ok", HandoverState.SENT)
+        await self.ended(handover, OutcomeResult.DELIVERED, "ok", HandoverState.SENT)
         return LOOK_AGAIN_S
 
-    async def _wanted(self, handover: HandoverId, sending: asyncio.Future[None], uploaded: Sequence[int]) -> None:
-        """Notes how far the sending is, and stops it when a person, in whatever process, cancels it."""
+    async def _wanted(self, handover: HandoverId, sending: asyncio.Future[None]) -> None:
+        """Stops the sending when a person, in whatever process, cancels it."""
         while not sending.done():
-            await asyncio.sleep(_NOTED_EVERY_S)
+            await asyncio.sleep(_LOOKED_EVERY_S)
             with suppress(StoreError):
-                if (await self._load(handover)).figures.get("cancel"):
+                if (await self.load(handover)).figures.get("cancel"):
                     sending.cancel()
                     return
-            await self._noted(handover, uploaded=uploaded[0])
 
     async def _given_up(self, handover: Handover, package: SealedPackage, code: str) -> float:
         """It is not to be sent any more. An earlier try may have brought it there all the same, or perhaps so."""
         try:
             arrived = await self.transport.discard(package)
-        except ThirdPartyError:
+        except (ThirdPartyError, StoreUnavailable):  # nobody can be asked, or not with this file
             arrived = await asyncio.to_thread(perhaps_there, package)
         if arrived:
-            return await self._ended(handover, OutcomeResult.DELIVERED, "ok", HandoverState.SENT)
+            return await self.ended(handover, OutcomeResult.DELIVERED, "ok", HandoverState.SENT)
         if arrived is None:
-            return await self._ended(handover, OutcomeResult.UNKNOWN, code, HandoverState.UNKNOWN)
-        return await self._ended(handover, OutcomeResult.NOT_SENT, code, HandoverState.CANCELLED)
+            return await self.ended(handover, OutcomeResult.UNKNOWN, code, HandoverState.UNKNOWN)
+        return await self.ended(handover, OutcomeResult.NOT_SENT, code, HandoverState.CANCELLED)
+
+    async def _lost(self, handover: Handover) -> float:
+        """Its files are elsewhere, or nowhere: whether it arrived cannot be asked from here, only given up as unknown.
+
+        Else it would stand for ever before everything else that its recipient is to get.
+        """
+        if handover.figures.get("cancel") or self.ledger.clock() - handover.changed > GIVE_UP:
+            return await self.ended(handover, OutcomeResult.UNKNOWN, "files_lost", HandoverState.UNKNOWN)
+        raise StoreUnavailable(
+            "the package of this handover is not on this machine: let the gateway that made it run, or share the "
+            "folder handovers of the home; `qaqpa handover cancel` gives it up"
+        )
 
     def sealed(self, handover: Handover) -> SealedPackage:
-        """The package, with the intent to send it that stands in the ledger. Raises StoreUnavailable, NotConfigured."""
-        if not self.packer.folder_of(handover).is_dir():
-            raise StoreUnavailable(
-                "the package of this handover is not on this machine: let the gateway that made it run, or share the "
-                "folder handovers of the home"
-            )
+        """The package, with the intent to send it that stands in the ledger. Raises NotConfigured."""
         figures, recipient = handover.figures["package"], RecipientId(handover.order.recipient)
         seal = self.packer.partner(handover.order.recipient).terms.seal.kind
         intent = PackageIntent(handover.id, -1, recipient, seal, figures["sha256"], figures["bytes"])
@@ -345,9 +344,9 @@ class HandoverFlow:
     async def _await_receipt(self, handover: Handover) -> float:
         """Look for receipts; a late one is told of once."""
         if handover.order.recipient in self.batches.bureaus:
-            return await self._ask(handover)
+            return await uploading.ask(self, handover)
         await self.receipts.look(handover.order.recipient)
-        current = await self._load(handover.id)
+        current = await self.load(handover.id)
         if current.state is not HandoverState.SENT:
             return 0
         now = self.ledger.clock()
@@ -360,7 +359,7 @@ class HandoverFlow:
 
     # --- the end -----------------------------------------------------------------------------------
 
-    async def _ended(
+    async def ended(
         self, handover: Handover, result: OutcomeResult, code: str, state: HandoverState, **figures: Json
     ) -> float:
         """Conclude every row of a package that was intended, and move on."""

@@ -25,16 +25,18 @@ from qaqpa.errors import (
     StoreUnavailable,
 )
 from qaqpa.handover import records
+from qaqpa.handover.creditors import Owed, Report, bureaus, owed, reports, require_followed
 from qaqpa.handover.deciding import Screened, Told, dry_run
 from qaqpa.handover.flow import HandoverFlow
 from qaqpa.handover.judge import Judged
 from qaqpa.handover.manifest import NAME, SIGNATURE
+from qaqpa.handover.orders import Document, Order
 from qaqpa.handover.packer import REGISTER, document_key
-from qaqpa.handover.records import Document, Handover, Once, Order, Progress
+from qaqpa.handover.records import Handover, Once, Progress
 from qaqpa.handover.spool import SpoolWriter
 from qaqpa.keys.keyring import KEY_SIZE, Keyring
-from qaqpa.ledger.handovers import Finding, unwrap, wrap
-from qaqpa.model.handover import FINAL, HandoverState, RowResult
+from qaqpa.ledger.handovers import unwrap, wrap
+from qaqpa.model.handover import FINAL, Finding, HandoverState, RowResult
 from qaqpa.model.identifiers import HandoverId, uuid7
 from qaqpa.store import Connection
 
@@ -68,6 +70,8 @@ class Standing:
     handover: Handover
     progress: Progress
     counts: Mapping[RowResult, int]
+    reports: tuple[Report, ...] = ()
+    """Of an assignment that left: what each bureau is to be told of it."""
 
 
 class Handovers:
@@ -107,7 +111,9 @@ class Handovers:
         gives the handover that it gave first. Raises InvalidRequest, KeyReused, StoreError.
         """
         self.require_route(order)
-        digest = hashlib.sha256(orjson.dumps(asdict(order), option=orjson.OPT_SORT_KEYS))
+        await self._store.read(lambda connection: require_followed(connection, order))
+        said = {name: value for name, value in asdict(order).items() if name != "follows" or value is not None}
+        digest = hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS))  # as before there was `follows`
         if key is None:
             return await self._taken_in(order, register, digest, documents or {}, None)
         blind = self._keyring.blind_request(order.caller, f"handover {key}")
@@ -226,22 +232,41 @@ class Handovers:
 
         def query(connection: Connection) -> Standing:
             found = records.find(connection, handover)
-            return Standing(found, records.progress(connection, handover), records.counts(connection, handover))
+            told = reports(connection, found, bureaus(self.flow.packer.policy))
+            return Standing(found, records.progress(connection, handover), records.counts(connection, handover), told)
 
         return await self._store.read(query)
+
+    async def reports(self, handover: Handover) -> tuple[Report, ...]:
+        """What each bureau is to be told of it, where it is an assignment that left."""
+        to = bureaus(self.flow.packer.policy)
+        return await self._store.read(lambda connection: reports(connection, handover, to))
+
+    async def owed(self) -> list[Owed]:
+        """Assignments of which a bureau has not been told."""
+        to = bureaus(self.flow.packer.policy)
+        return await self._store.read(lambda connection: list(owed(connection, to)))
 
     async def latest(self, limit: int = 50, caller: str | None = None) -> list[Handover]:
         """Newest first: of one caller, or of all."""
         return await self._store.read(lambda connection: records.latest(connection, limit, caller))
 
-    async def findings(self, handover: str, *, after: int = 0, limit: int = 2_000_000) -> list[Finding]:
+    async def findings(
+        self,
+        handover: str,
+        *,
+        after: int = 0,
+        limit: int = 2_000_000,
+        result: RowResult | None = None,
+        reason: Mapping[str, str] | None = None,
+    ) -> list[Finding]:
         """Rows beyond `after` that did not go, or that the recipient rejected. Raises NotFound."""
 
         def query(connection: Connection) -> list[Finding]:
             records.find(connection, handover)
-            return list(records.findings(connection, handover, after=after, limit=limit))
+            return list(records.findings(connection, handover, after=after, limit=limit, result=result, reason=reason))
 
-        return await self._store.read(query)
+        return await self._store.read_aside(query)
 
     async def manifest(self, handover: str) -> bytes:
         """The manifest of its package. Raises NotFound before there is one, and once its files are gone."""

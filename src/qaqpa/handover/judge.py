@@ -1,7 +1,7 @@
 """Rows of a register, decided: each one by the policy alone, as if it had come alone.
 
-Pure but for what is handed in: the persons, their consents and the facts of the system of record are looked up for a
-chunk at once by whoever calls.
+Pure but for what is handed in: consents and the facts of the system of record are looked up for a chunk at once by
+whoever calls.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ import orjson
 
 from qaqpa.anonymity import Settled
 from qaqpa.errors import InvalidRequest
-from qaqpa.ledger.handovers import DecidedRow, Finding
-from qaqpa.ledger.subjects import Person
 from qaqpa.minimise import Context, Cut, RowMinimiser, RowShape
 from qaqpa.model.consent import Consent
 from qaqpa.model.decision import Asked, Decision, GuardResult, Result
 from qaqpa.model.disclosure import Json
-from qaqpa.model.handover import RowResult
+from qaqpa.model.handover import DecidedRow, Finding, RowResult
 from qaqpa.model.request import ContractFacts
 from qaqpa.model.vocabulary import VOCABULARY, FieldPath
 from qaqpa.policy import BulkDecider, Checked, Policy, Route, compared
@@ -53,11 +51,17 @@ class Judged:
 class Known:
     """What was looked up for a chunk."""
 
-    people: Mapping[str, Person]
     recorded: Mapping[str, ContractFacts] | None = None
     """What the system of record says of their contracts; None where it cannot be asked now."""
-    consents: Mapping[str, Sequence[Consent]] = field(default_factory=dict)
-    """By subject."""
+    consents: Mapping[str, Sequence[Consent]] = field(default_factory=dict, repr=False)
+    """By IIN."""
+
+
+def asked_of(rows: Sequence[Row], screened: Mapping[int, Finding]) -> tuple[list[str], list[str]]:
+    """IINs and contracts' numbers that must be looked up to decide `rows`, of which `screened` need no decision."""
+    asked = [row.values for row in rows if row.number not in screened]
+    numbers = (values.get(f"{_FACT}number") or values.get(NUMBER) for values in asked)
+    return [str(values[IIN]) for values in asked], [str(number) for number in numbers if number is not None]
 
 
 class _Plan(NamedTuple):
@@ -104,10 +108,17 @@ class Judge:
         self._numbers_count = self._checks_facts or "contract.number" in named
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._known: dict[int, tuple[tuple[GuardResult, ...], bool]] = {}
+        self._decisions: dict[tuple[int, str | None], Decision] = {}
+        """Of the chunk at hand, by guards and consent: equal ones are one object."""
 
     def at(self, now: datetime, *, suspended: bool) -> None:
         """Go on at a later moment."""
         self._decider = self._decider.at(now, suspended=suspended)
+
+    def screen_all(self, rows: Sequence[Row]) -> dict[int, Finding]:
+        """By line, what forbids that a row is decided at all."""
+        found = ((row.number, self.screen(row)) for row in rows)
+        return {number: finding for number, finding in found if finding is not None}
 
     def screen(self, row: Row) -> Finding | None:
         """What forbids that this row is decided at all: it cannot be read, or stands twice."""
@@ -126,6 +137,7 @@ class Judge:
     def judge(self, rows: Sequence[Row], screened: Mapping[int, Finding], known: Known) -> Judged:
         """Decide `rows`, of which `screened` need no decision."""
         judged = Judged()
+        self._decisions.clear()
         for row in rows:
             finding = screened.get(row.number)
             if finding is None:
@@ -188,19 +200,19 @@ class Judge:
         shape = plan.shape
         stated = {name: values[path] for name, path in plan.facts.items()}
         contract = _contract(plan.counting, tuple([values[path] for path in plan.columns]))
-        person = known.people[str(values[IIN])]
-        consents: Sequence[Consent] = ()
-        if known.consents and person.known is not None:
-            consents = known.consents.get(person.known.id, ())
+        iin = str(values[IIN])
+        consents = known.consents.get(iin, ()) if known.consents else ()
         checked: Checked | None = None
         if self._checks_facts:
             contract, checked = compared(contract, _text(values.get(NUMBER)), known.recorded)
             stated = contract.model_dump(mode="json", exclude_none=True)
         decision = self._decider.decide(shape.present, contract, tuple(consents), checked)
+        if decision.shadow is None:
+            decision = self._decisions.setdefault((id(decision.guards), decision.consent), decision)
         facts: dict[str, Json] = {"contract": stated, "consent": None}
         if not self._permits(decision):
             facts["handed_in"] = sorted(shape.present)
-            judged.decided.append(DecidedRow(row.number, person, decision, facts))
+            judged.decided.append(DecidedRow(row.number, iin, decision, orjson.dumps(facts, option=_SORTED)))
             judged.findings.append(_blocked(row.number, decision))
             judged.results.append(judged.findings[-1].result)
             return
@@ -218,17 +230,18 @@ class Judge:
                 judged.findings.append(Finding(row.number, RowResult.MALFORMED, reasons))
                 judged.results.append(RowResult.MALFORMED)
                 return
-        record = orjson.dumps(cut.values, option=orjson.OPT_SORT_KEYS)
-        judged.decided.append(DecidedRow(row.number, person, decision, facts, cut.fields, cut.withheld, record))
+        said, record = orjson.dumps(facts, option=_SORTED), orjson.dumps(cut.values, option=_SORTED)
+        judged.decided.append(DecidedRow(row.number, iin, decision, said, cut.fields, cut.withheld, record))
         judged.results.append(_PERMIT)
         judged.going.append((row.number, cut))
 
 
 _NOTHING: Mapping[FieldPath, Json] = {}
+_SORTED = orjson.OPT_SORT_KEYS
 _PERMIT = int(RowResult.PERMIT)
 
 
-@lru_cache(maxsize=8_192)
+@lru_cache(maxsize=4_096)
 def _contract(names: tuple[str, ...], said: tuple[Json, ...]) -> ContractFacts:
     """The facts that a row states, as they are decided on. Its values were read and checked by their types already."""
     facts = dict(zip(names, said, strict=True))

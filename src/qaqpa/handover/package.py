@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +16,9 @@ from typing import IO
 
 from qaqpa.config.packages import Packages
 from qaqpa.handover.manifest import NAME, SIGNATURE, Member
-from qaqpa.ledger.handovers import row_id
 from qaqpa.minimise import Cut
 from qaqpa.model.disclosure import Json
-from qaqpa.model.handover import HandoverIntent, Package
+from qaqpa.model.handover import HandoverIntent, row_id
 from qaqpa.model.vocabulary import FieldPath
 from qaqpa.seal import PackageKey, PackageWriter
 from qaqpa.tables import Kind, writer
@@ -79,7 +78,7 @@ class _Unseekable:
 
 
 class PackageBuilder:
-    """Writes one package: rows in their order, then `finish`.
+    """Writes one package: rows in their order, then `enclose` what goes with them, then `finish`.
 
     Only rows whose intents are durable may be added; the caller enters them first. Leaving the block without `finish`
     removes the file.
@@ -133,16 +132,12 @@ class PackageBuilder:
                 line[at] = self.rows if self.columns[at].field == ROW else row_id(self._intent.id, number)
             write(line)
 
-    def finish(
-        self,
-        numbers: Iterable[int],
-        documents: Sequence[tuple[Member, Iterable[bytes]]],
-        manifest: Callable[[Member, Sequence[Member]], tuple[bytes, bytes]],
-    ) -> tuple[Package, str]:
-        """Close the package, which is durable when this returns; gives it and the manifest's digest.
+    def enclose(
+        self, numbers: Iterable[int], documents: Sequence[tuple[Member, Iterable[bytes]]]
+    ) -> tuple[Member, list[Member]]:
+        """No row follows: the register as it is in the package, and the other members, for the manifest.
 
-        `numbers` are the lines of the rows that go, as in `add`; `manifest` makes the manifest and its signature of
-        the register and of the other members.
+        `numbers` are the lines of the rows that go, as in `add`.
         """
         self._writer.close()
         self._counted.flush()
@@ -151,12 +146,18 @@ class PackageBuilder:
         register = Member(
             self.register, self._counted.size, self._counted.sha256, {"rows": self.rows, "columns": columns}
         )
-        others = [self._ids(numbers), *(self._document(member, pieces) for member, pieces in documents)]
-        content, note = manifest(register, others)
-        for name, data in ((NAME, content), (SIGNATURE, note)):
+        return register, [self._ids(numbers), *(self._document(member, pieces) for member, pieces in documents)]
+
+    def finish(self, *said: bytes) -> dict[str, Json]:
+        """Close the package, which is durable when this returns: its digest and size, whose key it is sealed with, and
+        the digest of its manifest. `said` are the manifest and its signature.
+        """
+        for name, data in zip((NAME, SIGNATURE), said, strict=True):
             self._zip.writestr(self._info(name), data)
         self._zip.close()
-        return self._sealed.close(), hashlib.sha256(content).hexdigest()
+        package = self._sealed.close()
+        manifest = hashlib.sha256(said[0]).hexdigest()
+        return {"sha256": package.sha256, "bytes": package.size, "kid": package.kid, "manifest": manifest}
 
     def _ids(self, numbers: Iterable[int]) -> Member:
         """Which disclosure each line of the register is."""

@@ -7,10 +7,11 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import orjson
@@ -19,15 +20,20 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from qaqpa import files
 from qaqpa.anonymity import Settled
+from qaqpa.config import Config
 from qaqpa.config.packages import Packages
 from qaqpa.errors import DecisionOutdated, NotConfigured, StoreUnavailable
 from qaqpa.handover import records
+from qaqpa.handover.assembler import Assembler, Enclosed, Totals
 from qaqpa.handover.batches import BatchBuilder, Bureau
 from qaqpa.handover.deciding import Deciding, FactsOfRecord, HeldUp, Packing, dry_run, settle
+from qaqpa.handover.hands import Hands, InThread, beside, in_thread
 from qaqpa.handover.manifest import NAME, SIGNATURE, Member, manifest, packages_key, signature
 from qaqpa.handover.package import PackageBuilder
 from qaqpa.handover.records import Handover
+from qaqpa.handover.resuming import require_entered, require_packed
 from qaqpa.handover.spool import open_spool
+from qaqpa.handover.worker import Brief
 from qaqpa.ledger import Ledger, StillHolds
 from qaqpa.ledger.handovers import Entered, RowEntries, entered_chunks
 from qaqpa.model.disclosure import Json
@@ -39,6 +45,8 @@ from qaqpa.seal import PackageKey, require_valid
 from qaqpa.tlog.notes import VerifierKey
 
 REGISTER = "register"
+LARGE = 2 * 2**20
+"""Bytes of a register, some 6,000 rows, from which a process of its own saves more time than it takes to begin."""
 ENDINGS = {SealKind.AGE: "age", SealKind.CMS: "p7m", SealKind.OPENPGP: "pgp"}
 """Of package files, by seal."""
 
@@ -49,6 +57,8 @@ class Partner:
 
     config: Packages
     key: PackageKey
+    key_file: str
+    """Where the key was read from."""
 
     @property
     def terms(self) -> Packages:
@@ -93,8 +103,8 @@ class Packer:
     """Where registers wait, encrypted, and packages, sealed: a folder for each handover."""
     origin: str
     """The ledger's name, under which manifests are signed."""
-    config: str
-    """Digest of the configuration in force here."""
+    config: Config
+    """In force here."""
     is_suspended: Callable[[str], Awaitable[bool]]
     still_holds: Callable[[Handover], StillHolds]
     """Whether, in the transaction of an intent, configuration and recipient are as they were."""
@@ -147,53 +157,88 @@ class Packer:
     async def pack(self, handover: Handover) -> Packed:
         """Decide and enter every row, and write the package of those that go.
 
-        Raises HeldUp where it must not be made, RegisterRefused, DecisionOutdated, StoreError.
+        Raises HeldUp where it must not be made, RegisterRefused, DecisionOutdated, StoreError, VerificationFailed where
+        the rows that are noted to go are not those that the ledger has.
         """
         deciding, partner = self.deciding(handover), self.partners[handover.order.recipient]
         require_valid(partner.key, self.ledger.clock())
         entered, order = await self._entered(handover), handover.order
-        with (
-            closing(open_spool(self.register_path(handover), self.spool_key(handover))) as file,
-            self._builder(handover, deciding.route, partner) as builder,
-        ):
-            settled = await settle(deciding, file)
-            basis = _basis(self.config, settled, self.policy.day(self.ledger.clock()))
-            if any(each.figures["basis"] != basis for each in entered):
-                # Rows stand in the ledger as they were cut then; what leaves must be just that.
-                raise HeldUp("changed_meanwhile")
-            packing = Packing(
-                deciding, handover.id, builder, RowEntries(self.ledger, handover.id, partner.terms.seal.kind),
-                self.still_holds(handover), basis,
-            )  # fmt: skip
-            await packing.run(file, entered, settled)
+        settled = await self._settled(handover, deciding)
+        now = self.ledger.clock()  # read once: what is cut by the day is cut by one
+        basis = _basis(self.digest, deciding.route, settled, self.policy.day(now))
+        if any(each.figures["basis"] != basis for each in entered):
+            # Rows stand in the ledger as they were cut then; what leaves must be just that.
+            raise HeldUp("changed_meanwhile")
+        async with self._hands(handover, deciding, partner, settled, now) as hands:
+            made = RowEntries(self.ledger, handover.id, partner.terms.seal.kind)
+            await Packing(deciding, handover.id, hands, made, self.still_holds(handover), basis).run(entered)
+            lines: array[int] = await hands.call("lines")
+            await self.ledger.store.read_aside(lambda connection: require_packed(connection, handover.id, lines))
             counts = await self.ledger.store.read(lambda connection: records.counts(connection, handover.id))
-            if not builder.rows:
+            totals: Totals = await hands.call("totals")
+            if not totals.rows:
                 raise HeldUp("nothing_permitted")
-            if order.strict and builder.rows < sum(counts.values()):
-                raise HeldUp("strict", held_up_by=sum(counts.values()) - builder.rows)
-            if isinstance(builder, BatchBuilder):
-                digest, size = await asyncio.to_thread(builder.finish)
-                return Packed({"sha256": digest, "bytes": size}, builder.rows, counts, self.config)
+            if order.strict and totals.rows < sum(counts.values()):
+                raise HeldUp("strict", held_up_by=sum(counts.values()) - totals.rows)
+            if isinstance(partner, Bureau):
+                return Packed(await hands.call("finish"), totals.rows, counts, self.digest)
             checkpoint = await self.checkpoint()
-            alike = packing.alike(settled)
-            sums = {path: str(total) for path, total in sorted(packing.sums.items())}
-            head = self._head(handover, deciding.route, builder.rows, sum(counts.values()), sums)
-            package = await asyncio.to_thread(self._finish, handover, packing, builder, head, checkpoint)
-        return Packed(package, builder.rows, counts, self.config, alike)
+            alike = _alike(deciding.route, settled, totals)
+            head = self._head(handover, deciding.route, totals, sum(counts.values()))
+            register, others = await hands.call("enclose", self._documents(handover))
+            content, note = await asyncio.to_thread(self._manifest, handover, head, register, others, checkpoint)
+            package = await hands.call("finish", content, note)
+        return Packed(package, totals.rows, counts, self.digest, alike)
+
+    async def _settled(self, handover: Handover, deciding: Deciding) -> Settled | None:
+        if deciding.route.k is None:
+            return None
+        with closing(open_spool(self.register_path(handover), self.spool_key(handover))) as file:
+            return await settle(deciding, file)
+
+    @asynccontextmanager
+    async def _hands(
+        self,
+        handover: Handover,
+        deciding: Deciding,
+        partner: Partner | Bureau,
+        settled: Settled | None,
+        now: datetime,
+    ) -> AsyncIterator[Hands]:
+        """Who assembles: for a large register that names people a process of its own, which takes a second to begin."""
+        path, key = self.register_path(handover), self.spool_key(handover)
+        if isinstance(partner, Partner) and settled is None and handover.order.bytes >= LARGE:
+            brief = Brief(
+                self.config, handover.order, _intent(handover), handover.since, now, self.policy.day(now),
+                deciding.checks_facts, deciding.headings, path, key, deciding.pseudonyms, self.package_path(handover),
+                partner.key_file,
+            )  # fmt: skip
+            async with beside(brief) as hands:
+                yield hands
+            return
+        with closing(open_spool(path, key)) as file, self._builder(handover, deciding.route, partner) as builder:
+            register = await in_thread(deciding.register, file)
+            assembler = Assembler(deciding.route, file, register, await deciding.judge(settled, now), builder)
+            try:
+                yield InThread(assembler)
+            finally:
+                await in_thread(lambda: None)  # its files are closed when what it was asked last is done
 
     def _builder(self, handover: Handover, route: Route, partner: Partner | Bureau) -> PackageBuilder | BatchBuilder:
         if isinstance(partner, Bureau):
             return BatchBuilder(partner, handover, self.folder_of(handover), self.spool_key(handover))
-        intent = HandoverIntent(handover.id, RecipientId(handover.order.recipient))
         path = self.package_path(handover)
-        return PackageBuilder(intent, partner.key, path, partner.config, route.fields, handover.since)
+        return PackageBuilder(_intent(handover), partner.key, path, partner.config, route.fields, handover.since)
 
     async def _entered(self, handover: Handover) -> list[Entered]:
-        return await self.ledger.store.read(lambda connection: entered_chunks(connection, handover.id))
+        """What was entered of it by a process that was killed, held against the ledger."""
+        entered = await self.ledger.store.read(lambda connection: entered_chunks(connection, handover.id))
+        await self.ledger.store.read_aside(
+            lambda connection: require_entered(connection, handover.id, entered, self.digest)
+        )
+        return entered
 
-    def _head(
-        self, handover: Handover, route: Route, going: int, handed_in: int, sums: Mapping[str, str]
-    ) -> dict[str, Json]:
+    def _head(self, handover: Handover, route: Route, totals: Totals, handed_in: int) -> dict[str, Json]:
         order, operator, agreement = handover.order, self.policy.operator, route.recipient.agreement
         return {
             "handover": handover.id,
@@ -206,45 +251,46 @@ class Packer:
             "policy": self.policy.version_on(self.policy.day(handover.since)),
             "agreement": None if agreement is None else agreement.number,
             "taken_in": timestamp(handover.since),
-            "rows": {"handed_in": handed_in, "go": going},
-            "sums": dict(sums),
+            "rows": {"handed_in": handed_in, "go": totals.rows},
+            "sums": dict(totals.sums),
             "verifier_key": str(self.key),
         }
+
+    @property
+    def digest(self) -> str:
+        """Of the configuration in force here."""
+        return self.config.digest
 
     @property
     def key(self) -> VerifierKey:
         """What recipients check manifests with."""
         return packages_key(self.origin, self.ledger.keyring.public)
 
-    def _finish(
+    def _manifest(
         self,
         handover: Handover,
-        packing: Packing,
-        builder: PackageBuilder,
         head: Mapping[str, Json],
+        register: Member,
+        others: Sequence[Member],
         checkpoint: bytes,
-    ) -> dict[str, Json]:
-        def made(register: Member, others: Sequence[Member]) -> tuple[bytes, bytes]:
-            content = manifest(head, register, others, checkpoint)
-            note = signature(handover.id, content, self.key, self.ledger.keyring.sign)
-            folder = self.folder_of(handover)
-            try:
-                files.replace(folder / NAME, content)
-                files.replace(folder / SIGNATURE, note)
-            except OSError as error:
-                raise StoreUnavailable(f"the manifest cannot be kept: {error.strerror}; nothing was sent") from None
-            return content, note
+    ) -> tuple[bytes, bytes]:
+        """The manifest and its signature, kept beside the package."""
+        content = manifest(head, register, others, checkpoint)
+        note = signature(handover.id, content, self.key, self.ledger.keyring.sign)
+        folder = self.folder_of(handover)
+        try:
+            files.replace(folder / NAME, content)
+            files.replace(folder / SIGNATURE, note)
+        except OSError as error:
+            raise StoreUnavailable(f"the manifest cannot be kept: {error.strerror}; nothing was sent") from None
+        return content, note
 
-        numbered = enumerate(handover.order.documents, start=1)
-        documents = [(each.member(number), self._pieces(handover, number)) for number, each in numbered]
-        package, digest = builder.finish(packing.lines, documents, made)
-        return {"sha256": package.sha256, "bytes": package.size, "kid": package.kid, "manifest": digest}
-
-    def _pieces(self, handover: Handover, number: int) -> Iterator[bytes]:
-        path = self.folder_of(handover) / f"{REGISTER}-document-{number}"
-        with closing(open_spool(path, document_key(self.spool_key(handover), number))) as file:
-            while piece := file.read(2**20):
-                yield piece
+    def _documents(self, handover: Handover) -> list[Enclosed]:
+        folder, key = self.folder_of(handover), self.spool_key(handover)
+        return [
+            Enclosed(each.member(number), folder / f"{REGISTER}-document-{number}", document_key(key, number))
+            for number, each in enumerate(handover.order.documents, start=1)
+        ]
 
     # --- files -------------------------------------------------------------------------------------
 
@@ -310,13 +356,28 @@ class Packer:
             folder.rmdir()
 
 
-def _basis(config: str, settled: Settled | None, day: date) -> str:
-    """What rows are cut by: the configuration, and where they go de-identified how alike they all were, and on which
-    day, from which ages are counted.
+def _intent(handover: Handover) -> HandoverIntent:
+    return HandoverIntent(handover.id, RecipientId(handover.order.recipient))
+
+
+def _alike(route: Route, settled: Settled | None, totals: Totals) -> dict[str, Json] | None:
+    """How alike the rows are that were written, for the report. Raises HeldUp where fewer share their quasi-identifiers
+    than the route demands: what is on record of somebody changed since they were counted.
     """
-    if settled is None:
+    if settled is None or route.k is None:
+        return None
+    if totals.least < route.k:
+        raise HeldUp("too_few_alike")
+    return {**asdict(settled.figures), "k_after": totals.least, "classes_after": totals.classes}
+
+
+def _basis(config: str, route: Route, settled: Settled | None, day: date) -> str:
+    """What rows are cut by: the configuration; the day, where ages are counted from it; and where they go de-identified
+    how alike they all were.
+    """
+    if settled is None and all(rule.transform != "age_band" for rule in route.fields.values()):
         return config
-    alike = orjson.dumps([asdict(settled.figures), day], option=orjson.OPT_SORT_KEYS)
+    alike = orjson.dumps([None if settled is None else asdict(settled.figures), day], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(config.encode() + alike).hexdigest()
 
 

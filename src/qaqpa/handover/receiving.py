@@ -1,7 +1,8 @@
 """What recipients acknowledge: receipts are fetched or handed in, checked, kept as they came, and entered.
 
-A receipt changes nothing of what is known to have been sent. One that is refused is kept too, and told of: it may be
-for another package, signed by a stranger, or name rows that were never sent.
+A receipt changes nothing of what is known to have been sent. One that is refused is told of, and its digest is kept: it
+may be for another package, signed by a stranger, or name rows that were never sent. What else it holds nobody vouches
+for, so no word of it stays here.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from qaqpa.handover.deciding import lines_of
 from qaqpa.handover.records import Handover
 from qaqpa.ledger import Ledger, entries
 from qaqpa.ledger.entries import Kind
-from qaqpa.ledger.handovers import Entered, enter, entered_chunks, moved, row_id
+from qaqpa.ledger.handovers import Entered, enter, entered_chunks, moved
 from qaqpa.model.batch import BatchState
 from qaqpa.model.disclosure import Json
-from qaqpa.model.handover import HandoverState, RowResult
+from qaqpa.model.handover import HandoverState, RowResult, row_id
 from qaqpa.model.identifiers import HandoverId
 from qaqpa.model.words import timestamp
 from qaqpa.receipts import Receipt, ReceiptKey, ReceiptResult, claimed_package, read_receipt
@@ -75,6 +76,7 @@ class Receipts:
         known = {path.name for path in folder.iterdir()} if folder.exists() else set[str]()
         taken = 0
         for name, data in await self.transport.receipts(recipient, known):
+            kept = data
             try:
                 if not any([await other(recipient, data) for other in self.others]):
                     await self.take(recipient, data)
@@ -84,8 +86,9 @@ class Receipts:
                 continue  # not kept, so that it is fetched again
             except (ReceiptRefused, NotFound) as error:
                 _log.error("receipt refused", recipient=recipient, code=error.code)
+                kept = f"refused: {error.code}, sha256 {hashlib.sha256(data).hexdigest()}\n".encode()
             # Kept last: after a crash it is looked at again, and entered once.
-            self._keep(recipient, name, data)
+            self._keep(recipient, name, kept)
         return taken
 
     def _keep(self, recipient: str, name: str, data: bytes) -> None:
@@ -105,6 +108,8 @@ class Receipts:
         handover = await self._load(claimed_package(data))
         if handover.order.recipient != recipient:
             raise NotFound("the receipt is for a package of another recipient")
+        if recipient not in self.keys:
+            raise ReceiptMalformed("this recipient sends no receipts: it is asked what became of the batch")
         digest = hashlib.sha256(data).hexdigest()
         if handover.figures.get("receipt", {}).get("sha256") == digest:
             return handover

@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from qaqpa.errors import NotFound
 from qaqpa.handover import records
 from qaqpa.handover.packer import REGISTER, Packer
-from qaqpa.model.identifiers import HandoverId
+from qaqpa.model.handover import FINAL
+from qaqpa.model.identifiers import HandoverId, is_our_id
 
 EVERY_S = 3600.0
 ORPHAN = timedelta(days=1)
 """After which a register that no handover knows was cut off while it was taken in, and is not being taken in now."""
-_UUID = 36
 
 
 class Sweep:
@@ -28,18 +28,23 @@ class Sweep:
     def __init__(self, packer: Packer) -> None:
         self._packer = packer
         self._next = float("-inf")
+        self._over: set[str] = set()
+        """Folders in which nothing will be left to take away; there is one for each handover that was acknowledged."""
 
     async def if_due(self) -> None:
         """Sweep, unless it was done a short while ago. Raises StoreError."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + EVERY_S
-        for name in await asyncio.to_thread(self._folders):
-            await self._one(HandoverId(name))
+        folders = await asyncio.to_thread(self._folders)
+        self._over &= set(folders)
+        for name in folders:
+            if name not in self._over:
+                await self._one(HandoverId(name))
 
     def _folders(self) -> list[str]:
         folder = self._packer.folder
-        return sorted(each.name for each in folder.iterdir() if len(each.name) == _UUID) if folder.is_dir() else []
+        return sorted(each.name for each in folder.iterdir() if is_our_id(each.name)) if folder.is_dir() else []
 
     async def _one(self, name: HandoverId) -> None:
         try:
@@ -48,6 +53,8 @@ class Sweep:
             await asyncio.to_thread(self._orphan, name)
         else:
             await asyncio.to_thread(self._packer.tidy, found)
+            if found.state in FINAL:
+                self._over.add(name)
 
     def _orphan(self, name: HandoverId) -> None:
         """Taken in by a process that was killed, before anybody was told of it: its key was never kept."""

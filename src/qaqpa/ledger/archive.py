@@ -19,6 +19,7 @@ from typing import BinaryIO
 from qaqpa import files
 from qaqpa.errors import NotFound, NotPossible, QaqpaError, StoreUnavailable, VerificationFailed
 from qaqpa.ledger import entries
+from qaqpa.ledger.catalogue import catalogued
 from qaqpa.ledger.entries import ARCHIVE, Kind
 from qaqpa.ledger.integrate import integrated, read_tile
 from qaqpa.ledger.ledger import Ledger
@@ -77,6 +78,7 @@ async def archive(ledger: Ledger, month: int, folder: Path, *, caller: str, pers
     public = entries.control(
         ARCHIVE, "", caller, person, reason, at=now,
         month=month, entries=written.entries, sha256=written.sha256, file=written.file,
+        catalogued=True,
     )  # fmt: skip
 
     surely_not = True
@@ -140,10 +142,12 @@ def _write(ledger: Ledger, month: int, folder: Path) -> Archived:
 
 def _fill(file: BinaryIO, connection: Connection, month: int) -> tuple[array[int], str]:
     """Write the month durably; returns the indexes and the SHA-256 of all."""
-    digest, indexes, size = hashlib.sha256(), array("q"), integrated(connection)[0]
+    digest, indexes, size = hashlib.sha256(), array("q"), min(integrated(connection)[0], catalogued(connection).size)
     for index, leaf, body in connection.stream(_MONTH, (month,)):
         if index >= size:
-            raise NotPossible([f"month: entry {index} is not in the tree yet, a moment later it is; ask again"])
+            raise NotPossible(
+                [f"month: entry {index} is not in the tree yet, or the catalogue; a moment later it is, ask again"]
+            )
         if not isinstance(body, bytes) or leaf_hash(body) != leaf:
             raise VerificationFailed(f"entry {index} is not what is in the tree", index=index)
         line = b"%d %b\n" % (index, body)

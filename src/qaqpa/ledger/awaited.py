@@ -34,7 +34,10 @@ _ALL = "SELECT disclosure FROM awaited ORDER BY since, disclosure"
 _WAITING = "SELECT disclosure FROM awaited WHERE state = ?"
 _CONFIRMING = "UPDATE awaited SET state = ?, until = ?, sealed = ? WHERE disclosure = ? AND state = ?"
 _FORGET = "DELETE FROM awaited WHERE disclosure = ?"
-_OLDEST = "SELECT count(*), min(since), min(until) FROM awaited"
+_OLDEST = (
+    "SELECT coalesce(sum(CASE state WHEN ? THEN 1 ELSE 0 END), 0), count(*), min(CASE state WHEN ? THEN since END), "
+    "min(until) FROM awaited"
+)
 
 
 class State(StrEnum):
@@ -82,11 +85,14 @@ class Resumed:
 class Waiting:
     """How jobs stand, for whoever looks after the gateway."""
 
-    count: int
+    awaiting: int
+    """Disclosures whose answer is not here."""
+    confirming: int
+    """Concluded ones: the third party is still to hear that its answer came."""
     since: datetime | None
-    """Of the oldest."""
+    """Since when the oldest answer is awaited."""
     until: datetime | None
-    """When the first of them should be given up, or was."""
+    """When the first job of either kind should be given up, or was."""
 
 
 def add(connection: Connection, disclosure: str, subject: Subject, awaited: Awaited, since: str) -> None:
@@ -107,8 +113,9 @@ def jobs(connection: Connection) -> list[str]:
 
 def standing(connection: Connection) -> Waiting:
     """How many there are, and of when."""
-    count, since, until = connection.execute(_OLDEST).one()
-    return Waiting(int(count), *(datetime.fromisoformat(each) if each else None for each in (since, until)))
+    awaiting, count, since, until = connection.execute(_OLDEST, (State.AWAITING.value,) * 2).one()
+    times = (datetime.fromisoformat(each) if each else None for each in (since, until))
+    return Waiting(int(awaiting), int(count) - int(awaiting), *times)
 
 
 def over(disclosure: str) -> Callable[[Connection, Subject], None]:

@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from qaqpa import files, log
@@ -27,6 +28,9 @@ _HOURS = "SELECT size, note FROM checkpoints WHERE time >= ? AND size < ? ORDER 
 _DROP = "DELETE FROM checkpoints WHERE size = ? AND note = ?"
 _HOUR = len("2026-11-23T10")
 _LATEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
+_SIZE = "SELECT size FROM tree WHERE id = 1"
+_SIGNED = "SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1"
+_SINCE = "SELECT time FROM entries WHERE idx = ?"
 _NOTE = "SELECT note FROM checkpoints WHERE size = ?"
 _COSIGNED = (
     "INSERT INTO checkpoints (size, time, note) VALUES (?, ?, ?) ON CONFLICT (size) DO UPDATE SET note = excluded.note"
@@ -55,6 +59,15 @@ def latest_note(connection: Connection) -> bytes | None:
     """The last checkpoint that was signed, with the cosignatures it has got, as the database has it."""
     note = connection.execute(_LATEST).scalar()
     return None if note is None else _bytes(note)
+
+
+def oldest_unsigned(connection: Connection) -> datetime | None:
+    """Since when the oldest entry without a checkpoint has stood; None where every entry has one. Raises LookupError,
+    ValueError where the database does not say."""
+    size = int(connection.execute(_SIZE).one()[0])
+    signed = int(connection.execute(_SIGNED).scalar() or 0)
+    since = connection.execute(_SINCE, (signed,)).scalar() if size > signed else None
+    return None if since is None else datetime.fromisoformat(since)
 
 
 def _bytes(stored: bytes | str) -> bytes:

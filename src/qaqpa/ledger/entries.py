@@ -11,6 +11,7 @@ from typing import Any
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Extract, Intent, Message, Outcome
 from qaqpa.model.identifiers import DisclosureId, HandoverId, SubjectId, uuid7
+from qaqpa.model.naming import who
 from qaqpa.model.words import OutcomeResult, SealKind, timestamp
 from qaqpa.store import EntryRow
 from qaqpa.tlog.merkle import leaf_hash
@@ -321,26 +322,37 @@ def interrupted(disclosure: str, subject: str, result: OutcomeResult, *, at: dat
 
 
 def erasure(
-    subject: SubjectId, caller: str, person: str, reason: str, *, instrument: str | None, epoch: int, at: datetime
+    subject: SubjectId,
+    caller: str,
+    person: str,
+    reason: str,
+    *,
+    instrument: str | None,
+    epoch: int,
+    approval: str,
+    at: datetime,
 ) -> Public:
     """A subject's key deleted (7.1(3)); in effect when the keys of `epoch` are destroyed.
 
-    `instrument` is what a forced erasure rests on; None where every duty is met.
+    `instrument` is what a forced erasure rests on; None where every duty is met. `approval` is by what two persons
+    agreed to it.
     """
     return {
         **_head(Kind.ERASURE, at),
         "caller": caller,
-        "person": person,
+        **who(person),
         "reason": reason,
         "instrument": instrument,
         "epoch": epoch,
+        "approval": approval,
         "subject": subject,
     }
 
 
-def review(caller: str, act: str, selection: Mapping[str, Any], *, at: datetime) -> Public:
-    """A person looked: at what, and through which command."""
-    return {**_head(Kind.REVIEW, at), "caller": caller, "act": act, "selection": dict(selection)}
+def review(caller: str, act: str, selection: Mapping[str, Any], *, person: str | None = None, at: datetime) -> Public:
+    """A person looked: at what, and through which command; `person` is who, where several act as one caller."""
+    named = {} if person is None else who(person)
+    return {**_head(Kind.REVIEW, at), "caller": caller, **named, "act": act, "selection": dict(selection)}
 
 
 ACCEPT_CLOCK = "accept_clock"
@@ -364,7 +376,7 @@ def control(
         "act": act,
         "recipient": recipient,
         "caller": caller,
-        "person": person,
+        **who(person),
         "reason": reason,
         **more,
     }

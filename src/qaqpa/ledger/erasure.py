@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 from qaqpa.errors import ErasureRefused, NotFound
 from qaqpa.ledger import entries
+from qaqpa.ledger.agreed import Act, Agreed
 from qaqpa.ledger.appending import Appended
 from qaqpa.ledger.entries import Kind
 from qaqpa.ledger.ledger import Ledger
 from qaqpa.ledger.read import entries_of
-from qaqpa.store import Connection
+from qaqpa.model.identifiers import is_subject_id
+from qaqpa.store import Connection, Row
 
 _OPEN = "SELECT disclosure FROM unsettled WHERE subject = ? LIMIT 1"
 _HANDOVERS = "SELECT disclosure FROM unsettled WHERE subject = ''"
@@ -56,49 +58,52 @@ def _handover_of(connection: Connection, subject: str) -> str | None:
     return None
 
 
+def require_erasable(connection: Connection, subject: str, *, duties_met: bool, instrument: str | None) -> Row:
+    """The epochs of the person's key and of the keyring. Raises ErasureRefused, NotFound."""
+    epochs = connection.execute(_EPOCHS, (subject,)).first() if is_subject_id(subject) else None
+    if epochs is None:
+        raise NotFound("the ledger knows no such person, or not any more")
+    under_way = connection.execute(_OPEN, (subject,)).scalar() or _handover_of(connection, subject)
+    if under_way is not None:
+        raise ErasureRefused(
+            f"it is not known what came of disclosure {under_way} about this person: settle it first "
+            "(`qaqpa ledger open`, `qaqpa ledger settle`)"
+        )
+    if instrument is None:
+        if not duties_met:
+            raise ErasureRefused(
+                "duties under the contract are open (7.1(3)): erase when they are met, or name the instrument that "
+                "demands it all the same"
+            )
+        pending = connection.execute(_PENDING, (subject,)).scalar()
+        if pending is not None:
+            raise ErasureRefused(
+                f"the withdrawal of consent {pending} is pending because duties are open (7.1(3)): let it take "
+                "effect first (`qaqpa consent withdraw --duties-met`), or name the instrument"
+            )
+    return epochs
+
+
 async def erase(
     ledger: Ledger,
-    iin: str,
+    agreed: Agreed,
     *,
     caller: str,
-    person: str,
-    reason: str,
-    duties_met: bool,
-    instrument: str | None,
     also: Callable[[Connection, str], None] = lambda _connection, _subject: None,
 ) -> Erased:
-    """Erase the person with this IIN; `also` is told the subject in the same transaction.
+    """Erase the person whom two others agreed to erase; `also` is told the subject in the same transaction.
 
-    While duties are open it takes an `instrument`: the law, court's or authority's act that demands it all the same.
-    Raises ErasureRefused, NotFound.
+    While duties are open it takes an instrument: the law, court's or authority's act that demands it all the same.
+    Raises NotAllowed for what was agreed of another act, NotPossible where it is done, ErasureRefused, NotFound.
     """
-    subject = await ledger.subjects.find(iin)
-    if subject is None:
-        raise NotFound("the ledger knows nobody with this IIN")
+    what = agreed.require(Act.ERASE, Act.FORCE_ERASURE)
+    instrument = what["instrument"] if agreed.act is Act.FORCE_ERASURE else None
+    subject = await ledger.subjects.by_id(what["subject"])
     await ledger.subjects.follow_keyring()
 
     def unit(connection: Connection) -> Appended:
-        epochs = connection.execute(_EPOCHS, (subject.id,)).first()
-        if epochs is None:
-            raise NotFound("the ledger knows nobody with this IIN any more")
-        under_way = connection.execute(_OPEN, (subject.id,)).scalar() or _handover_of(connection, subject.id)
-        if under_way is not None:
-            raise ErasureRefused(
-                f"it is not known what came of disclosure {under_way} about this person: settle it first "
-                "(`qaqpa ledger open`, `qaqpa ledger settle`)"
-            )
-        if instrument is None:
-            if not duties_met:
-                raise ErasureRefused(
-                    "duties under the contract are open (7.1(3)): erase when they are met, or name the instrument that "
-                    "demands it all the same"
-                )
-            pending = connection.execute(_PENDING, (subject.id,)).scalar()
-            if pending is not None:
-                raise ErasureRefused(
-                    f"the withdrawal of consent {pending} is pending because duties are open (7.1(3)): let it take "
-                    "effect first (`qaqpa consent withdraw --duties-met`), or name the instrument"
-                )
+        agreed.use_up(connection)
+        epochs = require_erasable(connection, subject.id, duties_met=instrument is None, instrument=instrument)
         also(connection, subject.id)
         for statement in _FORGET:
             connection.execute(statement, (subject.id,))
@@ -106,8 +111,9 @@ async def erase(
         epoch = max(map(int, epochs))
         connection.execute(_REMEMBER, (subject.id, epoch))
         public = entries.erasure(
-            subject.id, caller, person, reason, instrument=instrument, epoch=epoch, at=ledger.clock()
-        )
+            subject.id, caller, agreed.persons, agreed.reason, instrument=instrument, epoch=epoch,
+            approval=agreed.approval, at=ledger.clock(),
+        )  # fmt: skip
         return ledger.append(connection, ledger.draft(Kind.ERASURE, subject.id, public, subject))
 
     appended = await ledger.store.write(unit, alone=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qaqpa.errors import VerificationFailed
 from qaqpa.ledger.entries import Kind
@@ -29,9 +29,9 @@ class Found:
 
     def __init__(self, in_tree: int) -> None:
         self._end = indexed(in_tree)
-        self._secret = secrets.token_hex(16)
+        self.secret = secrets.token_hex(16)
         kind, request, subject, caller, recipient = (
-            f"{self._secret}{name}:" for name in ("kind", "request", "subject", "caller", "recipient")
+            f"{self.secret}{name}:" for name in ("kind", "request", "subject", "caller", "recipient")
         )
         self._prefixes = ((3, request), (4, subject), (6, caller), (7, recipient))
         self._kind = kind
@@ -66,12 +66,17 @@ class Found:
         self._terms.clear()
         self._block = following
 
-    def compare(self, connection: Connection) -> None:
-        """Hold the index against what was seen. Raises VerificationFailed with the first block that differs."""
+    def compare(self, connection: Connection, catalogue: Mapping[int, int]) -> None:
+        """Hold the index against what was seen, and the `catalogue` made of it: such sums of its terms.
+
+        Raises VerificationFailed with the first block that differs.
+        """
         if self._terms:
             self._close(-1)
+        for block, said in catalogue.items():
+            self._sums[block] = self._sums.get(block, 0) + said
         rows: dict[int, int] = {}
-        for block, term in connection.stream(_TERMS, (self._secret,)):
+        for block, term in connection.stream(_TERMS, (self.secret,)):
             rows[block] = rows.get(block, 0) + hash(term)
         for block in sorted(rows.keys() | self._sums.keys()):
             if rows.get(block) != self._sums.get(block):

@@ -6,10 +6,9 @@ the ledger just once, whoever is killed when.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import orjson
 
@@ -19,56 +18,28 @@ from qaqpa.ledger import entries
 from qaqpa.ledger.appending import Appended
 from qaqpa.ledger.entries import Draft, Kind, Public
 from qaqpa.ledger.ledger import Ledger, StillHolds
-from qaqpa.ledger.subjects import Person, Subject
+from qaqpa.ledger.subjects import NewSubject, Person, Subject
 from qaqpa.model.canonical import canonical
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.disclosure import Intent, Json, Message
-from qaqpa.model.handover import HandoverState, PackageIntent, RowResult
+from qaqpa.model.handover import DecidedRow, Finding, HandoverState, PackageIntent, row_id
 from qaqpa.model.identifiers import DisclosureId, HandoverId, SubjectId
-from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import OutcomeResult, SealKind, timestamp
 from qaqpa.store import Connection
 
 _CHUNK = "INSERT INTO handover_chunks (handover, number, results, figures) VALUES (?, ?, ?, ?)"
 _CHUNKS = "SELECT number, results, figures FROM handover_chunks WHERE handover = ? ORDER BY number"
 _FINDING = "INSERT INTO handover_findings (handover, row, result, reasons) VALUES (?, ?, ?, ?)"
-_SETTLE = "UPDATE handovers SET state = ?, changed = ? WHERE id = ? AND state = ?"
-MOVE = "UPDATE handovers SET state = ?, changed = ?, figures = ? WHERE id = ? AND state = ?"
+_SETTLE = "UPDATE handovers SET state = ?, changed = ?, epoch = NULL, wrapped = NULL WHERE id = ? AND state = ?"
+MOVE = (
+    "UPDATE handovers SET state = ?, changed = ?, figures = ?, destroy_by = ?, reminded = NULL "
+    "WHERE id = ? AND state = ?"
+)
 _STATE = {
     "sqlite": "SELECT state FROM handovers WHERE id = ?",
     # Locked: whoever cancels the handover waits for the chunk, or the chunk for them.
     "postgresql": "SELECT state FROM handovers WHERE id = ? FOR UPDATE",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class DecidedRow:
-    """A row of a register about a known person, decided."""
-
-    number: int
-    """Its line in the register, the heading's being 1."""
-    person: Person
-    decision: Decision
-    stated: Mapping[str, Json] = field(repr=False)
-    """The facts that came with it, kept sealed."""
-    fields: tuple[FieldPath, ...] = ()
-    withheld: tuple[FieldPath, ...] = ()
-    record: bytes = field(default=b"", repr=False)
-    """What of it leaves, as JSON by path: the digest of this is kept sealed."""
-
-    @property
-    def goes(self) -> bool:
-        """Whether something of it leaves; only a row whose decision permits makes an intent."""
-        return bool(self.record)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A row that does not go, or that the recipient rejected, and why: names and codes, never a value."""
-
-    number: int
-    result: RowResult
-    reasons: tuple[Mapping[str, Json], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +85,6 @@ def rewrap(connection: Connection, keyring: Keyring) -> None:
             connection.execute(_SET_KEY, (*wrap(keyring, HandoverId(name), key), name))
 
 
-def row_id(handover: HandoverId, row: int) -> DisclosureId:
-    """The id of a row's disclosure (UUIDv7): the moment of its handover, the row, and 42 bits made of both.
-
-    Whoever knows handover and row knows it again, after any crash; rows stand in their order.
-    """
-    tail = int.from_bytes(hashlib.blake2b(row.to_bytes(4), key=handover.encode(), digest_size=6).digest()) >> 6
-    value = int(handover[:8] + handover[9:13], 16) << 80 | 0x7 << 76 | (row >> 20) << 64 | 0x2 << 62
-    value |= (row & 0xFFFFF) << 42 | tail
-    h = f"{value:032x}"
-    return DisclosureId(f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}")
-
-
 _SHAPES = 1_000
 _SLOTS = {"consent": "@consent@", "id": "@id@", "subject": "@subject@", "time": "@time@"}
 _ROW = 2**53 - 1
@@ -167,7 +126,7 @@ class RowEntries:
         decision = row.decision
         disclosure = row_id(self._handover, row.number)
         private = orjson.dumps(
-            {"iin": row.person.iin, "sent": subject.digest(row.record), "stated": row.stated},
+            {"iin": row.iin, "sent": subject.digest(row.record), "stated": orjson.Fragment(row.stated)},
             option=orjson.OPT_SORT_KEYS,
         )
         template = self._template(row)
@@ -208,13 +167,33 @@ class RowEntries:
         """The refusal of a row that is not."""
         public = entries.refusal(row.decision, row.decision.asked, subject.id, at=self._ledger.clock())
         public |= {"handover": self._handover, "row": row.number}
-        private = {"iin": row.person.iin, "stated": row.stated}
+        private = {"iin": row.iin, "stated": orjson.loads(row.stated)}
         return self._ledger.draft(Kind.REFUSAL, str(public["id"]), public, subject, private)
 
 
-async def enter_chunk(
-    ledger: Ledger, made: RowEntries, chunk: Chunk, *, still_holds: StillHolds, state: HandoverState
-) -> None:
+@dataclass(frozen=True, slots=True)
+class ReadyChunk:
+    """A chunk as it will stand in the ledger."""
+
+    chunk: Chunk
+    new: Sequence[NewSubject]
+    drafts: Sequence[Draft]
+
+
+def ready_chunk(ledger: Ledger, made: RowEntries, chunk: Chunk, people: Mapping[str, Person]) -> ReadyChunk:
+    """Make a chunk's entries about `people`, by IIN. Nothing is entered yet; it takes milliseconds, and belongs in a
+    thread.
+    """
+    time = timestamp(ledger.clock())
+    subjects, new = ledger.subjects.made_for(people[row.iin] for row in chunk.decided)
+    drafts = [
+        made.intent(row, subjects[row.iin], time) if row.goes else made.refusal(row, subjects[row.iin])
+        for row in chunk.decided
+    ]
+    return ReadyChunk(chunk, new, drafts)
+
+
+async def enter_chunk(ledger: Ledger, ready: ReadyChunk, *, still_holds: StillHolds, state: HandoverState) -> None:
     """Enter a chunk's rows, all or none. They are durable when this returns, and may be written into the package.
 
     Raises DecisionOutdated where what they were decided on has changed, or the handover is not in `state` any more:
@@ -222,12 +201,7 @@ async def enter_chunk(
     """
     if ledger.closed_by is not None:
         raise ledger.closed_by
-    time = timestamp(ledger.clock())
-    subjects, new = ledger.subjects.made_for(row.person for row in chunk.decided)
-    drafts = [
-        made.intent(row, subjects[row.person.iin], time) if row.goes else made.refusal(row, subjects[row.person.iin])
-        for row in chunk.decided
-    ]
+    chunk = ready.chunk
     findings = [
         (chunk.handover, each.number, each.result.name.lower(), orjson.dumps(list(each.reasons)).decode())
         for each in chunk.findings
@@ -238,11 +212,11 @@ async def enter_chunk(
         found = connection.execute(_STATE[connection.dialect], (chunk.handover,)).scalar()
         if found != state or not still_holds(connection):
             raise DecisionOutdated("what these rows were decided on has changed; they are decided anew")
-        ledger.subjects.add_all(connection, new)
+        ledger.subjects.add_all(connection, ready.new)
         connection.execute(_CHUNK, (chunk.handover, chunk.number, chunk.results, figures))
         if findings:
             connection.execute_many(_FINDING, findings)
-        for draft in drafts:
+        for draft in ready.drafts:
             ledger.append(connection, draft)
 
     await ledger.store.write(unit, long=True)
@@ -321,25 +295,10 @@ async def conclude_package(
     return await enter(ledger, Kind.OUTCOME, handover, public, move)
 
 
-async def cancel_rows(ledger: Ledger, handover: HandoverId, result: OutcomeResult, code: str, move: Move) -> None:
-    """Conclude the rows that were entered of a handover whose package was never intended.
-
-    How many they are is counted in the transaction in which the handover stops, so that none is entered after it.
-    """
-
-    def unit(connection: Connection) -> Appended | None:
-        move(connection)
-        rows = sum(bytes(row[1]).count(RowResult.PERMIT) for row in connection.execute(_CHUNKS, (handover,)).all())
-        if not rows:
-            return None
-        public = entries.package_outcome(handover, result, code, rows, at=ledger.clock())
-        return ledger.append(connection, ledger.draft(Kind.OUTCOME, handover, public))
-
-    await ledger.store.write(unit, long=True)
-
-
 def settled(connection: Connection, handover: str, result: OutcomeResult, now: str) -> None:
-    """A person found out what came of an unknown one; of anything else but a handover nothing is changed."""
+    """A person found out what came of an unknown one, and nobody reads its register again; of anything else but a
+    handover nothing is changed.
+    """
     after = {OutcomeResult.DELIVERED: HandoverState.SENT, OutcomeResult.REJECTED: HandoverState.REJECTED}
     state = after.get(result, HandoverState.CANCELLED)
     connection.execute(_SETTLE, (state.value, now, handover, HandoverState.UNKNOWN.value))
@@ -355,5 +314,6 @@ def moved(
 ) -> None:
     """Change a handover's state from what it was. Raises DecisionOutdated where somebody was faster."""
     text = orjson.dumps(figures, option=orjson.OPT_SORT_KEYS).decode()
-    if connection.execute_many(MOVE, [(after.value, now, text, handover, before.value)]) != 1:
+    destroy_by = (figures.get("receipt") or {}).get("destruction_due")
+    if connection.execute_many(MOVE, [(after.value, now, text, destroy_by, handover, before.value)]) != 1:
         raise DecisionOutdated(f"this handover is not {before.value} any more")

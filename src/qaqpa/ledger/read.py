@@ -40,7 +40,7 @@ def _changed(index: int) -> VerificationFailed:
     )
 
 
-def _entry(row: Row) -> Entry:
+def as_entry(row: Row) -> Entry:
     index, leaf, body = row
     if not isinstance(leaf, bytes) or not isinstance(body, bytes):
         raise _changed(index)
@@ -60,6 +60,8 @@ class Wanted:
     kind: str | None = None
     before: int | None = None
     """Only indexes below this one; the way to the next page."""
+    first: int | None = None
+    """Only indexes from this one on."""
 
     def said(self) -> dict[str, str | int]:
         """What is set, by name."""
@@ -81,7 +83,7 @@ def entry_at(connection: Connection, index: int) -> Entry:
         raise NotFound(f"the month of entry {index} was moved to a file: {_archive_of(connection, index)}")
     if row is None:
         raise NotFound(f"there is no entry {index}; `qaqpa ledger show` lists the latest")
-    return _entry(row)
+    return as_entry(row)
 
 
 def _archive_of(connection: Connection, index: int) -> str:
@@ -100,10 +102,10 @@ def entries_of(
     for block in _blocks(connection, columns, end // BLOCK, latest_first=False) if columns else ():
         sql = f"SELECT {_COLUMNS} FROM entries e WHERE e.idx >= ? AND e.idx < ?{fits} ORDER BY e.idx"  # noqa: S608
         for row in connection.execute(sql, (block * BLOCK, (block + 1) * BLOCK, *columns.values())).all():
-            yield _entry(row)
+            yield as_entry(row)
     sql = f"SELECT {_COLUMNS} FROM entries e WHERE e.idx >= ?{fits} ORDER BY e.idx"  # noqa: S608
     for row in connection.stream(sql, (end, *columns.values())):
-        yield _entry(row)
+        yield as_entry(row)
 
 
 def latest(connection: Connection, count: int, wanted: Wanted = ALL) -> list[Entry]:
@@ -112,15 +114,18 @@ def latest(connection: Connection, count: int, wanted: Wanted = ALL) -> list[Ent
     fits = "".join(f" AND e.{name} = ?" for name in columns)
     sql = f"SELECT {_COLUMNS} FROM entries e WHERE e.idx >= ? AND e.idx < ?{fits} ORDER BY e.idx DESC LIMIT ?"  # noqa: S608
     before = 2**62 if wanted.before is None else wanted.before
+    first = wanted.first or 0
     end = indexed(integrated(connection)[0]) if columns else 0
-    rows = connection.execute(sql, (end, before, *columns.values(), count)).all()
+    rows = connection.execute(sql, (max(first, end), before, *columns.values(), count)).all()
     upper = min(end // BLOCK, -(-before // BLOCK))
     for block in _blocks(connection, columns, upper, latest_first=True) if columns and len(rows) < count else ():
-        last = min((block + 1) * BLOCK, before)
-        rows += connection.execute(sql, (block * BLOCK, last, *columns.values(), count - len(rows))).all()
+        if (block + 1) * BLOCK <= first:
+            break
+        bounds = (max(first, block * BLOCK), min((block + 1) * BLOCK, before))
+        rows += connection.execute(sql, (*bounds, *columns.values(), count - len(rows))).all()
         if len(rows) == count:
             break
-    return [_entry(row) for row in reversed(rows)]
+    return [as_entry(row) for row in reversed(rows)]
 
 
 def _blocks(connection: Connection, columns: Mapping[str, str], end: int, *, latest_first: bool) -> Iterator[int]:
@@ -137,6 +142,19 @@ def _blocks(connection: Connection, columns: Mapping[str, str], end: int, *, lat
         for (block,) in found:
             yield block
         low, high = (low, found[-1][0]) if latest_first else (found[-1][0] + 1, high)
+
+
+def index_at(connection: Connection, time: str) -> int:
+    """The first index from which on entries are not earlier than `time`, as far as the clock only went forward."""
+    low, high = 0, size_of(connection)
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute("SELECT idx, time FROM entries WHERE idx >= ? ORDER BY idx LIMIT 1", (middle,)).first()
+        if row is None or row[1] >= time:
+            high = middle
+        else:
+            low = row[0] + 1
+    return low
 
 
 def size_of(connection: Connection) -> int:

@@ -18,6 +18,7 @@ from qaqpa.ledger.subjects import Subject
 from qaqpa.model.decision import Asked, Decision
 from qaqpa.model.handover import PackageIntent
 from qaqpa.model.identifiers import HandoverId, uuid7
+from qaqpa.model.naming import who
 from qaqpa.model.recall import RecallReason, RecallScope, RecallState
 from qaqpa.model.words import OutcomeResult, SealKind, timestamp
 from qaqpa.store import Connection
@@ -44,8 +45,11 @@ def recall_entry(
     person: str | None,
     subject: str | None,
     at: datetime,
+    approval: str | None = None,
 ) -> Public:
-    """That a recall is asked for, and by whom; `caller` is None where the configuration lets it go by itself."""
+    """That a recall is asked for, and by whom; `caller` is None where the configuration lets it go by itself, and
+    `approval` is by what two persons agreed to that of a whole handover.
+    """
     return {
         **_head(Kind.RECALL, at),
         "recall": recall,
@@ -56,7 +60,8 @@ def recall_entry(
         "reason": reason.value,
         "due_on": due_on.isoformat(),
         "caller": caller,
-        "person": person,
+        **who(person),
+        **({} if approval is None else {"approval": approval}),
         "subject": subject,
     }
 
@@ -120,7 +125,7 @@ def destruction(
         "sha256": sha256,
         "signed": signed,
         "caller": caller,
-        "person": person,
+        **who(person),
         "act": act,
     }
 

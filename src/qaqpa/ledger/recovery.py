@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 
 from qaqpa.errors import InvalidRequest, NotFound, NotPossible, StoreError
 from qaqpa.ledger import entries, handovers, recalls
+from qaqpa.ledger.agreed import Act, Agreed
 from qaqpa.ledger.appending import Appended
 from qaqpa.ledger.awaited import waiting
 from qaqpa.ledger.entries import SETTLE, Kind
 from qaqpa.ledger.ledger import Ledger
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.subjects import Subject
+from qaqpa.model.identifiers import is_our_id
 from qaqpa.model.words import OutcomeResult, timestamp
 from qaqpa.store import Connection
 
@@ -119,30 +121,39 @@ async def _conclude(
     return await ledger.store.write(unit, alone=True)
 
 
-async def settle(
-    ledger: Ledger, disclosure: str, result: OutcomeResult, *, caller: str, person: str, reason: str
-) -> int:
-    """A person found out what came of a disclosure; returns the entry's index.
+def require_unknown(connection: Connection, disclosure: str) -> str:
+    """The recipient of a disclosure that waits to be settled. Raises NotFound, NotPossible."""
+    row = connection.execute(_ONE, (disclosure,)).first() if is_our_id(disclosure) else None
+    if row is None:
+        raise NotFound("no disclosure with this id is unsettled: `qaqpa ledger open` lists those that are")
+    if row[0] != "unknown":
+        raise NotPossible(["disclosure: is under way in a running gateway; wait for its outcome"])
+    return str(row[1])
 
-    Raises NotFound where nothing is to be settled, InvalidRequest for `unknown` and for one that is under way.
+
+async def settle(ledger: Ledger, agreed: Agreed, *, caller: str) -> int:
+    """Two persons say what came of a disclosure; returns the entry's index.
+
+    Raises NotAllowed for what was agreed of another act, NotFound where nothing is to be settled, InvalidRequest for
+    `unknown`, NotPossible for one that is under way or where it is done.
     """
+    what = agreed.require(Act.SETTLE)
+    disclosure, result = what["disclosure"], OutcomeResult(what["result"])
     if result is OutcomeResult.UNKNOWN:
         raise InvalidRequest(["result: delivered, rejected or not_sent; unknown settles nothing"])
     await recover(ledger)
 
     def unit(connection: Connection) -> Appended:
-        row = connection.execute(_ONE, (disclosure,)).first()
-        if row is None:
-            raise NotFound("no disclosure with this id is unsettled: `qaqpa ledger open` lists those that are")
-        if row[0] != "unknown":
-            raise NotPossible(["disclosure: is under way in a running gateway; wait for its outcome"])
+        agreed.use_up(connection)
+        recipient = require_unknown(connection, disclosure)
         if result is OutcomeResult.NOT_SENT:  # nothing was disclosed, so the key may be used again
             connection.execute(_FREE_KEY, (disclosure,))
         handovers.settled(connection, disclosure, result, timestamp(ledger.clock()))
         recalls.settled(connection, disclosure, result, timestamp(ledger.clock()))
         public = entries.control(
-            SETTLE, row[1], caller, person, reason, at=ledger.clock(), intent=disclosure, result=result.value
-        )
+            SETTLE, recipient, caller, agreed.persons, agreed.reason, at=ledger.clock(), intent=disclosure,
+            result=result.value, approval=agreed.approval,
+        )  # fmt: skip
         return ledger.append(connection, ledger.draft(Kind.CONTROL, str(public["id"]), public))
 
     return (await ledger.store.write(unit, alone=True)).index

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -17,12 +18,13 @@ from qaqpa.errors import VerificationFailed
 from qaqpa.ledger.entries import ROTATE_KEYS, Kind
 from qaqpa.model.canonical import canonical
 from qaqpa.model.consent import ConsentStatus
+from qaqpa.model.words import timestamp
 from qaqpa.store import Connection
 
 REGISTERED = frozenset({Kind.CONSENT, Kind.WITHDRAWAL, Kind.CONTROL, Kind.ERASURE, Kind.POLICY})
 """Kinds of entry that a register repeats."""
 
-_CONSENTS = "SELECT id, subject, terms, withdrawal_asked_at, withdrawn_at FROM consents ORDER BY id"
+_CONSENTS = "SELECT id, subject, terms, withdrawal_asked_at, withdrawn_at, expires_at FROM consents ORDER BY id"
 _UNSETTLED = "SELECT disclosure, state, subject, recipient, since FROM unsettled ORDER BY disclosure"
 _INTENT = "SELECT request, subject, recipient, time FROM entries WHERE idx = ?"
 _IS_MOVED = "SELECT 1 FROM archives WHERE ? BETWEEN first AND last AND NOT EXISTS (SELECT 1 FROM entries WHERE idx = ?)"
@@ -96,7 +98,7 @@ class Registers:
     """Collects what the entries say of the registers, in their order, to compare it at the end."""
 
     def __init__(self) -> None:
-        columns = ("subject", "terms", "withdrawal_asked_at", "withdrawn_at")
+        columns = ("subject", "terms", "withdrawal_asked_at", "withdrawn_at", "expires_at")
         self._consents = _Register("consents", "consent", columns, {}, {})
         self._suspensions = _Register("suspensions", "recipient", ("since", "person", "reason"), {}, {})
         self._archives = _Register("archives", "month", ("entries", "sha256", "file"), {}, {})
@@ -113,7 +115,7 @@ class Registers:
             if consent in self._consents.rows:  # given once more, a withdrawn one would stand again
                 raise VerificationFailed(f"entry {index} gives a consent that was given before it", index=index)
             # A digest: terms are the long part of a row, and a register may hold a million of them.
-            values = (entry.get("subject"), _digest(entry.get("terms")), None, None)
+            values = (entry.get("subject"), _digest(entry.get("terms")), None, None, _end(entry.get("terms")))
             self._consents.rows[consent] = _Row(values, (index,) * len(values))
         elif kind == Kind.WITHDRAWAL:
             self._withdraw(index, entry)
@@ -250,6 +252,12 @@ def parse_loss(text: str) -> dict[str, Any]:
     ):
         raise _noted("loss does not say who accepted which loss")
     return loss
+
+
+def _end(terms: Any) -> str | None:
+    """When a consent with these terms ends, as the table keeps it."""
+    text = terms.get("expires_at")
+    return None if text is None else timestamp(datetime.fromisoformat(text))
 
 
 def _digest(terms: Any) -> bytes:

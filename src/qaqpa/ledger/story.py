@@ -5,26 +5,30 @@ a body are held against what the body says.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import orjson
 
 from qaqpa.errors import VerificationFailed
 from qaqpa.ledger.entries import Kind, latest_time
+from qaqpa.ledger.handed import HandedOver, Said
+from qaqpa.ledger.integrate import BLOCK
+from qaqpa.ledger.recount import Recount, Single, Told
 from qaqpa.ledger.registers import REGISTERED, Registers
+from qaqpa.ledger.said import HOUR, Dated
 from qaqpa.model.words import OutcomeResult
 from qaqpa.store import Row
 
 # Nearly all entries are of these kinds, and parsing them would take most of the time. Keys of a body stand in order, so
 # the id (of an outcome, the intent) stands right before the kind, and the subject right before the time; inside a JSON
 # string a quotation mark never stands bare, so finding `","kind":"` in a body is finding that key.
-_KIND, _TIME, _RECIPIENT, _CALLER = '","kind":"', '","time":"', ',"recipient":"', '\x00{"caller":"'
+_KIND, _TIME = '","kind":"', '","time":"'
 _KIND_AFTER_KDP = '","kdp":true,"kind":"'
-_HANDOVER = ',"handover":"'
 _UUID, _SUBJECT, _MOMENT = 36, 32, len("2026-11-23T10:00:00.000Z")
-_UNKNOWN = f'"result":"{OutcomeResult.UNKNOWN}"'
 
 
 Entry = Row
@@ -35,12 +39,14 @@ Entry = Row
 class Story:
     """What the entries tell, in their order."""
 
+    recount: Recount
+    apart: set[int] = field(default_factory=set)
+    """Indexes of entries that the catalogue does not hold, as their months lay in files before it came to them."""
     registers: Registers = field(default_factory=Registers)
+    handed: HandedOver = field(default_factory=HandedOver)
     kinds: Counter[str] = field(default_factory=Counter)
     open_intents: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
-    rows: dict[str, int] = field(default_factory=dict)
-    """Of each handover that is under way, so far."""
     packaged: set[str] = field(default_factory=set)
     """Handovers to which no row can be added any more."""
     recalled: set[str] = field(default_factory=set)
@@ -50,14 +56,60 @@ class Story:
     """Entries that lie in files which were not given: what stands later may refer to them."""
     subjects: set[str] = field(default_factory=set)
     """Everybody whom an entry is about."""
+    _told: list[Told] = field(default_factory=list)
+    """What the entries of a part tell beside what is disclosed."""
 
     def follow(self, entries: list[Entry]) -> None:
         """Take in the next entries. Raises VerificationFailed for the first that does not fit what stands before it."""
-        open_intents, index = self.open_intents, -1
+        for part, day in self._parts(entries):
+            index = part[0][0]
+            counted = index < self.recount.size and index not in self.apart
+            dateds, self._told = list[Dated](), list[Told]()
+            self._follow(part, day, dateds, self.recount.saying if counted else {})
+            if counted:
+                self.recount.see(index, day, dateds, self._told)
+        self.kinds.update([entry[2] for entry in entries])
+        self.subjects.update([entry[4] for entry in entries if entry[4] is not None])
+
+    def _parts(self, entries: list[Entry]) -> Iterator[tuple[list[Entry], str]]:
+        """Entries of one block and one legal day, which the catalogue holds all or none."""
+        at = 0
+        while at < len(entries):
+            first = entries[at][0]
+            until = min((first // BLOCK + 1) * BLOCK, self.recount.size if first < self.recount.size else first + BLOCK)
+            part = entries[at : at + until - first]
+            if part[-1][0] >= until:  # some between them lie in files that were not given
+                part = [entry for entry in part if entry[0] < until]
+            try:
+                day = self._day(part[0])
+                if self.apart or len(set(map(self._days, {entry[5][:HOUR] for entry in part}))) > 1:
+                    part = list(takewhile(partial(self._is_like, first in self.apart, day), part))
+            except (TypeError, ValueError):
+                raise bad_columns(first) from None
+            yield part, day
+            at += len(part)
+
+    def _days(self, hour: str) -> str | None:
+        try:
+            return self.recount.reader.days.of(hour)
+        except (TypeError, ValueError):
+            return None  # that entry is wrong, and what stands before it is looked at first
+
+    def _day(self, entry: Entry) -> str:
+        return self.recount.reader.days.of(entry[5])
+
+    def _is_like(self, apart: bool, day: str, entry: Entry) -> bool:
+        try:
+            return (entry[0] in self.apart) == apart and self._day(entry) == day
+        except (TypeError, ValueError):
+            return False
+
+    def _follow(self, entries: list[Entry], day: str, dateds: list[Dated], saying: dict[str, Single]) -> None:
+        open_intents, read, index = self.open_intents, self.recount.reader.of, -1
         try:
             for index, _, kind, request, subject, time, caller, recipient, _, hashed in entries:
                 if kind not in _FAST or subject is None:
-                    self._parse(index, kind, (request, subject, time, caller, recipient), hashed[1:])
+                    self._parse(index, kind, (request, subject, time, caller, recipient), hashed[1:], day, dateds)
                     continue
                 body = hashed.decode()
                 at, end = body.find(_KIND), body.rfind(_TIME)
@@ -73,6 +125,8 @@ class Story:
                 ):
                     raise bad_columns(index)
                 if kind == "outcome":
+                    begin = named + len(_FAST[kind])
+                    result = body[begin : body.index('"', begin)]
                     intended = open_intents.pop(request, None)
                     if caller is not None or recipient is not None:
                         raise bad_columns(index)
@@ -80,41 +134,47 @@ class Story:
                         raise VerificationFailed(
                             f"entry {index} concludes an intent that is not open before it", index=index
                         )
-                    if _UNKNOWN in body:
+                    if result == "unknown":
                         self.unknown[request] = -1 if intended is None else intended
+                    self._told.append((saying.pop(request, None), result, request))
                 else:
-                    # Texts: put together with `+`, a number or bytes of the same look do not pass for one.
-                    says = body.startswith(_CALLER + caller + '"') and _RECIPIENT + recipient + '"' in body
-                    if not says:
-                        raise bad_columns(index)
+                    dated = read(body, at, caller, recipient, day)
+                    dateds.append(dated)
                     if kind == "intent":
-                        if (row_of := body.find(_HANDOVER)) >= 0:
-                            start = row_of + len(_HANDOVER)
-                            self._row(index, body[start : start + _UUID])
+                        if handover := dated.said.handover:
+                            self._row(index, handover, request, caller, recipient)
                         elif open_intents.setdefault(request, index) != index:
                             raise VerificationFailed(f"entry {index} repeats an intent that is open", index=index)
+                        else:
+                            saying[request] = (dated, index // BLOCK)
                         self.latest = max(self.latest, time)
         except (TypeError, ValueError, AttributeError, LookupError):
             raise bad_columns(index) from None
-        self.kinds.update([entry[2] for entry in entries])
-        self.subjects.update([entry[4] for entry in entries if entry[4] is not None])
 
-    def _row(self, index: int, handover: str) -> None:
+    def _row(self, index: int, handover: str, disclosure: str, caller: str, recipient: str) -> None:
         """A row of a handover: the first opens it, and the outcome of its package ends it."""
         if handover in self.packaged:
             raise VerificationFailed(f"entry {index} adds a row to a package that was whole before it", index=index)
-        self.open_intents.setdefault(handover, index)
-        self.rows[handover] = self.rows.get(handover, 0) + 1
+        found = self.handed.said.get(handover)
+        if found is None:
+            self.open_intents.setdefault(handover, index)
+            found = self.handed.said[handover] = Said(index, caller, recipient)
+        # Ids of rows are in the order of their lines: so none stands twice, whatever the count of them says.
+        if disclosure <= found.last:
+            raise VerificationFailed(f"entry {index} repeats a row of its handover, or is out of order", index=index)
+        self.handed.row(found, disclosure)
 
     def _package(self, index: int, entry: Mapping[str, Any]) -> None:
         """The intent or the outcome of a whole package."""
         intent = entry.get("kind") == Kind.INTENT
         handover, rows = str(entry.get("id" if intent else "intent")), entry.get("rows")
-        whole = handover in self.open_intents and (self.unread or rows == self.rows.get(handover))
+        said = self.handed.said.get(handover)
+        whole = handover in self.open_intents and (self.unread or (said is not None and rows == said.rows))
         if not (whole or self.unread) or (intent and handover in self.packaged):
             raise VerificationFailed(
                 f"entry {index} speaks of a package whose rows do not stand before it, or that is over", index=index
             )
+        self.handed.told(handover, entry)
         if intent:
             self.packaged.add(handover)
             return
@@ -125,7 +185,6 @@ class Story:
             )
         intended = self.open_intents.pop(handover, -1)
         self.packaged.add(handover)
-        self.rows.pop(handover, None)
         if entry.get("result") == OutcomeResult.UNKNOWN:
             self.unknown[handover] = intended
 
@@ -143,11 +202,16 @@ class Story:
         if not asked or self.open_intents.setdefault(str(entry.get("id")), index) != index:
             raise VerificationFailed(f"entry {index} sends a recall that nobody asked for before it", index=index)
 
-    def _parse(self, index: int, kind: str, columns: tuple[str | None, ...], body: bytes) -> None:
+    def _parse(
+        self, index: int, kind: str, columns: tuple[str | None, ...], body: bytes, day: str, dateds: list[Dated]
+    ) -> None:
         entry = _parsed(index, body)
         said = (_request(entry), *(entry.get(name) for name in ("subject", "time", "caller")), entry.get("recipient"))
         if entry.get("kind") != kind or tuple(text or None for text in said) != columns:
             raise bad_columns(index)
+        self._told.append(entry)
+        if kind == Kind.REUSED:
+            dateds.append(self.recount.reader.parsed(entry, day))
         if kind in REGISTERED:
             self.registers.see(index, entry)
         if kind == Kind.RECALL:
@@ -156,14 +220,18 @@ class Story:
             self._notice(index, entry)
         elif kind in {Kind.INTENT, Kind.OUTCOME}:
             self._package(index, entry)
+        elif kind == Kind.RECEIPT and "handover" in entry:
+            self.handed.told(str(entry.get("handover")), entry)
         self.latest = latest_time(self.latest, entry)
         settled = entry.get("intent") if kind == Kind.CONTROL else None
         known = settled is None or self.unknown.pop(str(settled), None) is not None
         if not (known or self.unread):
             raise VerificationFailed(f"entry {index} settles a disclosure that is not unknown", index=index)
+        if settled is not None:
+            self.handed.told(str(settled), entry)
 
 
-_FAST = {"intent": 'intent"', "outcome": 'outcome"', "refusal": 'refusal"'}
+_FAST = {"intent": 'intent"', "outcome": 'outcome","result":"', "refusal": 'refusal"'}
 
 
 def bad_columns(index: int) -> VerificationFailed:

@@ -14,6 +14,7 @@ from qaqpa.ledger.archive import Bodies, archives, leaf_in, moved
 from qaqpa.ledger.checkpoints import opened
 from qaqpa.ledger.found import Found
 from qaqpa.ledger.integrate import integrated, read_tile
+from qaqpa.ledger.recount import Recount, uncatalogued
 from qaqpa.ledger.story import Entry, Story, bad_columns, from_file
 from qaqpa.store import Connection, Row
 from qaqpa.store.shape import require_shape
@@ -99,9 +100,10 @@ def _verify(
     require_shape(connection)
     size, last_time = connection.execute(_TREE).first() or (0, "")
     in_tree, root = integrated(connection)
-    tree, story, found = _Rebuilt(connection, in_tree), Story(), Found(in_tree)
+    tree, found = _Rebuilt(connection, in_tree), Found(in_tree)
+    story = Story(Recount(connection, in_tree, found.secret))
     try:
-        for entries, leaves in _batches(connection, size, archived):
+        for entries, leaves in _batches(connection, size, archived, story.apart):
             story.unread += len(leaves) - len(entries)
             _check(entries, story, tree)
             found.see(entries)
@@ -128,7 +130,9 @@ def _verify(
         story.registers.compare(connection, unsettled)
         story.registers.compare_meta(connection, size)
         story.registers.compare_keys(connection, story.subjects)
-        found.compare(connection)
+        story.handed.compare(connection)
+        found.compare(connection, story.recount.sums())
+        story.recount.compare(connection)
     checked, last = (0, 0) if key is None else _check_checkpoints(connection, tree.tree, key, kept)
     return Verified(size, root, in_tree, dict(story.kinds), opened_now, unknown, checked, last, story.unread)
 
@@ -174,9 +178,14 @@ def _month(month: object) -> str:
     return f"{month // 100}-{month % 100:02d}" if isinstance(month, int) else ""
 
 
-def _batches(connection: Connection, size: int, archived: Bodies | None) -> Iterator[tuple[list[Entry], list[bytes]]]:
-    """Entries in order, and the leaf hashes of these and of those that lie in files which are not given."""
-    gaps = _Gaps(connection, archived)
+def _batches(
+    connection: Connection, size: int, archived: Bodies | None, apart: set[int]
+) -> Iterator[tuple[list[Entry], list[bytes]]]:
+    """Entries in order, and the leaf hashes of these and of those that lie in files which are not given.
+
+    Indexes of those that the catalogue does not hold, as their months lay in files before, are added to `apart`.
+    """
+    gaps = _Gaps(connection, archived, apart)
     expected, rows = 0, _rows(connection)
     while batch := list(islice(rows, BATCH)):
         first, last = batch[0][0], batch[-1][0]
@@ -219,7 +228,9 @@ def _require_once(index: int, expected: int) -> None:
 class _Gaps:
     """Entries that were moved to files."""
 
-    def __init__(self, connection: Connection, archived: Bodies | None) -> None:
+    def __init__(self, connection: Connection, archived: Bodies | None, apart: set[int]) -> None:
+        self._apart = apart
+        self._uncatalogued = uncatalogued(connection)
         self._archives = archives(connection)
         self._files = None if archived is None else moved(connection, archived)
         self._stored = read_tile(connection)
@@ -240,6 +251,8 @@ class _Gaps:
             if found != index:
                 raise VerificationFailed(f"the file of its month does not hold entry {index}", index=index)
             entries.append(from_file(index, leaf, body))
+            if entries[-1][8] in self._uncatalogued:
+                self._apart.add(index)
         leaves.append(leaf)
 
     def finish(self) -> None:

@@ -6,11 +6,17 @@ more, with its digest, before it may leave; one outcome concludes them all.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
-from qaqpa.model.identifiers import HandoverId, RecipientId
+from qaqpa.model.decision import Decision
+from qaqpa.model.disclosure import Json
+from qaqpa.model.identifiers import DisclosureId, HandoverId, RecipientId
+from qaqpa.model.vocabulary import FieldPath
 from qaqpa.model.words import SealKind
 
 
@@ -112,3 +118,45 @@ class SealedPackage:
     def __post_init__(self) -> None:
         if not isinstance(self.intent, PackageIntent):
             raise TypeError("a package is sent only from its intent")
+
+
+class DecidedRow(NamedTuple):
+    """A row of a register about somebody, decided."""
+
+    number: int
+    """Its line in the register, the heading's being 1."""
+    iin: str
+    decision: Decision
+    stated: bytes
+    """The facts that came with it, as canonical JSON: kept sealed."""
+    fields: tuple[FieldPath, ...] = ()
+    withheld: tuple[FieldPath, ...] = ()
+    record: bytes = b""
+    """What of it leaves, as JSON by path: the digest of this is kept sealed."""
+
+    def __repr__(self) -> str:
+        return f"DecidedRow({self.number})"  # what is of a person stays out of every log
+
+    @property
+    def goes(self) -> bool:
+        """Whether something of it leaves; only a row whose decision permits makes an intent."""
+        return bool(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A row that does not go, or that the recipient rejected, and why: names and codes, never a value."""
+
+    number: int
+    result: RowResult
+    reasons: tuple[Mapping[str, Json], ...]
+
+
+def row_id(handover: HandoverId, row: int) -> DisclosureId:
+    """The id of a row's disclosure (UUIDv7): the moment of its handover, the row, and 42 bits made of both.
+
+    Whoever knows handover and row knows it again, after any crash; rows stand in their order.
+    """
+    tail = int.from_bytes(hashlib.blake2b(row.to_bytes(4), key=handover.encode(), digest_size=6).digest()) >> 6
+    low = 0x2 << 62 | (row & 0xFFFFF) << 42 | tail
+    return DisclosureId(f"{handover[:13]}-7{row >> 20:03x}-{low >> 48:04x}-{low & 0xFFFF_FFFF_FFFF:012x}")

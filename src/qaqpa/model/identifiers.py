@@ -29,10 +29,24 @@ HandoverId = NewType("HandoverId", str)
 CallerId = NewType("CallerId", str)
 RecipientId = NewType("RecipientId", str)
 
+OUR_ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""The form of ids of our own."""
+_OUR_ID = re.compile(OUR_ID)
+_SUBJECT_ID = re.compile(r"[0-9a-f]{32}")
 _FIRST_WEIGHTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
 _SECOND_WEIGHTS = (3, 4, 5, 6, 7, 8, 9, 10, 11, 1, 2)
 _E164_KZ = re.compile(r"\+7[67][0-9]{9}")
 _CENTURIES = {"1": 1800, "2": 1800, "3": 1900, "4": 1900, "5": 2000, "6": 2000}
+
+
+def is_our_id(text: str) -> bool:
+    """Whether it can be an id of ours; anything else is nobody's, and may hold what a database does not take."""
+    return _OUR_ID.fullmatch(text) is not None
+
+
+def is_subject_id(text: str) -> bool:
+    """Whether it can be the random id of a person; an IIN cannot."""
+    return _SUBJECT_ID.fullmatch(text) is not None
 
 
 def check_digit(first_eleven: str) -> int | None:

@@ -22,7 +22,7 @@ from qaqpa.policy.decide import concluded, need_of, unchecked, values_for
 from qaqpa.policy.facts import Checked, Facts
 from qaqpa.policy.guards import ENVIRONMENT, Guard
 
-REMEMBERED = 65_536
+REMEMBERED = 4_096
 """Results that one guard remembers at most; then it begins anew. A guard may name a fact that no two rows share."""
 
 _CONTRACT, _CONSENT = "contract.", "consent."

@@ -354,6 +354,8 @@ class _Draft:
         for name in self.route.returns:
             if name not in operation.returns:
                 self.problem("returns", f"{name} is not among what {operation.name} answers")
+        if operation.recalls and self.route.reuse_for is not None:
+            self.problem("reuse_for", "is for reports: a notice of recall must leave, whatever was recalled before")
         if self.route.kdp and not operation.kdp:
             self.problem("kdp", f"{operation.name} has no place for the token of a consent")
         elif self.route.kdp and self.route.ground is not Ground.CONSENT:

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from qaqpa import log
@@ -27,10 +27,12 @@ from qaqpa.errors import (
     PackageChanged,
     QaqpaError,
     Rejected,
+    StoreUnavailable,
     ThirdPartyError,
 )
 from qaqpa.handover.manifest import Member, manifest, signature
 from qaqpa.handover.packer import ENDINGS, Packer, Partner
+from qaqpa.handover.standing import perhaps_there
 from qaqpa.handover.waiting import until_open
 from qaqpa.jobs import Run
 from qaqpa.ledger import Ledger, StillHolds
@@ -43,7 +45,7 @@ from qaqpa.model.handover import PackageIntent, SealedPackage
 from qaqpa.model.identifiers import CallerId, HandoverId, RecipientId, uuid7
 from qaqpa.model.recall import Recall, RecallScope, RecallState
 from qaqpa.model.request import ContractFacts
-from qaqpa.model.words import OutcomeResult
+from qaqpa.model.words import OutcomeResult, timestamp
 from qaqpa.policy import Facts, Policy, Route, decide
 from qaqpa.recall import records
 from qaqpa.recall.notice import Message, SendMessage, write_notice
@@ -283,21 +285,30 @@ class RecallFlow:
             if self.ledger.clock() - recall.changed > GIVE_UP:
                 return await self._concluded(recall, OutcomeResult.UNKNOWN, "elsewhere")
             return _RECEIPT_S
+        if wait := until_open(self.packer, recall.recipient):  # a try that failed is not made good at night
+            return min(wait, _LONGEST_REST_S)
         try:
             await self.transport.deliver(package, lambda _bytes: None)
         except PackageChanged as error:
-            return await self._concluded(recall, OutcomeResult.NOT_SENT, error.code)
-        except NotSent as error:
-            if self.ledger.clock() - recall.changed > GIVE_UP:
-                return await self._concluded(recall, OutcomeResult.NOT_SENT, error.code)
-            raise
+            return await self._given_up(recall, package, error.code)
         except ThirdPartyError as error:
-            arrived = await self.transport.arrived(package)
+            if self.ledger.clock() - recall.changed > GIVE_UP:
+                return await self._given_up(recall, package, error.code)
+            arrived = False if isinstance(error, NotSent) else await self.transport.arrived(package)
             if arrived is None:
                 return await self._concluded(recall, OutcomeResult.UNKNOWN, error.code)
             if not arrived:
                 raise
         return await self._concluded(recall, OutcomeResult.DELIVERED, "ok")
+
+    async def _given_up(self, recall: Recalled, package: SealedPackage, code: str) -> float:
+        """It is not to be sent any more. An earlier try may have brought it there all the same, or perhaps so."""
+        try:
+            arrived = await self.transport.discard(package)
+        except (ThirdPartyError, StoreUnavailable):  # nobody can be asked, or not with this file
+            arrived = await asyncio.to_thread(perhaps_there, package)
+        results = {True: OutcomeResult.DELIVERED, None: OutcomeResult.UNKNOWN, False: OutcomeResult.NOT_SENT}
+        return await self._concluded(recall, results[arrived], "ok" if arrived else code)
 
     async def _concluded(self, recall: Recalled, result: OutcomeResult, code: str) -> float:
         after = self._after(recall, _AFTER[result], code=code)
@@ -325,7 +336,9 @@ class RecallFlow:
         if route is None or recall.subject is None or recall.scope is RecallScope.HANDOVER:
             await self._to(recall, RecallState.BLOCKED, code="by_letter_only")
             return OVER
-        after = replace(self._after(recall, RecallState.SENDING, code=None), notice=notice)
+        tried_since = recall.figures.get("tried_since") or timestamp(recall.changed)
+        after = self._after(recall, RecallState.SENDING, code=None, tried_since=tried_since)
+        after = replace(after, notice=notice)
         try:
             message = Message(
                 Asked(CallerId(route.caller), RecipientId(recall.recipient), route.operation.name, route.purpose),
@@ -343,7 +356,7 @@ class RecallFlow:
         except NotSent as error:
             if error.disclosure is None:  # before its intent
                 raise
-            return await self._not_sent(recall, after, error)
+            return await self._not_sent(recall, after, error, tried_since)
         except Rejected as error:
             return await self._said(after, OutcomeResult.REJECTED, error.code)
         except ThirdPartyError as error:
@@ -362,12 +375,13 @@ class RecallFlow:
             return stated
         raise InvalidRequest(["contract: the ledger does not keep its number; give the one that was disclosed"])
 
-    async def _not_sent(self, recall: Recalled, begun: Recalled, error: NotSent) -> float:
-        """It waits and goes again, with a new intent, until it is given up."""
-        if self.ledger.clock() - recall.changed > GIVE_UP:
-            return await self._said(begun, OutcomeResult.NOT_SENT, error.code)
+    async def _not_sent(self, recall: Recalled, begun: Recalled, error: NotSent, tried_since: str) -> float:
+        """It waits and goes again, with a new intent, until it is given up, counted from the first try."""
         now = self.ledger.clock()
-        await self.ledger.store.write(lambda connection: records.move(connection, begun, recall, now))
+        if now - datetime.fromisoformat(tried_since) > GIVE_UP:
+            return await self._said(begun, OutcomeResult.NOT_SENT, error.code)
+        waits = replace(recall, figures={**recall.figures, "tried_since": tried_since})
+        await self.ledger.store.write(lambda connection: records.move(connection, begun, waits, now))
         raise error
 
     async def _said(self, recall: Recalled, result: OutcomeResult, code: str) -> float:

@@ -6,7 +6,7 @@ proposal asks nobody for anything: a person confirms it, or the recipient's conf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -17,13 +17,12 @@ from qaqpa.config.recipients import RecallConfig, RecipientFile
 from qaqpa.errors import DecisionOutdated
 from qaqpa.handover import records as handovers
 from qaqpa.handover.records import Handover
-from qaqpa.model.handover import HandoverState
-from qaqpa.model.identifiers import uuid7
+from qaqpa.model.identifiers import HandoverId, uuid7
 from qaqpa.model.recall import WAITING, RecallReason, RecallState
 from qaqpa.policy import Policy
 from qaqpa.recall import records
 from qaqpa.recall.records import Recalled
-from qaqpa.recall.sources import Left, may_be_asked_back, of_entry, of_handover, of_subject
+from qaqpa.recall.sources import Left, destruction_due, may_be_asked_back, of_entry, of_handover, of_subject
 from qaqpa.store import Connection
 
 _log = log.get("recall")
@@ -32,8 +31,8 @@ _SEE = (
     "INSERT INTO retention (recipient, seen) VALUES (?, ?) ON CONFLICT (recipient) DO UPDATE SET seen = excluded.seen"
 )
 _NEXT = "SELECT idx, recipient, kind, time, body FROM entries WHERE idx > ? ORDER BY idx LIMIT ?"
+_FIRST = "SELECT time FROM entries WHERE idx > ? ORDER BY idx LIMIT 1"
 _AT_ONCE = 1_000
-_KEPT = (HandoverState.SENT, HandoverState.ACKNOWLEDGED, HandoverState.REJECTED, HandoverState.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +101,29 @@ class Proposer:
         return len(found)
 
     def _handovers(self, connection: Connection) -> Iterator[tuple[Left, date]]:
-        for handover in handovers.in_states(connection, *_KEPT):
-            due_on = self._due_of(handover)
+        for handover in self._perhaps_due(connection).values():
+            due_on = destruction_due(self.policy, handover)
             if due_on is None or self.policy.day(self.clock() + self.config(handover.order.recipient).remind) < due_on:
                 continue
-            found = of_handover(handover)
-            if may_be_asked_back(self.policy, found) and not _known(records.of(connection, found.id, None)):
+            found, others = of_handover(handover), records.of(connection, handover.id, None)
+            is_asked = may_be_asked_back(self.policy, found) and not _known(others)
+            # One that is under way for another reason may still be refused: then this one is to be told of again.
+            if is_asked or not others or any(_is_settled(each) for each in others):
+                handovers.reminded(connection, handover.id, self.today())
+            if is_asked:
                 yield found, due_on
 
-    def _due_of(self, handover: Handover) -> date | None:
-        """When a package must be destroyed: as agreed, or earlier where the recipient's receipt says so."""
-        known = self.policy.recipients.get(handover.order.recipient)
-        keep_for = None if known is None or known.packages is None else known.packages.keep_for
-        days = []
-        if keep_for is not None:
-            days.append(self.policy.day(of_handover(handover).at + keep_for))
-        promised = handover.figures.get("receipt", {}).get("destruction_due")
-        if promised is not None:
-            days.append(date.fromisoformat(promised))
-        return min(days, default=None)
+    def _perhaps_due(self, connection: Connection) -> Mapping[HandoverId, Handover]:
+        """Handovers that are old enough, or whose receipt says so; hardly any that is not due."""
+        now, recipients = self.clock(), self.policy.recipients.values()
+        old = {
+            each.id: now + each.recall.remind - each.packages.keep_for + timedelta(days=1)
+            for each in recipients
+            if each.packages is not None and each.packages.keep_for is not None
+        }
+        longest = max((each.recall.remind for each in recipients), default=timedelta())
+        until = self.policy.day(now + max(longest, RecallConfig().remind))
+        return handovers.to_be_destroyed(connection, old, until)
 
     def _alone(self, connection: Connection) -> Iterator[tuple[Left, date]]:
         for recipient in self.policy.recipients.values():
@@ -133,30 +136,35 @@ class Proposer:
     ) -> Iterator[tuple[Left, date]]:
         """Disclosures that come of age, each once: they are looked through in their order, from where it was left."""
         before = self.clock() - max(timedelta(), keep_for - recipient.recall.remind)
-        seen = last = int(connection.execute(_SEEN, (recipient.id,)).scalar() or -1)
+        found = connection.execute(_SEEN, (recipient.id,)).scalar()
+        seen = last = -1 if found is None else int(found)
+        first = connection.execute(_FIRST, (seen,)).scalar()
+        if first is None or datetime.fromisoformat(first) > before:  # nothing came of age since the last look
+            return
         for index, to, kind, time, body in connection.execute(_NEXT, (seen, _AT_ONCE)).all():
             if datetime.fromisoformat(time) > before:
                 break
             last = index
             if (to, kind) != (recipient.id, "intent"):
                 continue
-            found = of_entry(connection, orjson.loads(bytes(body)))
+            left = of_entry(connection, orjson.loads(bytes(body)))
             if (
-                found is not None
-                and may_be_asked_back(self.policy, found)
-                and not _known(records.of(connection, found.id, None))
+                left is not None
+                and may_be_asked_back(self.policy, left)
+                and not _known(records.of(connection, left.id, None))
             ):
-                yield found, self.policy.day(found.at + keep_for)
+                yield left, self.policy.day(left.at + keep_for)
         if last > seen:
             connection.execute(_SEE, (recipient.id, last))
 
     def come_due(self, connection: Connection) -> list[Recalled]:
         """Reminders whose day has come are proposals now; what was not obeyed in time is late, and returned."""
         today, now, late = self.today(), self.clock(), []
-        for recall in records.in_states(connection, (RecallState.UPCOMING, RecallState.SENT)):
-            reached = recall.due_on <= today if recall.state is RecallState.UPCOMING else recall.due_on < today
-            if not reached:
-                continue
+        reached = [
+            *records.due(connection, RecallState.UPCOMING, today),
+            *records.due(connection, RecallState.SENT, today - timedelta(days=1)),
+        ]
+        for recall in reached:
             state = RecallState.PROPOSED if recall.state is RecallState.UPCOMING else RecallState.LATE
             try:
                 records.move(connection, recall, replace(recall, state=state), now)
@@ -172,6 +180,8 @@ class Proposer:
 
     def automatic(self, connection: Connection) -> list[Recalled]:
         """Proposals that the configuration lets go by themselves."""
+        if not any(each.recall.automatic for each in self.policy.recipients.values()):
+            return []
         return [
             recall
             for recall in records.in_states(connection, (RecallState.PROPOSED,))
@@ -182,6 +192,11 @@ class Proposer:
 def _covers(recall: Recalled) -> bool:
     """Whether nothing needs to be proposed beside this one: a reminder alone does not ask for enough."""
     return recall.state not in {RecallState.UPCOMING, RecallState.CANCELLED, RecallState.REFUSED}
+
+
+def _is_settled(recall: Recalled) -> bool:
+    """Whether nothing that comes of it makes a reminder necessary."""
+    return recall.reason is RecallReason.RETENTION or recall.state is RecallState.CONFIRMED
 
 
 def _known(found: Iterable[Recalled]) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import replace
 
 from qaqpa import log
 from qaqpa.errors import (
     DecisionOutdated,
     InvalidRequest,
+    NotAllowed,
     NotFound,
     NotPossible,
     ReceiptMalformed,
@@ -18,12 +18,14 @@ from qaqpa.errors import (
     ReceiptTooEarly,
 )
 from qaqpa.ledger import Ledger
+from qaqpa.ledger.agreed import Act, Agreed
 from qaqpa.ledger.entries import Kind, Public
 from qaqpa.ledger.recalls import destruction, enter, recall_entry
 from qaqpa.ledger.subjects import Subject
 from qaqpa.model.disclosure import Json
 from qaqpa.model.recall import WAITING, RecallReason, RecallScope, RecallState
 from qaqpa.recall import records
+from qaqpa.recall.asking import LETTER, Asking, asking_for
 from qaqpa.recall.flow import RecallFlow
 from qaqpa.recall.proposals import Proposer
 from qaqpa.recall.records import Recalled
@@ -32,27 +34,11 @@ from qaqpa.receipts import RecallAnswer, ReceiptKey, claimed_package, read_recal
 from qaqpa.store import Connection
 
 _log = log.get("recall")
-LETTER = "letter"
 _COME_DUE = 0x5245_4341_4C4C
 """Lock of whoever looks for what came due."""
 _OBEYABLE = frozenset({RecallState.SENT, RecallState.LATE})
 _ANSWERED = {RecallAnswer.DESTROYED: RecallState.CONFIRMED, RecallAnswer.PARTIAL: RecallState.REFUSED,
              RecallAnswer.REJECTED: RecallState.REFUSED}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """Who asks for a recall, and what the notice needs."""
-
-    caller: str | None
-    """None where the configuration lets it go by itself."""
-    person: str | None
-    due_on: date | None = None
-    """Else as the recipient's configuration says."""
-    contract: str | None = None
-    """The contract's number, where the recipient is told it."""
-    by_letter: bool = False
-    """A person writes to the recipient; only the books are kept here."""
 
 
 class Recalls:
@@ -75,9 +61,18 @@ class Recalls:
         """A recall as it stands. Raises NotFound."""
         return await self._store.read(lambda connection: records.find(connection, recall))
 
-    async def listed(self, states: Sequence[RecallState], limit: int) -> list[Recalled]:
-        """Those in some states, the most urgent first."""
-        return await self._store.read(lambda connection: records.in_states(connection, states, limit))
+    async def listed(self, states: Sequence[RecallState], limit: int, after: str | None = None) -> list[Recalled]:
+        """Those in some states, the most urgent first, that follow the recall `after`. Raises NotFound for it."""
+
+        def query(connection: Connection) -> list[Recalled]:
+            last = None if after is None else records.find(connection, after)
+            return records.in_states(connection, states, limit, last)
+
+        return await self._store.read(query)
+
+    async def scope(self, target: str) -> RecallScope:
+        """Whether this is one person's disclosure, a row, or a whole handover. Raises NotFound, NotPossible."""
+        return (await self._store.read(lambda connection: left(connection, target))).scope
 
     def way(self, recall: Recalled) -> str:
         """How the recipient is asked: `package`, `message`, or `letter` where the gate can send nothing."""
@@ -92,25 +87,85 @@ class Recalls:
     # --- asking ------------------------------------------------------------------------------------
 
     async def start(self, target: str, reason: RecallReason, asking: Asking) -> Recalled:
-        """Ask for a recall of a disclosure, a row of a handover, or a whole handover; a job sends the notice.
+        """Ask for a recall of a disclosure or a row of a handover; a job sends the notice.
 
-        Raises NotFound, NotPossible where nothing left or it is recalled already, InvalidRequest.
+        Raises NotAllowed for a whole handover, NotFound, NotPossible where nothing left or it is recalled already,
+        InvalidRequest.
         """
         found = await self._store.read(lambda connection: left(connection, target))
-        self._require_left(found)
-        due_on = asking.due_on or self.proposer.due(found.asked.recipient)
-        made = self.proposer.made(found, reason, RecallState.PROPOSED, due_on)
-        return await self._ask(made, asking, is_new=True)
+        _require_one(found.scope)
+        return await self._ask(self._made(found, reason, asking), asking, is_new=True)
+
+    async def start_handover(self, agreed: Agreed, caller: str) -> Recalled:
+        """Ask for the recall of a whole handover, to which two persons agreed; serves what was proposed of it.
+
+        Raises NotAllowed for what was agreed of another act, else as `start`.
+        """
+        what = agreed.require(Act.RECALL_HANDOVER)
+        asking = asking_for(what, caller, agreed.persons)
+        return await self._ask(await self._made_whole(what, asking), asking, agreed, is_new=True)
 
     async def confirm(self, recall: str, asking: Asking) -> Recalled:
-        """Let a proposal, a reminder or one that was blocked go. Raises NotFound, NotPossible, InvalidRequest."""
+        """Let a proposal, a reminder or one that was blocked go. Raises NotAllowed for that of a whole handover,
+        NotFound, NotPossible, InvalidRequest.
+        """
         found = await self.find(recall)
+        _require_one(found.scope)
+        return await self._let_go(found, asking)
+
+    async def _let_go(self, found: Recalled, asking: Asking) -> Recalled:
         if found.state not in WAITING:
             raise NotPossible([f"recall: is {found.state.value}, so there is nothing to confirm"])
         with suppress(NotFound):  # its month was moved to a file since it was proposed from the ledger
             self._require_left(await self._store.read(lambda connection: left(connection, found.target)))
         due_on = asking.due_on or self.proposer.due_again(found)
         return await self._ask(replace(found, due_on=due_on), asking, is_new=False)
+
+    async def require_startable(self, what: Mapping[str, str]) -> None:
+        """Raises what `start_handover` would of that, as things stand."""
+        asking = asking_for(what, None, None)
+        made = await self._made_whole(what, asking)
+        self._require_in_time(made)
+        self._way_asked(made, asking)
+        await self._store.read(lambda connection: _others(connection, made))
+
+    async def _made_whole(self, what: Mapping[str, str], asking: Asking) -> Recalled:
+        """One of a whole handover; it leaves the recipient the time that was proposed, where nobody says otherwise."""
+
+        def query(connection: Connection) -> tuple[Left, list[Recalled]]:
+            found = left(connection, what["handover"])
+            return found, [each for each in records.of(connection, found.id, None) if each.state in WAITING]
+
+        found, proposed = await self._store.read(query)
+        if found.scope is not RecallScope.HANDOVER:
+            raise NotFound("there is no handover with this id")
+        made = self._made(found, RecallReason(what["reason"]), asking)
+        if asking.due_on is not None:
+            return made
+        return replace(
+            made, due_on=max([made.due_on, *(each.due_on for each in proposed if each.reason is made.reason)])
+        )
+
+    def _made(self, found: Left, reason: RecallReason, asking: Asking) -> Recalled:
+        self._require_left(found)
+        due_on = asking.due_on or self.proposer.due(found.asked.recipient)
+        return self.proposer.made(found, reason, RecallState.PROPOSED, due_on)
+
+    def _require_in_time(self, recall: Recalled) -> None:
+        if recall.due_on < self.proposer.today():
+            raise InvalidRequest(["due_on: lies in the past"])
+
+    def _way_asked(self, recall: Recalled, asking: Asking) -> str:
+        return LETTER if asking.by_letter else self._way_of_ours(recall)
+
+    def _way_of_ours(self, recall: Recalled) -> str:
+        """How the gate asks. Raises NotPossible where only a person can, by letter."""
+        way = self.way(recall)
+        if way == LETTER:
+            raise NotPossible(
+                [f"{recall.recipient}: no route takes a recall of this; write to it, and say so with --by-letter"]
+            )
+        return way
 
     def _require_left(self, found: Left) -> None:
         if found.result is NEVER_LEFT:
@@ -120,20 +175,16 @@ class Recalls:
         if not may_be_asked_back(self.flow.policy, found):
             raise NotPossible(["of: holds nobody's data: it is a notice of recall, or rows without a name"])
 
-    async def _ask(self, recall: Recalled, asking: Asking, *, is_new: bool) -> Recalled:
+    async def _ask(self, recall: Recalled, asking: Asking, agreed: Agreed | None = None, *, is_new: bool) -> Recalled:
         """Enter who asks, and let the job begin: one transaction, in which nobody else asks for the same."""
-        if recall.due_on < self.proposer.today():
-            raise InvalidRequest(["due_on: lies in the past"])
+        self._require_in_time(recall)
         subject = await self._subject(recall)
-        way = LETTER if asking.by_letter else self.way(recall)
-        if way == LETTER and not asking.by_letter:
-            raise NotPossible(
-                [f"{recall.recipient}: no route takes a recall of this; write to it, and say so with --by-letter"]
-            )
+        way = self._way_asked(recall, asking)
         sealed = None
         if way == "message":
             sealed = await self._contract(recall, subject, asking)
         figures = {**recall.figures, "asked_by": asking.caller, "person": asking.person, "code": None}
+        figures.pop("tried_since", None)
         if way == LETTER:
             figures["way"] = LETTER
         state = RecallState.SENT if way == LETTER else RecallState.ASKED
@@ -143,13 +194,13 @@ class Recalls:
             recall.id, of=recall.target, scope=recall.scope, handover=recall.handover, recipient=recall.recipient,
             reason=recall.reason, due_on=recall.due_on, caller=asking.caller, person=asking.person,
             subject=None if subject is None else subject.id, at=now,
+            approval=None if agreed is None else agreed.approval,
         )  # fmt: skip
 
         def move(connection: Connection) -> None:
-            others = records.of(connection, recall.target, recall.handover)
-            standing = records.standing_against(each for each in others if each.id != recall.id)
-            if standing is not None:
-                raise NotPossible([f"of: is recalled already: recall {standing.id} is {standing.state.value}"])
+            if agreed is not None:
+                agreed.use_up(connection)
+            others = _others(connection, recall)
             if is_new:
                 records.add(connection, replace(after, changed=now))
                 self._withdraw_others(connection, others, recall.id)
@@ -315,7 +366,7 @@ class Recalls:
         """Ask for those; one that needs a person waits for one, and is not tried again."""
         for recall in await self.automatic():
             try:
-                await self.confirm(recall.id, Asking(caller=None, person=None))
+                await self._let_go(recall, Asking(caller=None, person=None))
             except (NotPossible, InvalidRequest, NotFound) as error:
                 await self._hold(recall, error.code)
 
@@ -327,3 +378,17 @@ class Recalls:
             await self._store.write(lambda connection: records.move(connection, recall, after, self._ledger.clock()))
         except DecisionOutdated:
             return
+
+
+def _require_one(scope: RecallScope) -> None:
+    if scope is RecallScope.HANDOVER:
+        raise NotAllowed("to ask a whole handover back takes two persons: ask for it, and let another agree")
+
+
+def _others(connection: Connection, recall: Recalled) -> list[Recalled]:
+    """Recalls of the same. Raises NotPossible where one of them is under way, or obeyed."""
+    others = records.of(connection, recall.target, recall.handover)
+    standing = records.standing_against(each for each in others if each.id != recall.id)
+    if standing is not None:
+        raise NotPossible([f"of: is recalled already: recall {standing.id} is {standing.state.value}"])
+    return others

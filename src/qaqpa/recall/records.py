@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -11,6 +10,7 @@ import orjson
 
 from qaqpa.errors import DecisionOutdated, NotFound
 from qaqpa.model.disclosure import Json
+from qaqpa.model.identifiers import is_our_id
 from qaqpa.model.recall import UNDER_WAY, RecallReason, RecallScope, RecallState
 from qaqpa.model.words import timestamp
 from qaqpa.store import Connection, Row
@@ -22,8 +22,16 @@ _COLUMNS = (
 _ADD = f"INSERT INTO recalls ({_COLUMNS}) VALUES ({', '.join('?' * 16)})"  # noqa: S608 - constants only
 _FIND = f"SELECT {_COLUMNS} FROM recalls WHERE id = ?"  # noqa: S608
 _BY_NOTICE = f"SELECT {_COLUMNS} FROM recalls WHERE notice = ?"  # noqa: S608
-_IN_STATES = f"SELECT {_COLUMNS} FROM recalls WHERE state IN ({{marks}}) ORDER BY due_on, since, id LIMIT ?"  # noqa: S608
+_IN_STATE = (
+    f"SELECT {_COLUMNS} FROM recalls WHERE state = ? AND (due_on, since, id) > (?, ?, ?) "  # noqa: S608
+    "ORDER BY due_on, since, id LIMIT ?"
+)
+"""For each state by itself: no index gives several of them in order."""
+_DUE = f"SELECT {_COLUMNS} FROM recalls WHERE state = ? AND due_on <= ? ORDER BY due_on, since, id"  # noqa: S608
+_OF_HANDOVER = f"SELECT {_COLUMNS} FROM recalls WHERE target = ? OR handover = ? ORDER BY since, id LIMIT ?"  # noqa: S608
 _OF = f"SELECT {_COLUMNS} FROM recalls WHERE target IN (?, ?)"  # noqa: S608
+_OF_SUBJECT = f"SELECT {_COLUMNS} FROM recalls WHERE subject = ?"  # noqa: S608
+_OF_TARGET = f"SELECT {_COLUMNS} FROM recalls WHERE target = ?"  # noqa: S608
 _MOVE = (
     "UPDATE recalls SET notice = ?, state = ?, changed = ?, due_on = ?, figures = ?, sealed = ? "
     "WHERE id = ? AND state = ?"
@@ -33,14 +41,8 @@ _BUSY = (
     RecallState.ASKED.value, RecallState.SENDING.value, RecallState.SENT.value, RecallState.LATE.value,
     '%"package":{%',
 )  # fmt: skip
-_COUNTS = "SELECT state, count(*) FROM recalls GROUP BY state"
+_COUNT = "SELECT count(*) FROM recalls WHERE state = ?"
 _ALL_STATES = tuple(RecallState)
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-def is_id(text: str) -> bool:
-    """Whether it can be the id of anything."""
-    return _ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +103,7 @@ def _recalled(row: Row) -> Recalled:
 
 def find(connection: Connection, recall: str) -> Recalled:
     """Raises NotFound."""
-    # What is no id may hold what a database does not take.
-    row = connection.execute(_FIND, (recall,)).first() if is_id(recall) else None
+    row = connection.execute(_FIND, (recall,)).first() if is_our_id(recall) else None
     if row is None:
         raise NotFound("there is no recall with this id (`qaqpa recall list`)")
     return _recalled(row)
@@ -115,14 +116,27 @@ def by_notice(connection: Connection, notice: str) -> Recalled | None:
 
 
 def in_states(
-    connection: Connection, states: Iterable[RecallState] = _ALL_STATES, limit: int = 10_000
+    connection: Connection,
+    states: Iterable[RecallState] = _ALL_STATES,
+    limit: int = 10_000,
+    after: Recalled | None = None,
 ) -> list[Recalled]:
-    """The most urgent first."""
-    values = [state.value for state in states]
-    return [
-        _recalled(row)
-        for row in connection.execute(_IN_STATES.format(marks=", ".join("?" * len(values))), [*values, limit]).all()
+    """The most urgent first; only those that follow `after`, where it is given."""
+    last = ("", "", "") if after is None else (after.due_on.isoformat(), timestamp(after.since), after.id)
+    found = [
+        _recalled(row) for state in states for row in connection.execute(_IN_STATE, (state.value, *last, limit)).all()
     ]
+    return sorted(found, key=lambda each: (each.due_on, each.since, each.id))[:limit]
+
+
+def due(connection: Connection, state: RecallState, until: date) -> list[Recalled]:
+    """Those in this state whose day is `until` or before, the most urgent first."""
+    return [_recalled(row) for row in connection.execute(_DUE, (state.value, until.isoformat())).all()]
+
+
+def of_handover(connection: Connection, handover: str, limit: int) -> list[Recalled]:
+    """Of a whole handover and of its rows, the earliest first."""
+    return [_recalled(row) for row in connection.execute(_OF_HANDOVER, (handover, handover, limit)).all()]
 
 
 def of(connection: Connection, target: str, handover: str | None) -> list[Recalled]:
@@ -130,16 +144,22 @@ def of(connection: Connection, target: str, handover: str | None) -> list[Recall
     return [_recalled(row) for row in connection.execute(_OF, (target, handover or target)).all()]
 
 
+def about(connection: Connection, subject: str, handovers: Iterable[str]) -> list[Recalled]:
+    """Recalls about one person alone, and those of whole handovers."""
+    rows = connection.execute(_OF_SUBJECT, (subject,)).all()
+    for handover in handovers:
+        rows += connection.execute(_OF_TARGET, (handover,)).all()
+    return [_recalled(row) for row in rows]
+
+
 def worked_on(connection: Connection) -> list[str]:
     """Ids of those that a job has something to do for: notices to send, and packages whose receipts may come."""
     return [str(row[0]) for row in connection.execute(_WORKED_ON, _BUSY).all()]
 
 
-def counts(connection: Connection) -> dict[RecallState, int]:
-    """Recalls by state."""
-    found = dict.fromkeys(RecallState, 0)
-    found.update({RecallState(row[0]): int(row[1]) for row in connection.execute(_COUNTS).all()})
-    return found
+def counts(connection: Connection, states: Iterable[RecallState] = _ALL_STATES) -> dict[RecallState, int]:
+    """How many there are in each of these states."""
+    return {state: int(connection.execute(_COUNT, (state.value,)).scalar()) for state in states}
 
 
 def move(connection: Connection, before: Recalled, after: Recalled, now: datetime) -> Recalled:

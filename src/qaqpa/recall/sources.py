@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from qaqpa.errors import NotFound, NotPossible
@@ -13,16 +13,15 @@ from qaqpa.handover import records as handovers
 from qaqpa.handover.deciding import lines_of
 from qaqpa.handover.records import Handover
 from qaqpa.ledger.entries import SETTLE, Kind
-from qaqpa.ledger.handovers import Entered, row_id
+from qaqpa.ledger.handovers import Entered
 from qaqpa.ledger.read import entries_of
 from qaqpa.ledger.subjects import Subject
 from qaqpa.model.decision import Asked
-from qaqpa.model.handover import HandoverState, RowResult
-from qaqpa.model.identifiers import CallerId, HandoverId, RecipientId
+from qaqpa.model.handover import HandoverState, RowResult, row_id
+from qaqpa.model.identifiers import CallerId, HandoverId, RecipientId, is_our_id
 from qaqpa.model.recall import RecallScope
 from qaqpa.model.words import OutcomeResult
 from qaqpa.policy import Policy, Route
-from qaqpa.recall.records import is_id
 from qaqpa.store import Connection
 
 NEVER_LEFT = OutcomeResult.NOT_SENT
@@ -47,7 +46,7 @@ class Left:
 
 def left(connection: Connection, target: str) -> Left:
     """What has this id: a handover, a row of one, or a disclosure alone. Raises NotFound, NotPossible."""
-    if is_id(target):  # anything else may hold what a database does not take
+    if is_our_id(target):
         with suppress(NotFound):
             return of_handover(handovers.find(connection, target))
         for entry in entries_of(connection, kind=Kind.INTENT, request=target):
@@ -69,6 +68,19 @@ def of_handover(handover: Handover) -> Left:
     return Left(
         handover.id, RecallScope.HANDOVER, None, None, handover.order.asked, datetime.fromisoformat(at), None, result
     )
+
+
+def destruction_due(policy: Policy, handover: Handover) -> date | None:
+    """When a package must be destroyed: as agreed, or earlier where the recipient's receipt says so."""
+    known = policy.recipients.get(RecipientId(handover.order.recipient))
+    keep_for = None if known is None or known.packages is None else known.packages.keep_for
+    days = []
+    if keep_for is not None and handover.state in _LEFT:
+        days.append(policy.day(of_handover(handover).at + keep_for))
+    promised = (handover.figures.get("receipt") or {}).get("destruction_due")
+    if promised is not None:
+        days.append(date.fromisoformat(promised))
+    return min(days, default=None)
 
 
 def of_subject(connection: Connection, subject: str, consent: str | None = None) -> Iterator[Left]:

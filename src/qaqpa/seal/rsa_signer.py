@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from lxml import etree
 
@@ -191,9 +192,7 @@ def load_certificates(path: str, what: str) -> tuple[x509.Certificate, ...]:
 def load_rsa(key: str, certificate: str, trusted: str, *, password: str | None, clock: Clock = utc_now) -> RsaSigner:
     """A signer from PEM files. Raises NotConfigured with what is wrong."""
     try:
-        private = serialization.load_pem_private_key(
-            _read(key, "signer.key"), None if password is None else password.encode()
-        )
+        private = _private_key(_read(key, "signer.key"), password)
     except (ValueError, TypeError):
         raise NotConfigured(f"signer.key: {key} is not a private key in PEM, or its password is another") from None
     if not isinstance(private, rsa.RSAPrivateKey) or private.key_size < SMALLEST_RSA:
@@ -202,6 +201,11 @@ def load_rsa(key: str, certificate: str, trusted: str, *, password: str | None, 
     if own.public_key() != private.public_key():
         raise NotConfigured(f"signer.certificate: {certificate} is not the certificate of signer.key")
     return RsaSigner(private, own, load_certificates(trusted, "signer.trusted"), clock)
+
+
+def _private_key(pem: bytes, password: str | None) -> PrivateKeyTypes:
+    """Its primes are checked, which takes longer than all else of opening a gateway."""
+    return serialization.load_pem_private_key(pem, None if password is None else password.encode())
 
 
 def _read(path: str, what: str) -> bytes:

@@ -12,14 +12,16 @@ from fastapi import FastAPI, Request, Response
 from fastapi.telemetry import TelemetryConfig
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from qaqpa import log, metrics, traces
+from qaqpa.console import ROOT, Later, open_console
 from qaqpa.errors import NotAllowed, QaqpaError
 from qaqpa.gateway import Gateway, Setup
+from qaqpa.gateway.addresses import make_line
 from qaqpa.gateway.gateway import utc_now
-from qaqpa.gateway.setup import make_issuer_line
 from qaqpa.service import routes
 from qaqpa.service.addresses import Addresses
 from qaqpa.service.callers import Callers
@@ -49,13 +51,16 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
             gateway = await stack.enter_async_context(Gateway.open(setup, clock=clock))
             known, service = setup.config.callers, setup.config.gateway.service
             issuers = [
-                Issuer(name, issuer, make_issuer_line(setup, issuer), clients_of(known, name))
+                Issuer(name, issuer, make_line(setup, issuer.channel), clients_of(known, name))
                 for name, issuer in service.issuers.items()
             ]
             for issuer in issuers:
                 stack.push_async_callback(issuer.close)
             health, addresses = Health(gateway), Addresses(service.trusted_proxies)
             tokens = stack.enter_context(closing(Tokens(gateway.store)))
+            console = open_console(gateway, clock)
+            stack.push_async_callback(console.close)
+            consoles.serve = console.app
             app.state.desk = Desk(gateway, Callers(known, tokens, issuers, clock), addresses, health)
             _log.info("serving")
             try:
@@ -63,6 +68,7 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
             finally:
                 await health.close()
 
+    consoles = Later()
     app = FastAPI(
         title="Qaqpa",
         version="1",
@@ -104,6 +110,13 @@ def make_app(setup: Setup, *, clock: Callable[[], datetime] = utc_now) -> FastAP
         )
 
     routes.add(app)
+    app.mount(ROOT, consoles, name="console")
+
+    @app.get(ROOT, include_in_schema=False)
+    async def to_console() -> Response:
+        """Without a host: what the request names as ours may be anybody's."""
+        return RedirectResponse(f"{ROOT}/", 307)
+
     _describe(app)
     app.add_middleware(_Measured)
     return app

@@ -41,6 +41,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "person": "A. Auditor",
         "due_on": "2035-01-15",
     },
+    "SubjectReportRequest": {"iin": _IIN},
+    "ApprovalDecision": {"person": "B. Deputy", "reason": "seen the letter"},
     "RecallConfirmation": {"person": "A. Auditor"},
 }
 """By the name of the model."""

@@ -16,11 +16,11 @@ from qaqpa.errors import InvalidRequest, MediaTypeRefused, QaqpaError, RequestTo
 from qaqpa.gateway.answers import error_answer
 from qaqpa.model.request import parse
 from qaqpa.model.words import Language
+from qaqpa.translation import accepted_language
 
 Model = TypeVar("Model", bound=BaseModel)
 
 JSON, PROBLEM = "application/json", "application/problem+json"
-_LANGUAGES: dict[str, Language] = {"ru": "ru", "kk": "kk", "kz": "kk", "en": "en"}
 _RETRY_AFTER_S = {409: 1, 429: 30, 503: 5}
 KEPT_APART = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 """What is answered about a person stays in no cache."""
@@ -56,17 +56,7 @@ def plain_problem(status: int, code: str, detail: str, headers: Mapping[str, str
 
 def language_of(request: Request, default: Language) -> Language:
     """The language that the caller reads best, of the three that guards speak."""
-    best, found = 0.0, default
-    for part in request.headers.get("accept-language", "")[:200].split(","):
-        tag, _, weight = part.strip().partition(";q=")
-        known = _LANGUAGES.get(tag.split("-")[0].lower())
-        try:
-            quality = float(weight) if weight else 1.0
-        except ValueError:
-            continue
-        if known is not None and best < quality <= 1.0:
-            best, found = quality, known
-    return found
+    return accepted_language(request.headers.get("accept-language", ""), default)
 
 
 async def document(request: Request, model: type[Model], *, largest: int, timeout_s: float) -> Model:

@@ -17,8 +17,9 @@ from starlette.requests import ClientDisconnect
 from qaqpa.errors import InvalidRequest, MediaTypeRefused, RequestTooLarge, RequestTooSlow
 from qaqpa.gateway.handover_answers import brief_answer, finding_answer, handover_answer
 from qaqpa.handover.handovers import LARGEST_REGISTER
-from qaqpa.handover.records import Order
+from qaqpa.handover.orders import Order
 from qaqpa.model.handover import HandoverState
+from qaqpa.model.identifiers import OUR_ID
 from qaqpa.receipts import LARGEST as LARGEST_RECEIPT
 from qaqpa.service.desk import Desk, desk
 from qaqpa.service.exchange import JSON, KEPT_APART, json_answer
@@ -39,21 +40,24 @@ _PAGE = 1_000
 # --- what the document says ------------------------------------------------------------------------
 
 
-def _query(name: str, schema: dict[str, Any], description: str, **more: Any) -> dict[str, Any]:
+def query_parameter(name: str, schema: dict[str, Any], description: str, **more: Any) -> dict[str, Any]:
+    """One of an address's query, as OpenAPI tells it."""
     return {"name": name, "in": "query", "schema": schema, "description": description, **more}
 
 
 _SLUG = {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,63}$"}
 ORDER = (
-    _query("recipient", _SLUG, "Whom the register goes to", required=True, example="demo-collector"),
-    _query("operation", _SLUG, "As in a route of the recipient's", required=True, example="handover"),
-    _query("purpose", _SLUG, "As in the route", required=True, example="debt_collection"),
-    _query("strict", {"type": "boolean"}, "One row that may not go holds up all"),
-    _query("priority", {"type": "integer", "minimum": -100, "maximum": 100},
+    query_parameter("recipient", _SLUG, "Whom the register goes to", required=True, example="demo-collector"),
+    query_parameter("operation", _SLUG, "As in a route of the recipient's", required=True, example="handover"),
+    query_parameter("purpose", _SLUG, "As in the route", required=True, example="debt_collection"),
+    query_parameter("strict", {"type": "boolean"}, "One row that may not go holds up all"),
+    query_parameter("follows", {"type": "string", "pattern": f"^{OUR_ID}$"},
+           "With contract_upload: the assignment whose change of creditor it reports"),
+    query_parameter("priority", {"type": "integer", "minimum": -100, "maximum": 100},
            "Of two that wait for one recipient the higher goes first"),
 )  # fmt: skip
-COUNT = _query("count", {"type": "integer", "minimum": 1, "maximum": _PAGE}, "At most so many")
-AFTER = _query("after", {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, "Only rows beyond this one")
+COUNT = query_parameter("count", {"type": "integer", "minimum": 1, "maximum": _PAGE}, "At most so many")
+AFTER = query_parameter("after", {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, "Only rows beyond this one")
 _TEXT: dict[str, Any] = {"schema": {"type": "string", "minLength": 1}}
 _BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary", "minLength": 1}}
 REGISTERS: dict[str, Any] = {kind: _BYTES if kind == XLSX else _TEXT for kind in _FORMATS}
@@ -63,7 +67,7 @@ RECEIPTS: dict[str, Any] = {kind: {"schema": {}} if kind == JSON else _BYTES for
 # --- reading ---------------------------------------------------------------------------------------
 
 
-def _asked(request: Request, model: type[Query]) -> Query:
+def read_query(request: Request, model: type[Query]) -> Query:
     """The query. Raises InvalidRequest, naming no value: somebody may have put a person's number there."""
     pairs = request.query_params.multi_items()
     names = [name for name, _ in pairs]
@@ -143,12 +147,13 @@ async def order(request: Request) -> Response:
     at = desk(request)
     caller = await at.caller(request)
     at.gateway.handovers.require_orderer(caller)
-    asked, key = _asked(request, HandoverQuery), at.idempotency_key(request)
+    asked, key = read_query(request, HandoverQuery), at.idempotency_key(request)
     kind, encoding = _register(request)
     taken = await at.gateway.handovers.order(
         Order(
             caller=caller, recipient=asked.recipient, operation=asked.operation, purpose=asked.purpose,
             format=kind, encoding=encoding, strict=asked.strict == "true", priority=asked.priority,
+            follows=asked.follows,
         ),
         _pieces(request, LARGEST_REGISTER, _silence(at)),
         key=key,
@@ -162,7 +167,7 @@ async def latest(request: Request) -> Response:
     at = desk(request)
     caller = await at.caller(request)
     at.gateway.handovers.require_looker(caller)
-    asked = _asked(request, CountQuery)
+    asked = read_query(request, CountQuery)
     found = await at.gateway.handovers.latest(caller, asked.count or 50)
     return json_answer({"handovers": [brief_answer(each) for each in found]})
 
@@ -179,7 +184,7 @@ async def rows(request: Request) -> Response:
     at = desk(request)
     caller = await at.caller(request)
     at.gateway.handovers.require_looker(caller)
-    asked = _asked(request, PageQuery)
+    asked = read_query(request, PageQuery)
     count = asked.count or _PAGE
     found = await at.gateway.handovers.findings(caller, request.path_params["handover"], after=asked.after, limit=count)
     guards, language = at.gateway.setup.config.guards, at.language(request)

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from qaqpa import metrics
 from qaqpa.errors import QaqpaError
 from qaqpa.gateway import Gateway
+from qaqpa.handover.figures import Figures, figures
 from qaqpa.ledger.awaited import standing
+from qaqpa.ledger.checkpoints import oldest_unsigned
 from qaqpa.model.words import timestamp
 from qaqpa.recall.records import counts
 from qaqpa.store import Connection
@@ -18,8 +20,6 @@ from qaqpa.store import Connection
 _PROBE = ("INSERT INTO meta (name, value) VALUES (?, '')", "DELETE FROM meta WHERE name = ?")
 """Writes, and leaves nothing: SQLite does not write a value over itself at all."""
 _TREE = "SELECT size, last_time FROM tree WHERE id = 1"
-_SIGNED = "SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1"
-_SINCE = "SELECT time FROM entries WHERE idx = ?"
 _OPEN = "SELECT state, count(*) FROM unsettled GROUP BY state"
 _BELIEVED_S = 1.0
 """An answer serves so long: asking often costs the ledger nothing."""
@@ -143,15 +143,8 @@ class Health:
     async def checkpoint_age_s(self) -> float:
         """For how long the oldest entry without a checkpoint has stood; 0 when every entry has one."""
 
-        def query(connection: Connection) -> str | None:
-            size = int(connection.execute(_TREE).one()[0])
-            signed = int(connection.execute(_SIGNED).scalar() or 0)
-            return connection.execute(_SINCE, (signed,)).scalar() if size > signed else None
-
-        since = await self._gateway.store.read(query)
-        if since is None:
-            return 0.0
-        return max(0.0, (self._gateway.ledger.clock() - datetime.fromisoformat(since)).total_seconds())
+        since = await self._gateway.store.read(oldest_unsigned)
+        return 0.0 if since is None else max(0.0, (self._gateway.ledger.clock() - since).total_seconds())
 
     async def measure(self) -> None:
         """Bring the gauges up to date, for whoever scrapes."""
@@ -166,15 +159,31 @@ class Health:
             age = await self.checkpoint_age_s()
             jobs = await gateway.store.read(standing)
             recalls = await gateway.store.read(counts)
+            handovers = await gateway.store.read(figures)
+            alerts, untold = await gateway.alerts.counts(), await gateway.alerts.untold()
         except (QaqpaError, LookupError, ValueError):
             return  # what cannot be read keeps its last value; readiness says why
         found = {str(row[0]): int(row[1]) for row in rows}
         for state in ("open", "unknown"):
             metrics.OPEN_INTENTS.labels(state).set(found.get(state, 0))
         metrics.ENTRIES.set(size)
+        self._of_handovers(handovers)
         for recall_state, count in recalls.items():
             metrics.RECALLS.labels(recall_state.value).set(count)
-        metrics.JOBS.set(jobs.count)
+        for rule, count in alerts.items():
+            metrics.ALERTS.labels(rule.value).set(count)
+        metrics.UNTOLD.set(untold)
+        metrics.JOBS.set(jobs.awaiting)
         oldest = gateway.ledger.clock() if jobs.since is None else jobs.since
         metrics.JOB_AGE.set(max(0.0, (gateway.ledger.clock() - oldest).total_seconds()))
         metrics.CHECKPOINT_AGE.set(age)
+
+    def _of_handovers(self, found: Figures) -> None:
+        now = self._gateway.ledger.clock()
+        for state, count in found.counts.items():
+            metrics.HANDOVERS.labels(state.value).set(count)
+        for state, rows in found.rows.items():
+            metrics.HANDOVER_ROWS.labels(state.value).set(rows)
+        metrics.HANDOVER_AGE.set(max(0.0, (now - (found.oldest or now)).total_seconds()))
+        metrics.HELD_UP.set(found.held_up)
+        metrics.RECEIPTS_LATE.set(found.late)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
 from ipaddress import ip_address
+from pathlib import Path
 
+from qaqpa import files
+from qaqpa.config.models import ConsoleConfig
 from qaqpa.errors import NotConfigured
 
 _WHY = {
@@ -13,6 +17,21 @@ _WHY = {
     errno.EADDRNOTAVAIL: "this machine has no such address",
     errno.EACCES: "ports below 1024 are for root; give another port, or let a proxy listen there",
 }
+SERVED = "served-at.txt"
+"""In the home folder: where the service was last started, which `--listen` may say otherwise than the configuration."""
+
+
+def note_served(home: Path, url: str) -> None:
+    """For commands that tell people where to go."""
+    files.replace(home / SERVED, f"{url}\n".encode())
+
+
+def console_url(home: Path, console: ConsoleConfig) -> str:
+    """Where browsers find the console: as the configuration says, else where the service was last started."""
+    if "url" not in console.model_fields_set:
+        with suppress(OSError, ValueError):
+            return (home / SERVED).read_text("ascii").strip()
+    return console.url
 
 
 def address(text: str) -> tuple[str, int]:

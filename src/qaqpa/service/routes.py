@@ -12,23 +12,22 @@ from pydantic import BaseModel
 from qaqpa import metrics
 from qaqpa.errors import AnswerAwaited, NotFound
 from qaqpa.gateway.answers import awaiting_answer, consent_answer, decision_answer, disclosure_answer
-from qaqpa.ledger.read import Entry, Wanted
 from qaqpa.model.consent import Consent, ConsentRequest
+from qaqpa.model.identifiers import OUR_ID
 from qaqpa.model.request import DisclosureRequest
-from qaqpa.service import handovers, recalls
+from qaqpa.service import approvals, handovers, recalls, reports
+from qaqpa.service.approval_schemas import ApprovalAnswer, ApprovalDecision, ApprovalsAnswer, CarriedOutAnswer
 from qaqpa.service.desk import Desk, desk
 from qaqpa.service.examples import EXAMPLES
 from qaqpa.service.exchange import JSON, KEPT_APART, PROBLEM, json_answer
 from qaqpa.service.health import OK
+from qaqpa.service.report_schemas import SubjectReportAnswer, SubjectReportRequest
 from qaqpa.service.schemas import (
     AliveAnswer,
     AwaitingAnswer,
     ConsentAnswer,
     DecisionAnswer,
     DisclosureAnswer,
-    EntriesAnswer,
-    EntryAnswer,
-    ErasureAnswer,
     ErasureRequest,
     HandoverAnswer,
     HandoversAnswer,
@@ -40,18 +39,20 @@ from qaqpa.service.schemas import (
     RecallsAnswer,
     ReceiptTaken,
     RowsAnswer,
-    SearchRequest,
     WithdrawalRequest,
 )
+from qaqpa.service.searching import EntriesAnswer, EntryAnswer, ListedAnswer, SearchRequest, entry_answer, search
 
 Model = TypeVar("Model", bound=BaseModel)
 REQUESTS = (
     DisclosureRequest, ConsentRequest, WithdrawalRequest, SearchRequest, ErasureRequest, RecallRequest,
-    RecallConfirmation,
+    RecallConfirmation, SubjectReportRequest, ApprovalDecision,
 )  # fmt: skip
 ANSWERS = (
-    DecisionAnswer, DisclosureAnswer, AwaitingAnswer, ConsentAnswer, EntryAnswer, EntriesAnswer, ErasureAnswer, Problem,
+    DecisionAnswer, DisclosureAnswer, AwaitingAnswer, ConsentAnswer, EntryAnswer, ListedAnswer, EntriesAnswer,
+    Problem,
     ReadyAnswer, AliveAnswer, HandoverAnswer, HandoversAnswer, RowsAnswer, ReceiptTaken, RecallAnswer, RecallsAnswer,
+    SubjectReportAnswer, ApprovalAnswer, ApprovalsAnswer, CarriedOutAnswer,
 )  # fmt: skip
 _TEXT = "text/plain; charset=utf-8"
 NOTHING_HERE = "nothing stands at this address"
@@ -131,31 +132,11 @@ async def withdraw_consent(request: Request) -> Response:
 # --- the ledger ------------------------------------------------------------------------------------
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
-    return {"index": entry.index, "leaf": entry.leaf.hex(), "entry": entry.content}
-
-
-async def search(request: Request) -> Response:
-    """Entries that fit, the latest first. A person's look is itself an entry."""
-    at = desk(request)
-    caller = await at.caller(request)
-    asked = await at.body(request, SearchRequest)
-    found = await at.gateway.compliance.search(
-        caller,
-        asked.count,
-        Wanted(recipient=asked.recipient, caller=asked.caller, kind=asked.kind, before=asked.before),
-        iin=asked.iin,
-    )
-    entries = [_entry(entry) for entry in reversed(found)]
-    more = len(found) == asked.count and found[0].index > 0
-    return json_answer({"entries": entries, "next_before": found[0].index if more else None})
-
-
 async def show_entry(request: Request) -> Response:
     """One entry."""
     at = desk(request)
     caller = await at.reader(request)
-    return json_answer(_entry(await at.gateway.compliance.entry(caller, _index(request))))
+    return json_answer(entry_answer(await at.gateway.compliance.entry(caller, _index(request))))
 
 
 async def prove_entry(request: Request) -> Response:
@@ -189,15 +170,15 @@ async def tile(request: Request) -> Response:
 
 
 async def erase(request: Request) -> Response:
-    """Delete a person's key; pending until the keys are rotated."""
+    """Ask for a person's key to be deleted, to which another person agrees; pending until the keys are rotated."""
     at = desk(request)
     caller = await at.caller(request)
     asked = await at.body(request, ErasureRequest)
-    done = await at.gateway.compliance.erase(
-        caller, asked.iin, person=asked.person, reason=asked.reason, duties_met=asked.duties_met,
-        instrument=asked.instrument,
+    approval = await at.gateway.approvals.ask_erasure(
+        caller, approvals.named_by_program(asked.person), asked.iin, duties_met=asked.duties_met,
+        instrument=asked.instrument, reason=asked.reason,
     )  # fmt: skip
-    return json_answer({"subject": done.subject, "entry": done.index, "state": "pending", "epoch": done.epoch}, 202)
+    return approvals.asked_for(at, approval)
 
 
 # --- operation -------------------------------------------------------------------------------------
@@ -228,7 +209,7 @@ _KEY = {
     "description": "The same key is never done twice: asked again, the first answer comes again.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }  # fmt: skip
-_UUID = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
+_UUID = {"type": "string", "pattern": f"^{OUR_ID}$"}
 _NUMBER = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,15})$"}
 
 
@@ -253,9 +234,16 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _answered(
-    status: int, model: type[BaseModel] | None, media_type: str = JSON, *, headers: Mapping[str, Any] | None = None
+    status: int,
+    model: type[BaseModel] | None,
+    media_type: str = JSON,
+    *,
+    headers: Mapping[str, Any] | None = None,
+    other: type[BaseModel] | None = None,
 ) -> dict[int | str, dict[str, Any]]:
     shape: dict[str, Any] = {"type": "string"} if model is None else {"$ref": _ref(model)}
+    if other is not None:
+        shape = {"oneOf": [shape, {"$ref": _ref(other)}]}
     if model is None and media_type == JSON:
         shape = {"type": "object"}
     return {status: {"description": "Done", "content": {media_type: {"schema": shape}}, "headers": dict(headers or {})}}
@@ -268,7 +256,7 @@ def _ref(model: type[BaseModel]) -> str:
 def _path_parameter(path: str) -> list[dict[str, Any]]:
     found = re.findall(r"{(\w+)(?::path)?}", path)
     shapes = {
-        "consent": _UUID, "disclosure": _UUID, "handover": _UUID, "recall": _UUID, "index": _NUMBER,
+        "approval": _UUID, "consent": _UUID, "disclosure": _UUID, "handover": _UUID, "recall": _UUID, "index": _NUMBER,
         "path": {"type": "string"},
     }  # fmt: skip
     return [{"name": name, "in": "path", "required": True, "schema": shapes[name]} for name in found]
@@ -315,7 +303,19 @@ def add(app: FastAPI) -> None:
     path("POST", "/v1/consents/{consent}/withdrawal", withdraw_consent, _answered(200, ConsentAnswer) | _problems(404),
          takes=WithdrawalRequest)  # fmt: skip
     path("POST", "/v1/disclosures/search", search, _answered(200, EntriesAnswer), takes=SearchRequest)
-    path("POST", "/v1/erasures", erase, _answered(202, ErasureAnswer) | _problems(404, 409), takes=ErasureRequest)
+    told = _answered(200, SubjectReportAnswer)
+    told[200]["content"][reports.PDF] = {"schema": {"type": "string", "format": "binary"}}
+    path("POST", "/v1/subject-reports", reports.subject_report, told, takes=SubjectReportRequest)
+    begun = _answered(202, ApprovalAnswer, headers=_PLACE) | _problems(404, 409)
+    path("POST", "/v1/erasures", erase, begun, takes=ErasureRequest)
+    path("GET", "/v1/approvals", approvals.list_approvals, _answered(200, ApprovalsAnswer) | _problems(400),
+         parameters=approvals.PAGE)  # fmt: skip
+    path("GET", "/v1/approvals/{approval}", approvals.show_approval, _answered(200, ApprovalAnswer) | _problems(404))
+    carried = _answered(200, CarriedOutAnswer) | _problems(404, 409)
+    path("POST", "/v1/approvals/{approval}/agree", approvals.agree, carried, takes=ApprovalDecision)
+    path("POST", "/v1/approvals/{approval}/refuse", approvals.refuse,
+         _answered(200, ApprovalAnswer) | _problems(404, 409), takes=ApprovalDecision)  # fmt: skip
+    path("POST", "/v1/approvals/{approval}/carry-out", approvals.carry_out, carried | _problems(400))
     shown = _answered(200, HandoverAnswer) | _problems(400, 404)
     taken = _answered(202, HandoverAnswer, headers=_PLACE) | _problems(404, 409, 422)
     path("POST", "/v1/handovers", handovers.order, taken,
@@ -332,7 +332,8 @@ def add(app: FastAPI) -> None:
          shown | _answered(202, HandoverAnswer) | _problems(409))  # fmt: skip
     path("POST", "/v1/handovers/{handover}/receipt", handovers.receipt,
          _answered(200, ReceiptTaken) | _problems(404, 409, 422), body=handovers.RECEIPTS)  # fmt: skip
-    asked, known = _answered(202, RecallAnswer, headers=_PLACE) | _problems(404, 409), _problems(404)
+    known = _problems(404)
+    asked = _answered(202, RecallAnswer, headers=_PLACE, other=ApprovalAnswer) | _problems(404, 409)
     path("POST", "/v1/recalls", recalls.start_recall, asked, takes=RecallRequest)
     path("POST", "/v1/recalls/{recall}/confirmation", recalls.confirm_recall, asked, takes=RecallConfirmation)
     path("GET", "/v1/recalls", recalls.list_recalls, _answered(200, RecallsAnswer))

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from qaqpa.model.consent import ConsentTerms
-from qaqpa.model.identifiers import Iin, Slug
+from qaqpa.model.identifiers import OUR_ID, Iin, Slug
 from qaqpa.model.recall import RecallReason, RecallScope, RecallState
 from qaqpa.model.vocabulary import Report
 from qaqpa.model.words import Day, Flag
 
 Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Id = Annotated[str, StringConstraints(pattern=f"^{OUR_ID}$")]
 ContractNumber = Annotated[str, StringConstraints(pattern=r"^[!-~\u0400-\u04ff]{1,100}$")]
 OpenText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """Stands in the ledger in the open: no number of a person in it."""
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """Of a request or an answer: just its fields, and as they were made."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class GuardAnswer(_Shape):
+class GuardAnswer(Shape):
     """What one guard said."""
 
     guard: str
@@ -36,7 +38,7 @@ class GuardAnswer(_Shape):
     missing: list[str] = []
 
 
-class DecisionAnswer(_Shape):
+class DecisionAnswer(Shape):
     """A decision with every guard's result."""
 
     result: Literal["permit", "deny", "gap"]
@@ -55,14 +57,14 @@ class DecisionAnswer(_Shape):
     notes: list[GuardAnswer]
 
 
-class Places(_Shape):
+class Places(Shape):
     """Indexes of the two entries."""
 
     intent: int
     outcome: int
 
 
-class DisclosureAnswer(_Shape):
+class DisclosureAnswer(Shape):
     """A disclosure that was delivered, with its report."""
 
     disclosure: str
@@ -75,14 +77,14 @@ class DisclosureAnswer(_Shape):
     ledger: Places
 
 
-class AwaitingAnswer(_Shape):
+class AwaitingAnswer(Shape):
     """A disclosure that was sent and whose recipient answers later: ask for it at its address."""
 
     disclosure: str
     status: Literal["awaiting"]
 
 
-class ConsentAnswer(_Shape):
+class ConsentAnswer(Shape):
     """A consent on record; who gave it is not said."""
 
     consent: str
@@ -110,26 +112,14 @@ class Problem(BaseModel):
     their_code: str | None = None
 
 
-class WithdrawalRequest(_Shape):
+class WithdrawalRequest(Shape):
     """A withdrawal (7.1(3))."""
 
     duties_met: Flag
     """Whether every duty under the contract is met; until then the withdrawal is pending."""
 
 
-class SearchRequest(_Shape):
-    """Which entries; all that are given must fit. An IIN stands here and never in an address."""
-
-    iin: Iin | None = None
-    recipient: Slug | None = None
-    caller: Slug | None = None
-    kind: Slug | None = None
-    before: Annotated[int, Field(strict=True, ge=0, lt=2**53)] | None = None
-    """Only indexes below this one: the way to the next page."""
-    count: Annotated[int, Field(strict=True, ge=1, le=500)] = 50
-
-
-class HandoverQuery(_Shape):
+class HandoverQuery(Shape):
     """What is ordered with a register: names of the configuration, and choices."""
 
     recipient: Slug
@@ -137,9 +127,10 @@ class HandoverQuery(_Shape):
     purpose: Slug
     strict: Literal["true", "false"] = "false"
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    follows: Id | None = None
 
 
-class CountQuery(_Shape):
+class CountQuery(Shape):
     """How many of a list."""
 
     count: Annotated[int, Field(ge=1, le=1_000)] | None = None
@@ -157,7 +148,7 @@ HandoverWord = Literal[
 RowWord = Literal["permit", "deny", "gap", "malformed", "duplicate", "suppressed", "rejected"]
 
 
-class BriefHandover(_Shape):
+class BriefHandover(Shape):
     """A handover in a list."""
 
     handover: str
@@ -170,7 +161,7 @@ class BriefHandover(_Shape):
     changed: Moment
 
 
-class PaceAnswer(_Shape):
+class PaceAnswer(Shape):
     """How far it has come in what it does now; bytes are of the register, or of the package once it is being sent."""
 
     rows: int
@@ -182,7 +173,7 @@ class PaceAnswer(_Shape):
     """Until this state is over; null where that cannot be told."""
 
 
-class DocumentAnswer(_Shape):
+class DocumentAnswer(Shape):
     """A document that goes along."""
 
     kind: str
@@ -190,7 +181,7 @@ class DocumentAnswer(_Shape):
     bytes: int
 
 
-class PackageAnswer(_Shape):
+class PackageAnswer(Shape):
     """What is sent."""
 
     name: str
@@ -202,7 +193,7 @@ class PackageAnswer(_Shape):
     manifest_sha256: Hash
 
 
-class AlikeAnswer(_Shape):
+class AlikeAnswer(Shape):
     """How alike de-identified rows are (k-anonymity), before and after they were made coarser."""
 
     rows: int
@@ -216,7 +207,7 @@ class AlikeAnswer(_Shape):
     suppressed: int
 
 
-class ReceiptAnswer(_Shape):
+class ReceiptAnswer(Shape):
     """What the recipient acknowledged."""
 
     result: Literal["accepted", "partial", "rejected"]
@@ -225,12 +216,22 @@ class ReceiptAnswer(_Shape):
     destruction_due: str | None
 
 
-class WaitsAnswer(_Shape):
+class WaitsAnswer(Shape):
     """Why it does not go on now; it is tried again."""
 
     code: str
     failed: int
     """Times in a row."""
+
+
+class ReportAnswer(Shape):
+    """The change of creditor, as one bureau is told of it; reported once `state` is acknowledged."""
+
+    recipient: str
+    handover: str | None
+    """That tells it, where one was handed in."""
+    state: HandoverWord | None
+    contracts: int | None
 
 
 class HandoverAnswer(BriefHandover):
@@ -243,20 +244,26 @@ class HandoverAnswer(BriefHandover):
     rows: dict[RowWord, int]
     documents: list[DocumentAnswer]
     package: PackageAnswer | None
+    batch: str | None
+    """What a bureau calls it; null before it took the document, and of a handover that goes as a package."""
     alike: AlikeAnswer | None
     receipt: ReceiptAnswer | None
     waits: WaitsAnswer | None
     held_up_by: int | None
     problems: list[str]
+    follows: str | None
+    """The assignment whose change of creditor it reports to a bureau."""
+    reports: list[ReportAnswer]
+    """Of an assignment that left: what each bureau is to be told of it."""
 
 
-class HandoversAnswer(_Shape):
+class HandoversAnswer(Shape):
     """The newest first."""
 
     handovers: list[BriefHandover]
 
 
-class RowReason(_Shape):
+class RowReason(Shape):
     """One reason why a row stayed behind."""
 
     code: str
@@ -268,7 +275,7 @@ class RowReason(_Shape):
     """Paths of the facts or fields that a decision waits for."""
 
 
-class RowAnswer(_Shape):
+class RowAnswer(Shape):
     """A row that did not go, or that the recipient rejected."""
 
     row: int
@@ -277,7 +284,7 @@ class RowAnswer(_Shape):
     reasons: list[RowReason]
 
 
-class RowsAnswer(_Shape):
+class RowsAnswer(Shape):
     """A page of rows, in their order."""
 
     rows: list[RowAnswer]
@@ -285,7 +292,7 @@ class RowsAnswer(_Shape):
     """`after` of the next page; null on the last one."""
 
 
-class ReceiptTaken(_Shape):
+class ReceiptTaken(Shape):
     """A receipt that was believed."""
 
     handover: str
@@ -294,23 +301,7 @@ class ReceiptTaken(_Shape):
     rejected: int
 
 
-class EntryAnswer(_Shape):
-    """One entry: its body as it is hashed, and what it says."""
-
-    index: int
-    leaf: Hash
-    entry: dict[str, Any]
-
-
-class EntriesAnswer(_Shape):
-    """A page of entries, the latest first."""
-
-    entries: list[EntryAnswer]
-    next_before: int | None
-    """`before` of the next page; null on the last one."""
-
-
-class ErasureRequest(_Shape):
+class ErasureRequest(Shape):
     """A person whose key is to be deleted (7.1(3))."""
 
     iin: Iin
@@ -320,7 +311,7 @@ class ErasureRequest(_Shape):
     instrument: OpenText | None = None
 
 
-class ErasureAnswer(_Shape):
+class ErasureAnswer(Shape):
     """Pending until the keys of `epoch` are destroyed (`qaqpa keys rotate`)."""
 
     subject: str
@@ -329,13 +320,13 @@ class ErasureAnswer(_Shape):
     epoch: int
 
 
-class AliveAnswer(_Shape):
+class AliveAnswer(Shape):
     """This process answers."""
 
     alive: Literal[True]
 
 
-class RecallConfirmation(_Shape):
+class RecallConfirmation(Shape):
     """Who lets a recall go, and what its notice needs."""
 
     person: OpenText
@@ -355,7 +346,7 @@ class RecallRequest(RecallConfirmation):
     reason: RecallReason
 
 
-class RecallReceiptAnswer(_Shape):
+class RecallReceiptAnswer(Shape):
     """What the recipient said of it."""
 
     result: Literal["accepted", "destroyed", "partial", "rejected"]
@@ -363,7 +354,7 @@ class RecallReceiptAnswer(_Shape):
     code: str | None
 
 
-class RecallAnswer(_Shape):
+class RecallAnswer(Shape):
     """A recall as it stands; nothing of what was disclosed is said."""
 
     recall: Id
@@ -385,13 +376,13 @@ class RecallAnswer(_Shape):
     receipt: RecallReceiptAnswer | None
 
 
-class RecallsAnswer(_Shape):
+class RecallsAnswer(Shape):
     """Recalls that are neither confirmed nor cancelled, the most urgent first."""
 
     recalls: list[RecallAnswer]
 
 
-class ReadyAnswer(_Shape):
+class ReadyAnswer(Shape):
     """Whether this gate can serve, and what is wrong."""
 
     ready: bool

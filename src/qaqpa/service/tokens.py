@@ -56,6 +56,11 @@ def id_of(secret: str) -> str:
     return hashlib.sha256(b"qaqpa/token/1\0" + secret.encode()).hexdigest()[:16]
 
 
+def _drawn() -> tuple[str, bytes]:
+    """A secret, and the salt of its slow hash."""
+    return secrets.token_urlsafe(32), secrets.token_bytes(16)
+
+
 def _slow_hash(secret: str, salt: bytes) -> bytes:
     return hashlib.scrypt(secret.encode(), salt=salt, n=2**14, r=8, p=1, dklen=32)
 
@@ -141,7 +146,7 @@ async def make_for(
     """Make a token for a caller; its id and its text. Raises NotFound, NotAllowed, InvalidRequest."""
     if of not in gateway.setup.config.callers:
         raise NotFound(f"{of} does not stand in callers.toml, so a token of it would prove nothing")
-    secret, salt = secrets.token_urlsafe(32), secrets.token_bytes(16)
+    secret, salt = _drawn()
     token = id_of(secret)
     now = gateway.ledger.clock()
     row = (token, of, salt, _slow_hash(secret, salt), timestamp(now), timestamp(now + lifetime))

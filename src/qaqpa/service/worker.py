@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from qaqpa import log, metrics, traces
+from qaqpa import log, memory, metrics, traces
 from qaqpa.gateway import load_setup
 from qaqpa.service.app import make_app
 
@@ -17,6 +17,7 @@ CONFIG, HOME = "QAQPA_CONFIG", "QAQPA_HOME"
 
 def app() -> FastAPI:
     """The application on the configuration that QAQPA_CONFIG and QAQPA_HOME name; it logs as QAQPA_LOG says."""
+    memory.settle()
     log.configure(level=log.LEVELS[os.environ.get(log.LEVEL, "info")])
     logging.captureWarnings(True)
     traces.start()

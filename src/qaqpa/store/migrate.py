@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Work = Callable[["Connection"], None]
 
-HEAD = "0005"
+HEAD = "0010"
 """The revision of this version's schema, known without loading Alembic: a database that has it needs nothing."""
 
 

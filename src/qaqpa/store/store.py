@@ -24,6 +24,8 @@ from qaqpa.store.groups import GROUP, Groups, Result, Unit, Waiting, Writes, set
 _SLOW_COMMIT_S = 0.02
 """A commit that took longer held the event loop up; for a while the thread commits."""
 _IN_THREAD_FOR_S = 5.0
+_READERS_ASIDE = 1
+"""Threads for long reads where short ones run in the loop: who waits for a list waits for one before it."""
 _TIDY_EVERY = 2_000
 """Units."""
 
@@ -60,9 +62,9 @@ class Store:
         self._writes = writes
         try:
             self.engine.prepare()
-            if self.engine.readers:
-                self._pool = ThreadPoolExecutor(self.engine.readers, thread_name_prefix="qaqpa-reader")
-            else:
+            threads = self.engine.readers or _READERS_ASIDE
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="qaqpa-reader")
+            if not self.engine.readers:
                 self._reader = self.engine.connect()
         except self.engine.failures as error:
             raise unavailable(self.engine, error) from error
@@ -110,14 +112,18 @@ class Store:
 
     async def read(self, query: Unit[Result]) -> Result:
         """Run one short query on the state as last committed."""
-        if self._pool is not None:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_in_thread, query)
         if self._reader is None:
-            raise StoreUnavailable("the store is not open")
+            return await self.read_aside(query)
         try:
             return query(self._reader)
         except self.engine.failures as error:
             raise unavailable(self.engine, error) from error
+
+    async def read_aside(self, query: Unit[Result]) -> Result:
+        """The same for what takes longer, as a page of a file does: never in the event loop."""
+        if self._pool is None:
+            raise StoreUnavailable("the store is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_in_thread, query)
 
     def _read_in_thread(self, query: Unit[Result]) -> Result:
         connection: Connection | None = getattr(self._local, "connection", None)
@@ -166,6 +172,24 @@ class Store:
                     connection.rollback()
                     raise
                 connection.commit()
+            finally:
+                connection.close()
+        except self.engine.failures as error:
+            raise unavailable(self.engine, error) from error
+
+    def write_once(self, unit: Unit[Result]) -> Result:
+        """Run `unit` in a transaction of its own, for a command that opens no store. Raises StoreUnavailable."""
+        try:
+            connection = self.engine.connect()
+            try:
+                connection.begin("write")
+                try:
+                    done = unit(connection)
+                except BaseException:
+                    connection.rollback()
+                    raise
+                connection.commit()
+                return done
             finally:
                 connection.close()
         except self.engine.failures as error:

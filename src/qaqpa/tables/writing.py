@@ -1,4 +1,5 @@
-"""Registers for recipients: rows to CSV, XLSX or JSONL, in memory and into a sink. Nothing is ever put on a disk.
+"""Registers for recipients: rows to CSV, XLSX or JSONL, in memory and into a sink. Nothing is put on a disk, but for an
+XLSX of what is nobody's, where a folder is given.
 
 A sink is any object with `write(bytes)`; it stays open. No cell is written so that a spreadsheet would run it.
 """
@@ -7,10 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any, Protocol
+from pathlib import Path
+from typing import IO, Any, Protocol
 
 import orjson
 
@@ -24,13 +27,15 @@ from qaqpa.tables.values import TYPES
 XLSX_ROWS = 100_000
 XLSX_CELLS = 1_000_000
 """Most of an XLSX, whichever comes first. XlsxWriter holds about 350 bytes a cell while it closes the file; its mode of
-constant memory would keep rows in temporary files, and no plaintext stands on a disk unsealed.
+constant memory keeps rows in temporary files, and nobody's data stands on a disk unsealed.
 """
 ENCODINGS = {"utf-8": "utf-8", "utf-8-sig": "utf-8-sig", "windows-1251": "cp1251"}
 """In which a CSV may be written, and what Python calls them. Spreadsheets know UTF-8 by the mark of `utf-8-sig`."""
 DELIMITERS = ";,\t|"
 _HELD = 2**16
 """Characters that are gathered before the sink is called."""
+_PIECE = 2**20
+"""Bytes of an XLSX that the sink is given at once."""
 _WIDTHS = {date: 12, Decimal: 15, int: 10}
 _MOST_DIGITS = 15
 """That a spreadsheet keeps of a number."""
@@ -57,6 +62,9 @@ class Writer(Protocol):
     def close(self) -> None:
         """Finish the file. Only then is it whole; the sink stays open."""
 
+    def abandon(self) -> None:
+        """Let go of what is kept for a file that nobody finishes; nothing after `close`."""
+
 
 def writer(
     kind: Kind,
@@ -68,8 +76,11 @@ def writer(
     delimiter: str = ";",
     encoding: str = "utf-8-sig",
     decimal: str = ".",
+    folder: Path | None = None,
 ) -> Writer:
     """A writer of one register.
+
+    In `folder` an XLSX keeps its rows until it is closed, and hardly any memory: only for what holds nobody's data.
 
     `columns` are paths; their headings are those of `language`, or of `headings`, which must hold those of columns
     outside the vocabulary. `delimiter`, `encoding` and the `decimal` mark are of CSV alone. JSONL has one object a row,
@@ -89,7 +100,7 @@ def writer(
     if kind is Kind.CSV:
         return _Csv(columns, line, sink, delimiter, encoding, decimal)
     if kind is Kind.XLSX:
-        return _Xlsx(columns, line, sink)
+        return _Xlsx(columns, line, sink, folder)
     raise ValueError("registers are written as CSV, XLSX or JSONL")
 
 
@@ -144,6 +155,9 @@ class _Jsonl:
 
     def close(self) -> None:
         """Every line is whole already."""
+
+    def abandon(self) -> None:
+        """Nothing is kept."""
 
 
 class _Csv:
@@ -202,15 +216,21 @@ class _Csv:
         if self._text.tell():
             self._send()
 
+    def abandon(self) -> None:
+        self._text.close()
 
-def workbook(stream: io.BytesIO) -> Any:
-    """An XlsxWriter workbook that keeps everything in memory and runs, links and guesses nothing."""
+
+def workbook(stream: IO[bytes], folder: Path | None = None) -> Any:
+    """An XlsxWriter workbook that runs, links and guesses nothing, and keeps everything in memory; or in `folder`, and
+    then rows are written in their order.
+    """
     import xlsxwriter  # noqa: PLC0415 - most callers never write a spreadsheet
 
+    kept = {"in_memory": True} if folder is None else {"constant_memory": True, "tmpdir": str(folder)}
     return xlsxwriter.Workbook(
         stream,
         {
-            "in_memory": True,
+            **kept,
             "strings_to_formulas": False,
             "strings_to_urls": False,
             "strings_to_numbers": False,
@@ -229,12 +249,12 @@ def refuse_size(rows: int, columns: int) -> None:
 class _Xlsx:
     """Text as text, sums and days as such, so that a recipient can add and sort. Beyond 15 digits a sum is text."""
 
-    def __init__(self, columns: Sequence[str], line: Sequence[str], sink: Sink) -> None:
+    def __init__(self, columns: Sequence[str], line: Sequence[str], sink: Sink, folder: Path | None) -> None:
         self._columns = _Columns(columns)
         self._width = len(line)
         self._sink = sink
-        self._stream = io.BytesIO()
-        self._book = workbook(self._stream)
+        self._stream = io.BytesIO() if folder is None else tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - `close`
+        self._book = workbook(self._stream, folder)
         self._sheet = self._book.add_worksheet()
         self._formats = {
             Decimal: self._book.add_format({"num_format": "#,##0.00"}),
@@ -276,7 +296,15 @@ class _Xlsx:
     def close(self) -> None:
         self._sheet.autofilter(0, 0, max(self._number - 1, 0), self._width - 1)
         self._book.close()
-        self._sink.write(self._stream.getvalue())
+        self._stream.seek(0)
+        while data := self._stream.read(_PIECE):
+            self._sink.write(data)
+        self.abandon()
+
+    def abandon(self) -> None:
+        self._stream.close()
+        if (rows := self._sheet.row_data_fh) is not None:  # where they are kept in a folder
+            rows.close()
 
 
 def _fits(cell: object) -> bool:

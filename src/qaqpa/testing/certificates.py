@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 import ssl
+from typing import TYPE_CHECKING
 
 from qaqpa.errors import UsageError
 from qaqpa.testing.faults import Fault
+
+if TYPE_CHECKING:
+    import trustme
 
 
 class CertificateAuthority:
@@ -20,23 +24,28 @@ class CertificateAuthority:
             import trustme  # noqa: PLC0415 - an extra; whoever makes no sandbox need not have it
         except ImportError:
             raise UsageError("a sandbox makes its own certificates: pip install 'qaqpa[sandbox]'") from None
-        authority = trustme.CA(organization_name="Qaqpa sandbox")
-        yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
-        ours = ("localhost", "127.0.0.1")
-        leaves = {
-            Fault.NONE: authority.issue_cert(*ours),
-            Fault.EXPIRED_CERTIFICATE: authority.issue_cert(*ours, not_after=yesterday),
-            Fault.WRONG_HOST_CERTIFICATE: authority.issue_cert("another-host.invalid"),
-        }
-        self.certificate: bytes = authority.cert_pem.bytes()
+        self._authority = trustme.CA(organization_name="Qaqpa sandbox")
+        self.certificate: bytes = self._authority.cert_pem.bytes()
         """The certificate to trust, PEM."""
         self._contexts: dict[Fault, ssl.SSLContext] = {}
-        for fault, leaf in leaves.items():
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            leaf.configure_cert(context)
-            self._contexts[fault] = context
 
     def context(self, fault: Fault = Fault.NONE) -> ssl.SSLContext:
         """The server context that shows the good certificate, or the bad one that `fault` names."""
+        if fault not in self._contexts:  # made when asked for: few sandboxes ever show a bad one
+            made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            made.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._leaf(fault).configure_cert(made)
+            self._contexts[fault] = made
         return self._contexts[fault]
+
+    def _leaf(self, fault: Fault) -> trustme.LeafCert:
+        ours = ("localhost", "127.0.0.1")
+        match fault:
+            case Fault.NONE:
+                return self._authority.issue_cert(*ours)
+            case Fault.EXPIRED_CERTIFICATE:
+                yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+                return self._authority.issue_cert(*ours, not_after=yesterday)
+            case Fault.WRONG_HOST_CERTIFICATE:
+                return self._authority.issue_cert("another-host.invalid")
+        raise KeyError(fault)

@@ -64,10 +64,10 @@ def debtors(count: int, *, today: date, cession: str | None = None, seed: int = 
     return lines
 
 
-def contracts_csv(count: int, *, today: date, seed: int = 2027) -> bytes:
-    """Contracts for a credit bureau, with every field that a register may bring."""
+def contracts_csv(persons: Iterable[Person]) -> bytes:
+    """Their contracts for a credit bureau, with every field that a register may bring."""
     lines: list[Line] = []
-    for person in people(count, seed=seed, today=today):
+    for person in persons:
         line: Line = {}
         for path in HEADINGS:
             node: Any = person.data
@@ -76,7 +76,7 @@ def contracts_csv(count: int, *, today: date, seed: int = 2027) -> bytes:
             if node is not None and not path.startswith("report."):
                 line[path] = node
         lines.append(line)
-    return _written(lines, sorted({path for line in lines for path in line}))
+    return written(lines, sorted({path for line in lines for path in line}))
 
 
 def _mistyped(iin: str) -> str:
@@ -85,21 +85,23 @@ def _mistyped(iin: str) -> str:
 
 def as_csv(lines: Iterable[Mapping[str, Any]], *, encoding: str = "utf-8", delimiter: str = ";") -> bytes:
     """The register with its Russian headings."""
-    return _written(lines, [*FIELDS, *FACTS], encoding=encoding, delimiter=delimiter)
+    return written(lines, [*FIELDS, *FACTS], encoding=encoding, delimiter=delimiter)
 
 
-def _written(
+def written(
     lines: Iterable[Mapping[str, Any]], paths: Sequence[str], *, encoding: str = "utf-8", delimiter: str = ";"
 ) -> bytes:
+    """CSV with columns for `paths`, under their Russian headings."""
     text = io.StringIO()
     out = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
     out.writerow([HEADINGS[path].ru for path in paths])
     for line in lines:
-        out.writerow([_cell(line.get(path)) for path in paths])
+        out.writerow([cell(line.get(path)) for path in paths])
     return text.getvalue().encode(encoding)
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
+    """As departments write it."""
     if isinstance(value, bool):
         return "да" if value else "нет"
     return "" if value is None else value

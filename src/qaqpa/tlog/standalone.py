@@ -265,6 +265,7 @@ class Story:
     def __init__(self) -> None:
         self.kinds: dict[str, int] = {}
         self.rows: dict[str, int] = {}
+        self.last: dict[str, str] = {}
         self.whole: set[str] = set()
         self.open: dict[str, int] = {}
         self.wrong: Failed | None = None
@@ -287,6 +288,9 @@ class Story:
         if "handover" in entry and kind == "intent":
             if entry["handover"] in self.whole:
                 raise ValueError("it adds a row to a package that was whole before it")
+            if entry["id"] <= self.last.get(entry["handover"], ""):  # ids of rows are in the order of their lines
+                raise ValueError("it repeats a row of its handover, or is out of order")
+            self.last[entry["handover"]] = entry["id"]
             self.open.setdefault(entry["handover"], index)
             self.rows[entry["handover"]] = self.rows.get(entry["handover"], 0) + 1
         elif "rows" in entry and kind in ("intent", "outcome"):
@@ -299,7 +303,7 @@ class Story:
                 raise ValueError("it says what became of a package that nobody was to send")
             self.whole.add(handover)
             if kind == "outcome":
-                del self.open[handover], self.rows[handover]
+                del self.open[handover], self.rows[handover], self.last[handover]
         elif kind == "intent":
             if type(entry["id"]) is not str or self.open.setdefault(entry["id"], index) != index:
                 raise ValueError("an intent has no id of its own")

@@ -185,13 +185,15 @@ class Https:
             headers["idempotency-key"] = sealed.intent.id
         return await self._post(sealed.intent.message.endpoint, sealed.body, sealed.content_type, headers)
 
-    async def post(self, endpoint: str, body: bytes, content_type: str) -> Reply:
-        """Send what is no disclosure: a checkpoint to a witness, what the operator's own signing service or loan system
-        is asked.
+    async def post(
+        self, endpoint: str, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """Send what is no disclosure: a checkpoint to a witness, an alert, what the operator's own signing service or
+        loan system is asked.
 
         Raises a kind of NotSent or Unsettled.
         """
-        return await self._post(endpoint, body, content_type, {})
+        return await self._post(endpoint, body, content_type, dict(headers or {}))
 
     async def get(self, endpoint: str) -> Reply:
         """Fetch what is public: an issuer's keys. Raises a kind of NotSent or Unsettled."""

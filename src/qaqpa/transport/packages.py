@@ -139,13 +139,20 @@ def _digest(path: Path) -> tuple[str, int]:
 
 
 async def check_file(package: SealedPackage) -> None:
-    """Raises PackageChanged unless our file is, byte for byte, the one that the ledger intended."""
+    """Raises PackageChanged unless our file is, byte for byte, the one that the ledger intended; StoreUnavailable."""
     try:
         found = await asyncio.to_thread(_digest, package.path)
     except OSError as error:
-        raise PackageChanged(f"the sealed package cannot be read ({error.strerror}); nothing was sent") from None
+        raise _unreadable(error) from None
     if found != (package.intent.sha256, package.intent.size):
         raise PackageChanged("the sealed package is not the one that the ledger intended; nothing was sent")
+
+
+def _unreadable(error: OSError) -> PackageChanged | StoreUnavailable:
+    """One that is gone will not come back; whatever else hinders us (files open, a disk that is away) may pass."""
+    if isinstance(error, FileNotFoundError):
+        return PackageChanged("the sealed package is gone; nothing was sent")
+    return StoreUnavailable(f"the sealed package cannot be read now: {error.strerror}; nothing was sent")
 
 
 @asynccontextmanager
@@ -157,7 +164,7 @@ async def alone(package: SealedPackage) -> AsyncIterator[None]:
     try:
         descriptor = os.open(package.path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise PackageChanged(f"the sealed package cannot be read ({error.strerror}); nothing was sent") from None
+        raise _unreadable(error) from None
     try:
         while True:
             try:
