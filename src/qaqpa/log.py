@@ -135,7 +135,8 @@ def configure(*, level: int = logging.WARNING, stream: TextIO | None = None) -> 
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=stream or sys.stderr),
+        # A line is one write: printed, its end is another, and lines of several processes run into each other.
+        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
 

@@ -158,6 +158,32 @@ def test_configuring_twice_says_things_once(stream: io.StringIO) -> None:
     assert len(lines(stream)) == 1
 
 
+class Raw(io.RawIOBase):
+    """What the system is asked to write, as often as it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.asked.append(bytes(data))
+        return len(data)
+
+
+def test_a_line_is_one_write() -> None:
+    raw = Raw()
+    log.configure(stream=io.TextIOWrapper(raw, write_through=True))  # type: ignore[type-var]  # as PYTHONUNBUFFERED has it
+    try:
+        log.get("service").warning("one")
+        log.get("service").warning("two")
+    finally:
+        log.configure()
+    assert [orjson.loads(line)["event"] for line in raw.asked] == ["one", "two"], "lines of two processes would mix"
+    assert all(line.endswith(b"\n") for line in raw.asked)
+
+
 def test_it_costs_little() -> None:
     event = {"event": "disclosed", "disclosure": uuid7(), "recipient": "first-credit-bureau", "stage": "gateway",
              "level": "info", "timestamp": "2026-11-23T08:10:36.123456Z"}  # fmt: skip
