@@ -29,6 +29,20 @@ _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 _ALIVE: list[int] = []
 """The descriptor that says so."""
 _ALIVE_SUFFIX = ".alive"
+
+
+def _let_see_that_it_lives(folder: str) -> None:
+    """Held to the end and never closed: the kernel lets go of it however the process ends."""
+    path = Path(folder, f"{os.getpid()}.beginning")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    _ALIVE.append(descriptor)
+    path.rename(path.with_suffix(_ALIVE_SUFFIX))  # whoever sees it so named sees it held
+
+
+if MULTIPROCESS in os.environ:  # before the first gauge makes its file, which would outlive one killed in between
+    _let_see_that_it_lives(os.environ[MULTIPROCESS])
+
 _ROUTE = ("caller", "recipient", "operation", "purpose")
 
 DECISIONS = Counter("qaqpa_decisions", "Decisions by route and result", (*_ROUTE, "result"), registry=REGISTRY)
@@ -141,18 +155,6 @@ def timed_async(name: str) -> Callable[[Callable[Given, Awaitable[Result]]], Cal
         return run
 
     return wrap
-
-
-def begin() -> None:
-    """Let the other worker processes see that this one lives; for each, once, as it starts."""
-    folder = os.environ.get(MULTIPROCESS)
-    if folder and not _ALIVE:
-        # Held to the end and never closed: the kernel lets go of it however the process ends.
-        path = Path(folder, f"{os.getpid()}.beginning")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        _ALIVE.append(descriptor)
-        path.rename(path.with_suffix(_ALIVE_SUFFIX))  # whoever sees it so named sees it held
 
 
 def _forget_the_dead(folder: str) -> None:

@@ -20,14 +20,13 @@ pytestmark = pytest.mark.timeout(180)
 WORKER = """
 import sys
 from qaqpa import metrics
-metrics.begin()
 metrics.BREAKER.labels(sys.argv[1]).set(1)
 metrics.OPEN_INTENTS.labels("open").set(3)
 metrics.REFUSED.labels("wrong").inc()
 print("ready", flush=True)
 sys.stdin.read()
 """
-SCRAPE = "import sys; from qaqpa import metrics; metrics.begin(); sys.stdout.buffer.write(metrics.exposition())"
+SCRAPE = "import sys; from qaqpa import metrics; sys.stdout.buffer.write(metrics.exposition())"
 
 
 def scraped(folder: Path) -> str:
@@ -71,6 +70,20 @@ def test_gauges_of_a_process_that_ended_go_and_its_counts_stay(tmp_path: Path, e
 def gauges(folder: Path) -> set[int]:
     """Processes of which live gauges are kept."""
     return {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*.db")}
+
+
+def test_gauges_of_a_process_that_was_killed_before_it_did_anything_go_too(tmp_path: Path) -> None:
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    code = "import sys; from qaqpa import metrics; print('ready', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as starting:
+        assert starting.stdout is not None and starting.stdout.readline() == b"ready\n"
+        scraped(tmp_path)
+        assert starting.pid in gauges(tmp_path), "it lives"
+        starting.kill()
+    scraped(tmp_path)
+    assert starting.pid not in gauges(tmp_path)
 
 
 async def test_a_killed_worker_is_replaced_and_its_gauges_go(house: House, tokens: dict[str, str]) -> None:

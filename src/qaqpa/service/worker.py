@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from qaqpa import log, memory, metrics, traces
+from qaqpa import log, memory, traces
 from qaqpa.gateway import load_setup
 from qaqpa.service.app import make_app
 
@@ -21,5 +21,4 @@ def app() -> FastAPI:
     log.configure(level=log.LEVELS[os.environ.get(log.LEVEL, "info")])
     logging.captureWarnings(True)
     traces.start()
-    metrics.begin()
     return make_app(load_setup(Path(os.environ[CONFIG]), home=Path(os.environ[HOME])))
