@@ -14,7 +14,8 @@ from histories import History, concluding, counts, terms
 from qaqpa.errors import StoreUnavailable
 from qaqpa.ledger import catalogue as catalogues
 from qaqpa.ledger.catalogue import PREFIXES, Catalogued, catalogue, catalogue_more, catalogued
-from qaqpa.ledger.integrate import integrate
+from qaqpa.ledger.integrate import BLOCK, integrate
+from qaqpa.model.words import OutcomeResult
 
 pytestmark = both_engines
 KEPT = "disclosure, day, caller, recipient, purpose, operation, fields, block"
@@ -53,6 +54,23 @@ async def test_it_says_what_the_entries_say_in_whichever_steps_it_is_made(
         held(book)
         await history.stand()
         assert book.verified().size == len(book.contents())
+
+
+async def test_what_came_of_a_notice_of_recall_may_stand_in_a_later_block(book: Book) -> None:
+    """It comes minutes after the notice, whatever was entered meanwhile."""
+    await book.ledger.record_policy([], "digest")
+    history = History(book, random.Random(0))
+    disclosure = await history.single()
+    await history.conclude(disclosure, OutcomeResult.DELIVERED)
+    history.done = [disclosure]
+    while len(book.contents()) < BLOCK - 2:
+        await history.look()
+    await history.recall()
+    assert [(each["kind"], "recall" in each) for each in book.contents()[BLOCK:]] == [("outcome", True)]
+    await history.stand()
+    await book.grow()
+    held(book)
+    assert book.verified().in_tree == BLOCK + 1
 
 
 async def made(book: Book, seed: int, steps: int, *, everything: bool = True) -> History:

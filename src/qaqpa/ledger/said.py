@@ -220,7 +220,7 @@ class Act:
         if kind in {Kind.CONTROL, Kind.REUSED}:
             about = {said("intent" if kind == Kind.CONTROL else "disclosure")}
         made = {f"of:{each}" for each in about if each}
-        if said("recall"):
+        if said("recall") and kind != Kind.OUTCOME:  # what came of a notice is found by the notice
             made.add(f"recall:{said('recall')}")
         return made
 
