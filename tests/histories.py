@@ -14,9 +14,11 @@ import orjson
 
 from books import Book
 from qaqpa.ledger import entries, recalls
+from qaqpa.ledger.agreed import Act, written
 from qaqpa.ledger.entries import Kind, Public
 from qaqpa.ledger.integrate import BLOCK
 from qaqpa.ledger.subjects import Subject
+from qaqpa.model.actors import SHELL, both, called
 from qaqpa.model.decision import Asked, Decision, GuardResult, Result
 from qaqpa.model.handover import HandoverState, RowResult, row_id
 from qaqpa.model.identifiers import CallerId, HandoverId, RecipientId, uuid7
@@ -42,6 +44,10 @@ _AFTER = {
 _ADD_HANDOVER = (
     "INSERT INTO handovers (id, caller, recipient, state, since, changed, ordered, figures) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_ADD_APPROVAL = (
+    "INSERT INTO approvals (id, act, what, reason, asked_by, asked_at, expires, state, decided_by, decided_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, 'done', ?, ?)"
 )
 _ADD_CHUNK = "INSERT INTO handover_chunks (handover, number, results, figures) VALUES (?, 0, ?, ?)"
 
@@ -193,12 +199,24 @@ class History:
             await self.enter(Kind.RECEIPT, public)
 
     async def settle(self) -> None:
-        if self.unknown:
-            public = entries.control(
-                "settle", "bureau", "compliance", "p", "r", at=self.at, intent=self.unknown.pop(0),
-                result=self.rng.choice(["delivered", "rejected", "not_sent"]),
-            )  # fmt: skip
+        """One person asks for it, another agrees, and it is done."""
+        if not self.unknown:
+            return
+        what = {"disclosure": self.unknown.pop(0), "result": self.rng.choice(["delivered", "rejected", "not_sent"])}
+        approval, anna, boris = uuid7(), called("Anna", SHELL), called("Boris", SHELL)
+        for act, person, more in (
+            (entries.ASK_APPROVAL, anna.name, {"of": Act.SETTLE.value, "what": what}),
+            (entries.AGREE, boris.name, {}),
+            (entries.SETTLE, both(anna, boris), {"intent": what["disclosure"], "result": what["result"]}),
+        ):
+            to = "bureau" if act == entries.SETTLE else ""
+            public = entries.control(act, to, "compliance", person, "r", at=self.at, approval=approval, **more)
             await self.enter(Kind.CONTROL, public)
+        row = (
+            approval, Act.SETTLE.value, written(what), "r", orjson.dumps(anna.kept).decode(), timestamp(self.at),
+            timestamp(self.at), orjson.dumps(boris.kept).decode(), timestamp(self.at),
+        )  # fmt: skip
+        await self.book.store.write(lambda connection: connection.execute(_ADD_APPROVAL, row))
 
     async def recall(self) -> None:
         """Somebody asks for a recall; its notice names ids alone."""

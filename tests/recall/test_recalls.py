@@ -241,7 +241,7 @@ async def test_a_notice_that_nobody_asked_for_is_found_in_the_ledger(house: Hous
         await ledger.record_policy([], gateway.setup.config.digest)
         told = recall_entry(
             recall, of=uuid7(), scope=RecallScope.HANDOVER, handover=None, recipient="demo-collector",
-            reason=RecallReason.ERROR, due_on=house.clock().date(), caller="compliance", person="A", subject=None,
+            reason=RecallReason.ERROR, due_on=house.clock().date(), caller=None, person=None, subject=None,
             at=house.clock(),
         )  # fmt: skip
         await enter(ledger, Kind.RECALL, told, lambda _: None)

@@ -21,6 +21,7 @@ from qaqpa.gateway.compliance import Compliance, Require
 from qaqpa.gateway.recalls import Recaller
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.agreed import Act, Agreed, written
+from qaqpa.ledger.entries import AGREE, ASK_APPROVAL, REFUSE_APPROVAL, Said
 from qaqpa.ledger.erasure import Erased
 from qaqpa.model.actors import Actor
 from qaqpa.model.identifiers import is_our_id, uuid7
@@ -198,7 +199,7 @@ class Approvals:
         def also(connection: Connection) -> None:
             connection.execute(_ADD, row)
 
-        await self._enter("ask_approval", caller, person, reason, approval, also, of=act.value)
+        await self._enter(ASK_APPROVAL, caller, person, reason, approval, also, of=act.value, what=dict(what))
         return await self.find(caller, approval)
 
     async def ask_erasure(
@@ -243,7 +244,7 @@ class Approvals:
         found = await self._decidable(caller, approval)
         if person.is_same_as(found.asked_by):
             raise NotAllowed("this takes two persons: whoever asked for it cannot agree to it as well")
-        await self._enter("agree", caller, person, reason, approval, self._decided(_AGREE, person, found))
+        await self._enter(AGREE, caller, person, reason, approval, self._decided(_AGREE, person, found))
         return await self._carry_out(caller, await self.find(caller, approval))
 
     async def refuse(self, caller: str, person: Actor, approval: str, *, reason: str) -> Approval:
@@ -251,7 +252,7 @@ class Approvals:
         NotPossible.
         """
         refused = self._decided(_REFUSE, person, await self._decidable(caller, approval))
-        await self._enter("refuse_approval", caller, person, reason, approval, refused)
+        await self._enter(REFUSE_APPROVAL, caller, person, reason, approval, refused)
         return await self.find(caller, approval)
 
     async def carry_out(self, caller: str, approval: str) -> tuple[Approval, Done]:
@@ -302,7 +303,7 @@ class Approvals:
         reason: str,
         approval: str,
         also: Callable[[Connection], None],
-        **more: str,
+        **more: Said,
     ) -> None:
         if person.system_user is not None:
             more["system_user"] = person.system_user

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from qaqpa.errors import VerificationFailed
+from qaqpa.ledger.agreements import TAKES_TWO, Agreements
 from qaqpa.ledger.entries import Kind, latest_time
 from qaqpa.ledger.handed import HandedOver, Said
 from qaqpa.ledger.integrate import BLOCK
@@ -44,6 +45,7 @@ class Story:
     """Indexes of entries that the catalogue does not hold, as their months lay in files before it came to them."""
     registers: Registers = field(default_factory=Registers)
     handed: HandedOver = field(default_factory=HandedOver)
+    agreements: Agreements = field(default_factory=Agreements)
     kinds: Counter[str] = field(default_factory=Counter)
     open_intents: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
@@ -214,6 +216,8 @@ class Story:
             dateds.append(self.recount.reader.parsed(entry, day))
         if kind in REGISTERED:
             self.registers.see(index, entry)
+        if kind in TAKES_TWO:
+            self.agreements.see(index, entry, whole=not self.unread)
         if kind == Kind.RECALL:
             self.recalled.add(str(entry.get("recall")))
         elif kind in {Kind.INTENT, Kind.OUTCOME} and "recall" in entry:

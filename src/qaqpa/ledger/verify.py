@@ -131,6 +131,7 @@ def _verify(
         story.registers.compare_meta(connection, size)
         story.registers.compare_keys(connection, story.subjects)
         story.handed.compare(connection)
+        story.agreements.compare(connection)
         found.compare(connection, story.recount.sums())
         story.recount.compare(connection)
     checked, last = (0, 0) if key is None else _check_checkpoints(connection, tree.tree, key, kept)

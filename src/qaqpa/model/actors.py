@@ -70,8 +70,12 @@ def called(name: str, issuer: str, system_user: str | None = None) -> Actor:
     return Actor(name, issuer, skeleton(name), system_user=system_user)
 
 
+PARTED = "; "
+"""Between the names of two persons in one entry."""
+
+
 def both(one: Actor, other: Actor) -> Named:
     """Two persons as one entry names them."""
     accounts = (one.account, other.account)
-    account = None if accounts == (None, None) else "; ".join(each or "-" for each in accounts)
-    return Named(f"{one.name}; {other.name}", account)
+    account = None if accounts == (None, None) else PARTED.join(each or "-" for each in accounts)
+    return Named(f"{one.name}{PARTED}{other.name}", account)
