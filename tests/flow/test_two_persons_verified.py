@@ -9,7 +9,7 @@ import pytest
 
 from approving import ANNA, BORIS, CALLER, Killed, cut_off, subject
 from harness import PEOPLE, House, both_engines, grown
-from qaqpa.errors import VerificationFailed
+from qaqpa.errors import QaqpaError, VerificationFailed
 from qaqpa.gateway import Gateway
 from qaqpa.gateway.approvals import Approval, Approvals, State
 from qaqpa.ledger.agreed import Act, written
@@ -53,7 +53,7 @@ async def test_whatever_becomes_of_an_approval_the_ledger_verifies(house: House)
         third, fourth = await asked(house, gateway), await asked(house, gateway)
         assert (await gateway.approvals.agree(CALLER, BORIS, third.id, reason="seen"))[0].state is State.DONE
         house.verified(gateway)
-        with pytest.raises(Exception, match="erased"):
+        with pytest.raises(QaqpaError, match="erased"):
             await gateway.approvals.agree(CALLER, BORIS, fourth.id, reason="seen")
         assert (await gateway.approvals.find(CALLER, fourth.id)).state is State.FAILED
         house.verified(gateway)
@@ -74,6 +74,15 @@ async def _what(gateway: Gateway, found: Approval) -> None:
     await change(gateway, "UPDATE approvals SET what = ? WHERE id = ?", written({"subject": str(other.id)}), found.id)
 
 
+async def _account(gateway: Gateway, found: Approval) -> None:
+    another = kept(Actor(found.asked_by.name, "https://provider.example", "a-9"))
+    await change(gateway, "UPDATE approvals SET asked_by = ? WHERE id = ?", another, found.id)
+
+
+async def _reason(gateway: Gateway, found: Approval) -> None:
+    await change(gateway, "UPDATE approvals SET reason = 'another' WHERE id = ?", found.id)
+
+
 async def _removed(gateway: Gateway, found: Approval) -> None:
     await change(gateway, "DELETE FROM approvals WHERE id = ?", found.id)
 
@@ -90,7 +99,8 @@ async def _made_up(gateway: Gateway, found: Approval) -> None:
     ("forge", "why"),
     [
         (_state, "is not what the entries tell"), (_asker, "is not what the entries tell"),
-        (_what, "is not what the entries tell"), (_removed, "is missing"), (_made_up, "nobody asked for"),
+        (_what, "is not what the entries tell"), (_account, "is not what the entries tell"),
+        (_reason, "is not what the entries tell"), (_removed, "is missing"), (_made_up, "nobody asked for"),
     ],
 )  # fmt: skip
 async def test_a_forged_approval_is_found_before_anything_is_done(
@@ -149,6 +159,14 @@ async def test_what_names_others_than_the_two_is_found(house: House) -> None:
         refused_by_verification(house, gateway, "names others than the two who agreed")
 
 
+async def test_what_gives_another_reason_is_found(house: House) -> None:
+    async with house.gateway() as gateway:
+        found = await asked(house, gateway)
+        await _reason(gateway, found)
+        await _agree(BORIS, gateway.approvals, found)
+        refused_by_verification(house, gateway, "gives another reason than who asked for it")
+
+
 async def test_what_rests_on_no_approval_at_all_is_found(house: House) -> None:
     """As the table alone has it: asked for and agreed to by nobody's entry."""
     async with house.gateway() as gateway:
@@ -160,7 +178,7 @@ async def test_what_rests_on_no_approval_at_all_is_found(house: House) -> None:
         refused_by_verification(house, gateway, "rests on what nobody asked for before it")
 
 
-async def test_what_was_done_is_not_done_again_for_the_table_says_so(house: House) -> None:
+async def test_what_the_table_calls_undone_is_found(house: House) -> None:
     async with house.gateway() as gateway:
         found = await asked(house, gateway)
         await _agree(BORIS, gateway.approvals, found)
@@ -169,7 +187,7 @@ async def test_what_was_done_is_not_done_again_for_the_table_says_so(house: Hous
         refused_by_verification(house, gateway, "is not what the entries tell")
 
 
-async def test_two_accounts_of_one_name_are_two_and_one_account_is_one(house: House) -> None:
+async def test_two_accounts_of_one_name_are_two_persons(house: House) -> None:
     first, second = (Actor("Anna Kim", "https://provider.example", sub) for sub in ("a-1", "a-2"))
     async with house.gateway() as gateway:
         found = await asked(house, gateway, first)

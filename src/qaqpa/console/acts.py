@@ -79,18 +79,18 @@ class _Story:
 
     def _upon(self) -> Iterator[Fact]:
         t, said, found = self._words.gettext, self._said, self._approval
-        named = {name: value for name, value in said.items() if name not in _ALWAYS and value not in (None, "")}
+        named = {name: value for name, value in said.items() if name not in _ALWAYS and value not in {None, ""}}
         if "approval" in named:
             name = named.pop("approval")
-            asked, of = named.pop("of", None), named.pop("what", None)
+            asked = named.pop("of", None)
+            named.pop("what_sha256", None)
             act = asked if found is None else found.act
             what = self._of(APPROVALS, act) if act else str(name)
             yield Fact(t("What takes two persons"), what, link("/approvals"), is_code=act is None)
             if found is not None:
                 yield Fact(t("Asked by"), found.asked_by.name)
                 told = {str(value) for value in named.values()}  # the act itself says what it was done with
-                of = {name: each for name, each in (of or found.what).items() if each not in told}
-            yield from self._each(of or {}, APPROVED)
+                yield from self._each({name: each for name, each in found.what.items() if each not in told}, APPROVED)
         if "of" in named:  # whose token
             named["caller"] = named.pop("of")
         yield from self._each(named)

@@ -28,7 +28,6 @@ from qaqpa.gateway.setup import Setup, recipient_key
 from qaqpa.gateway.upkeep import Upkeep
 from qaqpa.ledger import Ledger
 from qaqpa.ledger.checkpoints import oldest_unsigned
-from qaqpa.ledger.entries import Said
 from qaqpa.ledger.ledger import Clock
 from qaqpa.store import Connection, Store
 from qaqpa.transport.https import Https
@@ -54,7 +53,7 @@ class Control(Protocol):
         person: str,
         reason: str,
         also: Callable[[Connection], None],
-        **more: Said,
+        **more: str | int,
     ) -> None: ...
 
 

@@ -20,16 +20,15 @@ from qaqpa.gateway.alerting import Control
 from qaqpa.gateway.compliance import Compliance, Require
 from qaqpa.gateway.recalls import Recaller
 from qaqpa.ledger import Ledger
-from qaqpa.ledger.agreed import Act, Agreed, written
-from qaqpa.ledger.entries import AGREE, ASK_APPROVAL, REFUSE_APPROVAL, Said
+from qaqpa.ledger.agreed import Act, Agreed, digest, written
+from qaqpa.ledger.entries import AGREE, ASK_APPROVAL, REFUSE_APPROVAL
 from qaqpa.ledger.erasure import Erased
 from qaqpa.model.actors import Actor
 from qaqpa.model.identifiers import is_our_id, uuid7
 from qaqpa.model.naming import skeleton
 from qaqpa.model.open_text import check_open_text
-from qaqpa.model.recall import RecallReason
+from qaqpa.model.recall import LETTER, RecallReason
 from qaqpa.model.words import OutcomeResult, timestamp
-from qaqpa.recall.asking import LETTER
 from qaqpa.recall.records import Recalled
 from qaqpa.store import Connection, Row
 
@@ -199,7 +198,7 @@ class Approvals:
         def also(connection: Connection) -> None:
             connection.execute(_ADD, row)
 
-        await self._enter(ASK_APPROVAL, caller, person, reason, approval, also, of=act.value, what=dict(what))
+        await self._enter(ASK_APPROVAL, caller, person, reason, approval, also, of=act.value, what_sha256=digest(what))
         return await self.find(caller, approval)
 
     async def ask_erasure(
@@ -303,7 +302,7 @@ class Approvals:
         reason: str,
         approval: str,
         also: Callable[[Connection], None],
-        **more: Said,
+        **more: str,
     ) -> None:
         if person.system_user is not None:
             more["system_user"] = person.system_user

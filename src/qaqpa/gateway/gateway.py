@@ -407,7 +407,7 @@ class Gateway:
         person: str,
         reason: str,
         also: Callable[[Connection], None],
-        **more: entries.Said,
+        **more: str | int,
     ) -> None:
         """Enter an operator's act upon the gate itself, with the change that it makes to other tables."""
         self._require(caller, Role.OPERATE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 
 import orjson
 
@@ -61,6 +62,13 @@ class Agreed:
         """In the act's own transaction. Raises NotPossible unless it stands agreed, of this, and nobody did it yet."""
         if connection.execute_many(_USE_UP, [(self.approval, self.act.value, written(self.what))]) != 1:
             raise NotPossible(["approval: nobody else has agreed to it, or it is done"])
+
+
+def digest(what: Mapping[str, str]) -> str:
+    """Of what an act is told, as the entry of asking holds it: it may name an instrument, which stands nowhere for ever
+    unless two persons agree.
+    """
+    return sha256(written(what).encode()).hexdigest()
 
 
 def written(what: Mapping[str, str]) -> str:

@@ -50,8 +50,6 @@ DATING = AUTHORISING | {Kind.CONTROL}
 """Kinds that can move the time before which nothing authorising may lie."""
 
 Public = dict[str, Any]
-Said = str | int | Mapping[str, str]
-"""What an act of a person may say beside who and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,14 +366,18 @@ RESTORE = "restore"
 SETTLE = "settle"
 """The act by which two persons say what came of a disclosure that ended unknown."""
 ASK_APPROVAL = "ask_approval"
-"""The act by which a person asks for what takes two; the entry tells `of` which act, and `what` it is done to."""
+"""The act by which a person asks for what takes two; the entry tells `of` which act, and holds the digest of what it is
+told (`what_sha256`).
+"""
 AGREE = "agree"
 """The act by which another one agrees."""
 REFUSE_APPROVAL = "refuse_approval"
 """The act by which somebody refuses it, or takes it back."""
 
 
-def control(act: str, recipient: str, caller: str, person: str, reason: str, *, at: datetime, **more: Said) -> Public:
+def control(
+    act: str, recipient: str, caller: str, person: str, reason: str, *, at: datetime, **more: str | int
+) -> Public:
     """An act of a person upon the gate: a recipient suspended, a clock accepted, a disclosure settled, keys rotated."""
     return {
         **_head(Kind.CONTROL, at),

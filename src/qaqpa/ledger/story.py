@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.agreements import TAKES_TWO, Agreements
+from qaqpa.ledger.agreements import KINDS, Agreements
 from qaqpa.ledger.entries import Kind, latest_time
 from qaqpa.ledger.handed import HandedOver, Said
 from qaqpa.ledger.integrate import BLOCK
@@ -216,7 +216,7 @@ class Story:
             dateds.append(self.recount.reader.parsed(entry, day))
         if kind in REGISTERED:
             self.registers.see(index, entry)
-        if kind in TAKES_TWO:
+        if kind in KINDS:
             self.agreements.see(index, entry, whole=not self.unread)
         if kind == Kind.RECALL:
             self.recalled.add(str(entry.get("recall")))

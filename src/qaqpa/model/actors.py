@@ -74,8 +74,11 @@ PARTED = "; "
 """Between the names of two persons in one entry."""
 
 
+def accounts(one: str | None, other: str | None) -> str | None:
+    """The accounts of two persons as one entry tells them; None where neither has one."""
+    return None if one is None and other is None else PARTED.join(each or "-" for each in (one, other))
+
+
 def both(one: Actor, other: Actor) -> Named:
     """Two persons as one entry names them."""
-    accounts = (one.account, other.account)
-    account = None if accounts == (None, None) else PARTED.join(each or "-" for each in accounts)
-    return Named(f"{one.name}{PARTED}{other.name}", account)
+    return Named(f"{one.name}{PARTED}{other.name}", accounts(one.account, other.account))

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+LETTER = "letter"
+"""How a recipient is asked that is sent nothing from here: a person writes to it."""
+
 
 class RecallReason(StrEnum):
     """Why a recipient is asked to stop and destroy."""

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from qaqpa.errors import InvalidRequest
-
-LETTER = "letter"
-"""How a recipient is asked that is sent nothing from here: a person writes to it."""
+from qaqpa.model.recall import LETTER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,5 +30,7 @@ def asking_for(what: Mapping[str, str], caller: str | None, person: str | None) 
     try:
         due_on = date.fromisoformat(what["due_on"]) if "due_on" in what else None
     except ValueError:
-        raise InvalidRequest(["due_on: write the day as 2026-01-31"]) from None
+        due_on = None
+    if "due_on" in what and (due_on is None or due_on.isoformat() != what["due_on"]):  # the form that entries have
+        raise InvalidRequest(["due_on: write the day as 2026-01-31"])
     return Asking(caller=caller, person=person, due_on=due_on, by_letter=what.get("way") == LETTER)

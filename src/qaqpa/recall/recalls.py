@@ -23,9 +23,9 @@ from qaqpa.ledger.entries import Kind, Public
 from qaqpa.ledger.recalls import destruction, enter, recall_entry
 from qaqpa.ledger.subjects import Subject
 from qaqpa.model.disclosure import Json
-from qaqpa.model.recall import WAITING, RecallReason, RecallScope, RecallState
+from qaqpa.model.recall import LETTER, WAITING, RecallReason, RecallScope, RecallState
 from qaqpa.recall import records
-from qaqpa.recall.asking import LETTER, Asking, asking_for
+from qaqpa.recall.asking import Asking, asking_for
 from qaqpa.recall.flow import RecallFlow
 from qaqpa.recall.proposals import Proposer
 from qaqpa.recall.records import Recalled
