@@ -14,7 +14,7 @@ import orjson
 
 from books import Book
 from qaqpa.ledger import entries, recalls
-from qaqpa.ledger.agreed import Act, digest, written
+from qaqpa.ledger.agreed import AGREE, ASK_APPROVAL, Act, digest, written
 from qaqpa.ledger.entries import Kind, Public
 from qaqpa.ledger.integrate import BLOCK
 from qaqpa.ledger.subjects import Subject
@@ -205,8 +205,8 @@ class History:
         what = {"disclosure": self.unknown.pop(0), "result": self.rng.choice(["delivered", "rejected", "not_sent"])}
         approval, anna, boris = uuid7(), called("Anna", SHELL), called("Boris", SHELL)
         for act, person, more in (
-            (entries.ASK_APPROVAL, anna.name, {"of": Act.SETTLE.value, "what_sha256": digest(what)}),
-            (entries.AGREE, boris.name, {}),
+            (ASK_APPROVAL, anna.name, {"of": Act.SETTLE.value, "what_sha256": digest(what)}),
+            (AGREE, boris.name, {}),
             (entries.SETTLE, both(anna, boris), {"intent": what["disclosure"], "result": what["result"]}),
         ):
             to = "bureau" if act == entries.SETTLE else ""

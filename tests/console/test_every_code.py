@@ -19,7 +19,7 @@ from qaqpa.console import alerts, names
 from qaqpa.console.sections import ROLES
 from qaqpa.gateway import load_setup
 from qaqpa.gateway.approvals import BESIDE, WHAT, State
-from qaqpa.ledger import entries
+from qaqpa.ledger import agreed, entries
 from qaqpa.ledger.agreed import Act
 from qaqpa.ledger.disclosures import DisclosureResult, Query
 from qaqpa.ledger.entries import Kind
@@ -40,7 +40,7 @@ LOOKS = {"enter_look", "_enter_look", "_looked", "_look", "look"}
 
 
 def _said(node: ast.expr) -> Iterator[str]:
-    """Words that an argument may be: a text, one of two, a constant of `entries`."""
+    """Words that an argument may be: a text, one of two, a constant of `entries` or `agreed`."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.IfExp):
@@ -48,7 +48,7 @@ def _said(node: ast.expr) -> Iterator[str]:
     elif isinstance(node, ast.Name | ast.Attribute):
         name = node.id if isinstance(node, ast.Name) else node.attr
         if name.isupper():
-            yield str(getattr(entries, name, ""))
+            yield str(getattr(entries, name, getattr(agreed, name, "")))
 
 
 def written(functions: set[str]) -> set[str]:

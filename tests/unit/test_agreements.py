@@ -14,7 +14,7 @@ from harness import both_engines
 from histories import History
 from qaqpa.errors import VerificationFailed
 from qaqpa.ledger import entries
-from qaqpa.ledger.agreed import Act, digest
+from qaqpa.ledger.agreed import AGREE, ASK_APPROVAL, REFUSE_APPROVAL, Act, digest
 from qaqpa.ledger.agreements import Agreements
 from qaqpa.ledger.entries import Kind
 from qaqpa.model.words import OutcomeResult
@@ -41,10 +41,10 @@ def step(act: str, person: str, **more: str) -> dict[str, Any]:
 
 
 def asked(act: Act, what: Mapping[str, str]) -> dict[str, Any]:
-    return step(entries.ASK_APPROVAL, "Anna", of=act.value, what_sha256=digest(what))
+    return step(ASK_APPROVAL, "Anna", of=act.value, what_sha256=digest(what))
 
 
-AGREED, TAKEN_BACK = step(entries.AGREE, "Boris"), step(entries.REFUSE_APPROVAL, "Anna")
+AGREED, TAKEN_BACK = step(AGREE, "Boris"), step(REFUSE_APPROVAL, "Anna")
 
 
 def follow(*steps: Mapping[str, Any], whole: bool = True) -> None:
@@ -64,8 +64,8 @@ def test_an_act_is_of_what_was_agreed_to_once_and_of_nothing_else(act: Act) -> N
         ("does what nobody else agreed to", [asking, done]),
         ("does what nobody else agreed to", [asking, AGREED, done, done]),
         ("does what nobody else agreed to", [asking, AGREED, TAKEN_BACK, done]),
-        ("agrees to what was decided", [asking, AGREED, step(entries.AGREE, "Vera")]),
-        ("agrees to what the same person", [asking, step(entries.AGREE, "ANNA")]),
+        ("agrees to what was decided", [asking, AGREED, step(AGREE, "Vera")]),
+        ("agrees to what the same person", [asking, step(AGREE, "ANNA")]),
         ("refuses what was refused or done", [asking, AGREED, done, TAKEN_BACK]),
         ("asks for what was asked for", [asking, asking]),
         ("names others", [asking, AGREED, {**done, "person": "Anna; Vera"}]),

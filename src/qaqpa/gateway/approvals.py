@@ -20,8 +20,7 @@ from qaqpa.gateway.alerting import Control
 from qaqpa.gateway.compliance import Compliance, Require
 from qaqpa.gateway.recalls import Recaller
 from qaqpa.ledger import Ledger
-from qaqpa.ledger.agreed import Act, Agreed, digest, written
-from qaqpa.ledger.entries import AGREE, ASK_APPROVAL, REFUSE_APPROVAL
+from qaqpa.ledger.agreed import AGREE, ASK_APPROVAL, REFUSE_APPROVAL, Act, Agreed, digest, written
 from qaqpa.ledger.erasure import Erased
 from qaqpa.model.actors import Actor
 from qaqpa.model.identifiers import is_our_id, uuid7

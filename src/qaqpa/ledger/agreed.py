@@ -18,6 +18,15 @@ from qaqpa.model.actors import Actor, both
 from qaqpa.model.naming import Named
 from qaqpa.store import Connection
 
+ASK_APPROVAL = "ask_approval"
+"""The act by which a person asks for what takes two; the entry tells `of` which act, and holds the digest of what it is
+told (`what_sha256`).
+"""
+AGREE = "agree"
+"""The act by which another one agrees."""
+REFUSE_APPROVAL = "refuse_approval"
+"""The act by which somebody refuses it, or takes it back."""
+
 _USE_UP = "UPDATE approvals SET state = 'done' WHERE id = ? AND state = 'agreed' AND act = ? AND what = ?"
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from qaqpa.errors import VerificationFailed
-from qaqpa.ledger.agreed import Act, digest
-from qaqpa.ledger.entries import AGREE, ASK_APPROVAL, REFUSE_APPROVAL, SETTLE, Kind
+from qaqpa.ledger.agreed import AGREE, ASK_APPROVAL, REFUSE_APPROVAL, Act, digest
+from qaqpa.ledger.entries import SETTLE, Kind
 from qaqpa.model.actors import PARTED, Actor, accounts
 from qaqpa.model.naming import may_be_one
 from qaqpa.model.recall import LETTER, RecallScope

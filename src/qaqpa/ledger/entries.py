@@ -365,14 +365,6 @@ RESTORE = "restore"
 """The act by which a person accepts that entries are lost."""
 SETTLE = "settle"
 """The act by which two persons say what came of a disclosure that ended unknown."""
-ASK_APPROVAL = "ask_approval"
-"""The act by which a person asks for what takes two; the entry tells `of` which act, and holds the digest of what it is
-told (`what_sha256`).
-"""
-AGREE = "agree"
-"""The act by which another one agrees."""
-REFUSE_APPROVAL = "refuse_approval"
-"""The act by which somebody refuses it, or takes it back."""
 
 
 def control(
