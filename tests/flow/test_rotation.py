@@ -185,7 +185,10 @@ async def test_an_erasure_after_the_epoch_began_waits_for_the_next_rotation(hous
 
 @pytest.mark.parametrize("at", [0.0, 0.02, 0.1, 0.4])
 async def test_killed_for_real_it_goes_on(house: House, at: float) -> None:
-    crowd = people(3000, today=house.clock().date())
+    crowd = [
+        *PEOPLE,
+        *people(3000, today=house.clock().date())[len(PEOPLE) :],
+    ]  # the same ones though a day began since
     async with house.gateway() as gateway:
         before = await known(gateway)
         await give_consent(house, gateway, PERSON)

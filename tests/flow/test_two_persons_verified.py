@@ -131,21 +131,23 @@ async def test_what_one_person_made_the_table_do_is_found_afterwards(house: Hous
         refused_by_verification(house, gateway, "does what nobody else agreed to before it")
 
 
-async def test_what_was_agreed_of_one_and_done_to_another_is_found(house: House) -> None:
+@pytest.mark.parametrize(
+    ("forge", "agreeing", "why"),
+    [
+        (_what, BORIS, "does another thing than what two persons agreed to"),
+        (_asker, ANNA, "agrees to what the same person asked for"),
+        (_reason, BORIS, "gives another reason than who asked for it"),
+    ],
+)
+async def test_what_was_agreed_to_after_the_table_was_changed_is_found(
+    house: House, forge: Callable[[Gateway, Approval], Awaitable[None]], agreeing: Actor, why: str
+) -> None:
     async with house.gateway() as gateway:
         await grown(house, gateway, people=2)
         found = await asked(house, gateway)
-        await _what(gateway, found)
-        await _agree(BORIS, gateway.approvals, found)
-        refused_by_verification(house, gateway, "does another thing than what two persons agreed to")
-
-
-async def test_one_who_agreed_to_what_they_asked_for_is_found(house: House) -> None:
-    async with house.gateway() as gateway:
-        found = await asked(house, gateway)
-        await _asker(gateway, found)
-        await _agree(ANNA, gateway.approvals, found)
-        refused_by_verification(house, gateway, "agrees to what the same person asked for")
+        await forge(gateway, found)
+        await _agree(agreeing, gateway.approvals, found)
+        refused_by_verification(house, gateway, why)
 
 
 async def test_what_names_others_than_the_two_is_found(house: House) -> None:
@@ -157,14 +159,6 @@ async def test_what_names_others_than_the_two_is_found(house: House) -> None:
         refused_by_verification(house, gateway, "is not what the entries tell")
         await _carry_out(gateway.approvals, found)
         refused_by_verification(house, gateway, "names others than the two who agreed")
-
-
-async def test_what_gives_another_reason_is_found(house: House) -> None:
-    async with house.gateway() as gateway:
-        found = await asked(house, gateway)
-        await _reason(gateway, found)
-        await _agree(BORIS, gateway.approvals, found)
-        refused_by_verification(house, gateway, "gives another reason than who asked for it")
 
 
 async def test_what_rests_on_no_approval_at_all_is_found(house: House) -> None:
